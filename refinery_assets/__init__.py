@@ -1,0 +1,1 @@
+"""The refinery: monthly utilization exports in, one audited table for forecasting out."""

@@ -1,0 +1,1 @@
+"""The data work, on files, frames and connections. Nothing here knows of Dagster."""
