@@ -1,0 +1,139 @@
+"""What the exit rules look at: the table summed up by series, and the partitions it was made from.
+
+Here: the facts and how they are gathered, each source read once for all rules. Not here: the rules
+(`audit.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from refinery_assets.contract import FAMILIES
+from refinery_assets.months import Month
+from refinery_assets.refining.rules import Row
+
+RESOURCES = tuple(family.resource for family in FAMILIES)
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What the partition of one family and month holds, and how much of it can stand in the table.
+
+    Attributes:
+        file_rows: Rows that came from the file.
+        clean: Rows from the file without a fault.
+        imputed: Rows that filled gaps.
+        quarantined: Rows with a fault.
+        newest_day: The newest day of the month that a row from the file is dated.
+        bad_ds: Publishable rows whose `ds` is null or outside the month.
+        bad_host: Publishable rows without a host.
+        bad_y: Publishable rows without a `y`.
+    """
+
+    file_rows: int = 0
+    clean: int = 0
+    imputed: int = 0
+    quarantined: int = 0
+    newest_day: date | None = None
+    bad_ds: int = 0
+    bad_host: int = 0
+    bad_y: int = 0
+
+
+@dataclass(frozen=True)
+class AuditEvidence:
+    """What the exit rules look at.
+
+    The connection holds the temporary tables `audit_months` (`month`, `month_start`), and `audit_series`,
+    one row per month, resource and host of the table: `points`, `imputed`, `days` (bit n: a reading on
+    day n), `off_midnight`, `out_of_range`.
+
+    Attributes:
+        connection: The warehouse, inside the publishing transaction or on the published table.
+        months: The months under audit.
+        sources: What the partitions hold, per month and resource.
+        quarantined: Rows of `quarantined_rows` per month and resource.
+        min_coverage: The setting.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    months: Sequence[Month]
+    sources: dict[tuple[str, str], SourceFacts]
+    quarantined: dict[tuple[str, str], int]
+    min_coverage: float
+
+    def rows(self, query: str) -> list[Row]:
+        """Run a query and give its rows by column name."""
+        cursor = self.connection.execute(query)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def per_resource(self, query: str) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Run a query for `month`, `resource` and numbers; give the numbers by the pair."""
+        return {
+            (month, resource): tuple(numbers)
+            for month, resource, *numbers in self.connection.execute(query).fetchall()
+        }
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Every month and resource that must be there."""
+        return ((str(month), resource) for month in self.months for resource in RESOURCES)
+
+    def source(self, pair: tuple[str, str]) -> SourceFacts:
+        """The partition's facts; all zero when there is no partition."""
+        return self.sources.get(pair, SourceFacts())
+
+
+def gather_evidence(
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    sources: dict[tuple[str, str], SourceFacts],
+    min_coverage: float,
+) -> AuditEvidence:
+    """Sum up the table's months into `audit_series`, reading the table once."""
+    name_months(connection, months)
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE audit_series AS
+        WITH series AS (
+            SELECT
+                date_trunc('month', ds) AS month_start,
+                resource,
+                host_id,
+                count(*) AS points,
+                count(*) FILTER (is_imputed) AS imputed,
+                bit_or(1::BIGINT << dayofmonth(ds)) AS days,
+                count(*) FILTER (ds <> date_trunc('day', ds)) AS off_midnight,
+                count(*) FILTER (y IS NULL OR NOT isfinite(y) OR y < 0 OR y > cap) AS out_of_range
+            FROM processed_data
+            WHERE ds >= $first AND ds < $end
+            GROUP BY ALL
+        )
+        SELECT month, series.* EXCLUDE (month_start) FROM series JOIN audit_months USING (month_start)
+        """,
+        {"first": min(months).first_day, "end": max(months).next.first_day},
+    )
+    quarantined = connection.execute(
+        "SELECT month, resource, count(*) FROM quarantined_rows "
+        "WHERE month IN (SELECT month FROM audit_months) GROUP BY ALL"
+    ).fetchall()
+    return AuditEvidence(
+        connection,
+        months,
+        sources,
+        {(month, resource): count for month, resource, count in quarantined},
+        min_coverage,
+    )
+
+
+def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
+    """Write the months at hand to the temporary table `audit_months`."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE audit_months AS "
+        "SELECT unnest($months::VARCHAR[]) AS month, unnest($starts::TIMESTAMP[]) AS month_start",
+        {"months": [str(month) for month in months], "starts": [month.first_day for month in months]},
+    )

@@ -1,0 +1,94 @@
+"""A family's monthly Parquet partitions as DuckDB sees them.
+
+Here: where a partition lies, and reading many of them at once, each row with its month and resource. Not
+here: writing them (`refinery_assets/telemetry.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from refinery_assets.contract import FAMILIES, Family
+from refinery_assets.months import Month
+from refinery_assets.refining.evidence import SourceFacts
+from refinery_assets.refining.feed import FeedFile
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One family's Parquet file of one month, whether or not it exists."""
+
+    telemetry: Path
+    family: Family
+    month: Month
+
+    @property
+    def path(self) -> Path:
+        """The file's place on disk."""
+        return self.telemetry / self.family.name / f"{self.month}.parquet"
+
+
+def partitions(telemetry: Path, months: Iterable[Month]) -> list[Partition]:
+    """The partitions that `months` call for, month by month in the families' order."""
+    return [Partition(telemetry, family, month) for month in months for family in FAMILIES]
+
+
+PARTITION_ROWS = """
+    read_parquet($paths, filename = true) p JOIN audit_partitions f ON f.path = p.filename
+"""
+"""For a FROM clause: every row of the partitions at hand, with the columns of `audit_partitions`; takes the
+parameter `paths` from `globs`."""
+
+
+def globs(files: Sequence[Partition]) -> list[str]:
+    """The files' paths with the letters escaped that DuckDB would take for a pattern."""
+    return [re.sub(r"([\[*?])", r"[\1]", str(file.path)) for file in files]
+
+
+def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
+    """Write the partitions at hand to the temporary table `audit_partitions`."""
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE audit_partitions AS
+        SELECT unnest($paths::VARCHAR[]) AS path, unnest($months::VARCHAR[]) AS month,
+            unnest($resources::VARCHAR[]) AS resource, unnest($sources::VARCHAR[]) AS source_file,
+            unnest($starts::TIMESTAMP[]) AS month_start, unnest($ends::TIMESTAMP[]) AS month_end
+        """,
+        {
+            "paths": [str(file.path) for file in files],
+            "months": [str(file.month) for file in files],
+            "resources": [file.family.resource for file in files],
+            "sources": [FeedFile(Path(), file.family, file.month).name for file in files],
+            "starts": [file.month.first_day for file in files],
+            "ends": [file.month.next.first_day for file in files],
+        },
+    )
+
+
+def source_facts(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]
+) -> dict[tuple[str, str], SourceFacts]:
+    """Count what each partition holds, by month and resource; needs `name_partitions` before."""
+    if not files:
+        return {}
+    rows = connection.execute(
+        f"""
+        SELECT f.month, f.resource,
+            count(*) FILTER (NOT is_imputed),
+            count(*) FILTER (fault IS NULL AND NOT is_imputed),
+            count(*) FILTER (is_imputed),
+            count(*) FILTER (fault IS NOT NULL),
+            max(ds) FILTER (NOT is_imputed AND ds >= month_start AND ds < month_end)::DATE,
+            count(*) FILTER (fault IS NULL AND (ds IS NULL OR ds < month_start OR ds >= month_end)),
+            count(*) FILTER (fault IS NULL AND host_id IS NULL),
+            count(*) FILTER (fault IS NULL AND y IS NULL)
+        FROM {PARTITION_ROWS} GROUP BY f.month, f.resource
+        """,  # noqa: S608 - a constant of this module
+        {"paths": globs(files)},
+    ).fetchall()
+    return {(month, resource): SourceFacts(*numbers) for month, resource, *numbers in rows}

@@ -1,0 +1,185 @@
+"""From a file's bytes to rows with line numbers: exact where the bytes leave no doubt, and fast then.
+
+Two readers, one result. `read_clean` takes a file only when its bytes prove that a plain typed parse
+cannot go wrong; the columns come out typed at once. `read_lines` takes any file line by line, so that a
+quote never closed, a missing or a surplus field touches no line but its own; its columns are still
+text, for `scrub.judge` to cast. Not here: verdicts on values, duplicates and gaps.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, time
+
+import polars as pl
+
+from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.months import Month
+from refinery_assets.refining.feed import BLANKS, column_names, header_line
+
+# What exports write where there is nothing to write.
+ABSENT = ("", "-", "n/a", "na", "none", "null")
+
+TYPED_SCHEMA = pl.Schema(
+    {
+        "source_line": pl.UInt32(),
+        "ds": pl.Datetime("us"),
+        "host_id": pl.String(),
+        "y": pl.Float64(),
+        "capacity": pl.Float64(),
+        "fault": pl.String(),
+        "raw": pl.String(),
+    }
+)
+"""The columns of a judged row: `source_line` counts the header as 1; `y` is percent; `capacity` is in the
+family's unit; `fault` is null for a clean row; `raw` is null for a clean row that is taken as it stands."""
+
+_CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f]"
+
+
+def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None:
+    """Read a file whose every row is well-formed and within the contract.
+
+    Returns:
+        The rows in `TYPED_SCHEMA`, none with a fault (duplicates are not looked for); None when
+        anything at all is in doubt, so that `read_lines` must have a look.
+    """
+    ends = data.count(b"\n")
+    if (
+        header_line(data) != ",".join(family.columns).encode()
+        or not data.endswith(b"\n")
+        or any(byte in data for byte in (b'"', b"\r", b"\0"))
+        # Together with Polars' refusal of a line with more fields than the header, the right total
+        # means the right number in every line.
+        or data.count(b",") != (len(family.columns) - 1) * ends
+    ):
+        return None
+    days = month.days
+    try:
+        rows = pl.read_csv(
+            data,
+            # An enumeration of the month's days takes exactly these texts for a date, nothing else.
+            schema=dict(
+                zip(
+                    family.columns,
+                    (pl.Enum([day.isoformat() for day in days]), pl.String(), pl.Float64(), pl.Float64()),
+                    strict=True,
+                )
+            ),
+            quote_char=None,
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    rows = rows.rename(dict(zip(family.columns, ("day", "host_id", "y", "capacity"), strict=True)))
+    hosts = rows["host_id"].unique()
+    doubtful = (
+        rows.height != ends - 1
+        or rows.select(
+            pl.any_horizontal(
+                pl.col("day", "host_id", "y").has_nulls().any(),
+                ~pl.col("y").is_between(0.0, UTILIZATION_CEILING_PERCENT).all(),
+                ~(pl.col("capacity").is_finite() & (pl.col("capacity") >= 0)).all(),
+            )
+        ).item()
+    )
+    if doubtful or _untidy(hosts):
+        return None
+    midnights = pl.Series([datetime.combine(day, time()) for day in days], dtype=pl.Datetime("us"))
+    return rows.select(
+        pl.int_range(2, pl.len() + 2, dtype=pl.UInt32).alias("source_line"),
+        midnights.gather(rows["day"].to_physical()).alias("ds"),
+        "host_id",
+        "y",
+        "capacity",
+        pl.lit(None, pl.String).alias("fault"),
+        pl.lit(None, pl.String).alias("raw"),
+    )
+
+
+def _untidy(hosts: pl.Series) -> bool:
+    """Whether any name is padded, stands for an absent one, or holds control characters."""
+    return bool(
+        hosts.to_frame("host")
+        .select(
+            (
+                (pl.col("host").str.strip_chars() != pl.col("host"))
+                | pl.col("host").str.to_lowercase().is_in(ABSENT)
+                | pl.col("host").str.contains(_CONTROL_CHARACTERS)
+            ).any()
+        )
+        .item()
+    )
+
+
+def read_lines(data: bytes, family: Family) -> pl.DataFrame:
+    r"""Read any file whose header serves for `family`, each physical line by itself.
+
+    Returns:
+        One row per line after the header that is not blank: `source_line` (the header is 1), `raw` (the
+        line without its line end; bytes that are not UTF-8 escaped as `\xNN`), `malformed` (the line
+        does not hold exactly the header's fields, or not text), and the fields as they stand
+        in `date`, `host_id`, `value`, `capacity`, null where malformed.
+    """
+    names = column_names(data)
+    lines = _split_lines(data).slice(1).filter(pl.col("raw").str.strip_chars(BLANKS) != "")
+    plain = _fields(lines.filter(~pl.col("raw").str.contains('"', literal=True)), len(names))
+    quoted = _quoted_fields(lines.filter(pl.col("raw").str.contains('"', literal=True)), len(names))
+    positions = [names.index(column) for column in family.columns]
+    wanted = [
+        pl.col("fields").list.get(position, null_on_oob=True).alias(name)
+        for position, name in zip(positions, ("date", "host_id", "value", "capacity"), strict=True)
+    ]
+    return (
+        pl.concat([plain, quoted])
+        .with_columns(
+            malformed=pl.col("fields").is_null()
+            | ~pl.col("is_text")
+            | pl.col("raw").str.contains(_CONTROL_CHARACTERS)
+        )
+        .with_columns(fields=pl.when(~pl.col("malformed")).then("fields"))
+        .select("source_line", "raw", "malformed", *wanted)
+        .sort("source_line")
+    )
+
+
+def _split_lines(data: bytes) -> pl.DataFrame:
+    """Every physical line: `source_line`, `raw`, `is_text` (its bytes are UTF-8)."""
+    try:
+        raw = _lines_of(data.decode("utf-8"))
+        is_text = pl.repeat(value=True, n=len(raw), dtype=pl.Boolean, eager=True)
+    except UnicodeDecodeError:
+        raw = _lines_of(data.decode("utf-8", "backslashreplace"))
+        # The same lines once more, with every undecodable byte turned into the one character that no
+        # sound export holds.
+        is_text = ~_lines_of(data.decode("utf-8", "replace")).str.contains("\ufffd", literal=True)
+    return pl.DataFrame({"raw": raw, "is_text": is_text}).with_row_index("source_line", offset=1)
+
+
+def _lines_of(text: str) -> pl.Series:
+    lines = pl.Series([text.removesuffix("\n")], dtype=pl.String).str.split("\n").explode()
+    return lines.str.strip_suffix("\r")
+
+
+def _fields(lines: pl.DataFrame, width: int) -> pl.DataFrame:
+    """Split lines without quotes at their commas; `fields` is null where there are not `width`."""
+    split = pl.col("raw").str.split(",")
+    return lines.with_columns(fields=pl.when(split.list.len() == width).then(split))
+
+
+def _quoted_fields(lines: pl.DataFrame, width: int) -> pl.DataFrame:
+    """Split lines with quotes as RFC 4180 has it, but never across a line end.
+
+    `fields` is null where the line is anything but `width` fields, each without a quote or wholly
+    inside a pair of them.
+    """
+    field = r'[ \t]*(?:"((?:[^"]|"")*)"|([^",]*))[ \t]*'
+    fields = pl.concat_list(
+        pl.coalesce(
+            pl.col("groups").struct.field(str(2 * index + 1)).str.replace_all('""', '"', literal=True),
+            pl.col("groups").struct.field(str(2 * index + 2)),
+        )
+        for index in range(width)
+    )
+    whole = f"^{','.join([field] * width)}$"
+    return lines.with_columns(
+        groups=pl.col("raw").str.extract_groups(whole), fits=pl.col("raw").str.contains(whole)
+    ).select(*lines.columns, fields=pl.when("fits").then(fields))

@@ -1,0 +1,109 @@
+"""What a rule is, and what its verdict holds.
+
+Here: the shape shared by every check, so that one list of rules gives the check specs, the results, the
+gate and the re-audit. Not here: any rule; those stand with what they judge (`entrance.py`,
+`inventory.py`, `family.py`, `audit.py`), and Dagster's side stands in `assets/checks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+Cell = str | int | float | bool | None
+Row = Mapping[str, Cell]
+Evidence = TypeVar("Evidence")
+
+SAMPLE_SIZE = 20
+
+
+class Outcome(StrEnum):
+    """How a rule came out; only FAILED stops anything."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule found.
+
+    Attributes:
+        outcome: Passed, a warning, or failed.
+        summary: One sentence with the counts that matter.
+        counts: Exact counts by name, limits among them.
+        by_month: One row per month, or per month and family or resource.
+        offenders: A sample of what is wrong; cut to `SAMPLE_SIZE` rows on the way out.
+        tables: Further tables by name.
+    """
+
+    outcome: Outcome
+    summary: str
+    counts: Mapping[str, int | float]
+    by_month: Sequence[Row] = ()
+    offenders: Sequence[Row] = ()
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A finding under the name of its rule, with what the operator can do about it."""
+
+    check: str
+    finding: Finding
+    recovery: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing may go on from here."""
+        return self.finding.outcome is Outcome.FAILED
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one line, for logs and failures."""
+        return f"{self.check}: {self.finding.summary}"
+
+
+@dataclass(frozen=True)
+class Rule(Generic[Evidence]):
+    """One rule: what it is called, what it demands, and how it is judged.
+
+    Attributes:
+        name: The check's name; never holds a threshold.
+        description: When the rule fails, in one sentence.
+        recovery: What the operator does when it fails or warns.
+        judge: Takes the evidence, gives the finding.
+    """
+
+    name: str
+    description: str
+    recovery: str
+    judge: Callable[[Evidence], Finding]
+
+    def verdict(self, evidence: Evidence) -> Verdict:
+        """Judge the evidence."""
+        finding = self.judge(evidence)
+        recovery = "Nothing to do." if finding.outcome is Outcome.PASSED else self.recovery
+        return Verdict(self.name, finding, recovery)
+
+
+def verdicts(rules: Iterable[Rule[Evidence]], evidence: Evidence) -> list[Verdict]:
+    """Judge the evidence by every rule, so that all that is wrong is told at once."""
+    return [rule.verdict(evidence) for rule in rules]
+
+
+def outcome(*, failed: bool, warned: bool = False) -> Outcome:
+    """The worse of the two, or PASSED."""
+    if failed:
+        return Outcome.FAILED
+    return Outcome.WARNING if warned else Outcome.PASSED
+
+
+def listing(items: Iterable[object], most: int = 6) -> str:
+    """The items by comma, the surplus as a number: `2024-01, 2024-02 and 3 more`."""
+    names = [str(item) for item in items]
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
