@@ -102,6 +102,17 @@ class Column:
     meaning: str
 
 
+PARTITION_COLUMNS = (
+    Column("source_line", "UINTEGER", "the line in the file; the header is line 1; null where imputed"),
+    Column("ds", "TIMESTAMP", "midnight of the day measured"),
+    Column("host_id", "VARCHAR", "the host as the file names it, stripped"),
+    Column("y", "DOUBLE", "p95 utilization of the day, percent"),
+    Column("capacity", "DOUBLE", "the physical limit that the feed states, in the family's unit"),
+    Column("fault", "VARCHAR", "why the row is not let through; null: clean"),
+    Column("raw", "VARCHAR", "the line as it stood, where faulty or taken as 100"),
+    Column("is_imputed", "BOOLEAN NOT NULL", "true where a short gap was filled by interpolation"),
+)
+
 PROCESSED_COLUMNS = (
     Column("ds", "TIMESTAMP NOT NULL", "midnight of the day measured"),
     Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in hosts.node_name"),

@@ -16,6 +16,8 @@ from refinery_assets.months import Month
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+_FIRST_MONTH = Month(2023, 1)
+
 T = TypeVar("T")
 
 
@@ -47,7 +49,7 @@ class Settings:
     feed: Path = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: Path = PROJECT_ROOT / "data" / "refinery.duckdb"
     telemetry: Path = PROJECT_ROOT / "data" / "telemetry"
-    first_month: Month = Month(2023, 1)
+    first_month: Month = _FIRST_MONTH
     last_month: Month | None = None
     behaviors: int = 10
     max_gap_days: int = 3

@@ -57,6 +57,10 @@ class FeedEvidence:
     facts: Sequence[FileFacts]
     family_skew: float
 
+    def rows_by_month(self) -> dict[Month, int]:
+        """Data rows of the four files together, per month."""
+        return {month: sum(fact.rows for fact in facts) for month, facts in _by_month(self.facts)}
+
 
 def inspect_feed(root: Path, months: Iterable[Month], family_skew: float) -> FeedEvidence:
     """Look at every file that `months` call for; what is wrong is told in the facts, not raised."""

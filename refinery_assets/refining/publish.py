@@ -7,7 +7,7 @@ Here: the transaction, and what must hold before it begins. Not here: the rules 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -50,13 +50,14 @@ class Publication:
     Attributes:
         refusals: Why the months could not even be written, as sentences; empty when they could.
         verdicts: The verdicts of the exit rules; empty when the months could not be written.
-        months: Per month what stands in the table: `month`, `rows`, `imputed`, `quarantined`, `hosts`, and
-            the mean of `y` per resource.
+        months: Per month under audit what stands in the table; see `month_figures`.
+        table_rows: Rows of the whole table.
     """
 
     refusals: Sequence[str] = ()
     verdicts: Sequence[Verdict] = ()
-    months: Sequence[Row] = field(default_factory=list)
+    months: Sequence[Row] = ()
+    table_rows: int = 0
 
     @property
     def problems(self) -> list[str]:
@@ -104,7 +105,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Se
     files = [file for file in partitions(telemetry, months) if file.path.exists()]
     name_partitions(connection, files)
     evidence = gather_evidence(connection, months, source_facts(connection, files), settings.min_coverage)
-    return Publication(verdicts=verdicts(AUDIT_RULES, evidence), months=month_figures(evidence))
+    return _judged(evidence)
 
 
 def _write_and_audit(
@@ -129,7 +130,14 @@ def _write_and_audit(
     _ensure_table(connection, QUARANTINE_TABLE, QUARANTINE_COLUMNS)
     _replace_rows(connection, files, months)
     evidence = gather_evidence(connection, months, sources, settings.min_coverage)
-    return Publication(verdicts=verdicts(AUDIT_RULES, evidence), months=month_figures(evidence))
+    return _judged(evidence)
+
+
+def _judged(evidence: AuditEvidence) -> Publication:
+    ((table_rows,),) = evidence.connection.execute("SELECT count(*) FROM processed_data").fetchall()
+    return Publication(
+        verdicts=verdicts(AUDIT_RULES, evidence), months=month_figures(evidence), table_rows=table_rows
+    )
 
 
 def _partition_refusals(

@@ -1,0 +1,77 @@
+"""The four family assets, all from one factory: a month's CSV file in, a Parquet partition out."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
+from refinery_assets.contract import LEGACY_FEED, PARTITION_COLUMNS, Family
+from refinery_assets.partitions import ONE_RUN, months_of
+from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_file
+from refinery_assets.refining.feed import FeedFile, RefusedFileError
+from refinery_assets.refining.rules import verdicts
+from refinery_assets.settings import Settings
+from refinery_assets.telemetry import MonthlyFrames
+
+
+def build_family(
+    family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetsDefinition:
+    """The asset of one family."""
+
+    @dg.asset(
+        name=family.name,
+        deps=[LEGACY_FEED],
+        description=f"Daily p95 {family.resource} utilization, standardized: every row of the month's file "
+        "with its source line and its fault; short gaps filled, flagged as imputed. "
+        f"capacity is in {family.capacity_unit}.",
+        group_name="telemetry",
+        kinds={"polars", "parquet"},
+        metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
+        check_specs=check_specs(family.name, FAMILY_RULES, blocking=True),
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        # The value is a stream of frames; what it must hold is up to the IO manager.
+        dagster_type=dg.Any,
+    )
+    def family_asset(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[MonthlyFrames]]:
+        tallies: list[Tally] = []
+        # The IO manager drains the frames before this function goes on, so the tallies are complete then.
+        yield dg.MaterializeResult(value=_frames(context, family, settings, tallies))
+        found = verdicts(FAMILY_RULES, FamilyEvidence(tallies, settings.quarantine_tolerance))
+        yield from (check_result(family.name, verdict) for verdict in found)
+        if problems := [verdict.sentence for verdict in found if verdict.failed]:
+            raise refusal("Nothing is published.", problems, found)
+
+    return family_asset
+
+
+def _frames(
+    context: dg.AssetExecutionContext, family: Family, settings: Settings, tallies: list[Tally]
+) -> MonthlyFrames:
+    """Refine month after month; files that cannot be taken are told all at once, after the last month."""
+    refused: list[str] = []
+    for month in months_of(context):
+        try:
+            frame, tally = refine_file(FeedFile(settings.feed, family, month), settings)
+        except RefusedFileError as error:
+            refused.append(str(error))
+            continue
+        tallies.append(tally)
+        context.add_asset_metadata(
+            {
+                "dagster/partition_row_count": frame.height,
+                "clean_rows": tally.clean,
+                "quarantined_rows": tally.quarantined,
+                "imputed_rows": tally.imputed,
+                "long_gaps": tally.long_gaps,
+                "hosts": tally.hosts,
+                **({} if tally.mean_y is None else {"mean_utilization_percent": tally.mean_y}),
+            },
+            partition_key=str(month),
+        )
+        yield str(month), frame
+    if refused:
+        raise refusal("Nothing is published.", refused)

@@ -1,0 +1,38 @@
+"""The external asset `host_inventory` and its checks: the table `hosts`, which another system keeps."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from refinery_assets.assets.checks import check_result, check_specs, column_schema
+from refinery_assets.contract import HOST_INVENTORY, HOSTS_COLUMNS
+from refinery_assets.refining.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
+from refinery_assets.refining.rules import verdicts
+from refinery_assets.resources import Warehouse, WarehouseMissingError
+from refinery_assets.settings import Settings
+
+HOST_INVENTORY_SPEC = dg.AssetSpec(
+    HOST_INVENTORY,
+    description="The fleet: one row per host, with the behaviour (scenario and variant) of its load. "
+    "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
+    group_name="entrance",
+    kinds={"duckdb"},
+    metadata={"dagster/column_schema": column_schema(HOSTS_COLUMNS), "dagster/table_name": "hosts"},
+)
+
+
+def build_host_inventory_checks(settings: Settings) -> dg.AssetChecksDefinition:
+    """The checks; when one fails, `processed_data` is not reached in the same run."""
+
+    @dg.multi_asset_check(
+        name="host_inventory_checks", specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, blocking=True)
+    )
+    def host_inventory_checks(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+        try:
+            with warehouse.get_connection(read_only=True) as connection:
+                facts = inspect_inventory(connection, settings.behaviors)
+        except WarehouseMissingError as error:
+            facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
+        yield from (check_result(HOST_INVENTORY, verdict) for verdict in verdicts(INVENTORY_RULES, facts))
+
+    return host_inventory_checks

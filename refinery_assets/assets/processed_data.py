@@ -1,0 +1,95 @@
+"""The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
+from refinery_assets.contract import (
+    FAMILIES,
+    HOST_INVENTORY,
+    PROCESSED_COLUMNS,
+    PROCESSED_DATA,
+    PROCESSED_TABLE,
+)
+from refinery_assets.partitions import ONE_RUN, months_of
+from refinery_assets.refining.audit import AUDIT_RULES
+from refinery_assets.refining.publish import (
+    ForeignTableError,
+    Publication,
+    publish,
+    reaudit,
+)
+from refinery_assets.resources import Warehouse, WarehouseHeldError, WarehouseMissingError
+from refinery_assets.settings import Settings
+
+
+def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset; materializing it publishes months, executing its checks alone audits what is published."""
+
+    @dg.multi_asset(
+        name=PROCESSED_DATA,
+        specs=[
+            dg.AssetSpec(
+                PROCESSED_DATA,
+                deps=[*(family.name for family in FAMILIES), HOST_INVENTORY],
+                description="One row per day, host and resource, fit for forecasting. A month is written, "
+                "audited and published in one transaction: a month that fails its audit is never visible, "
+                "and the month that was there before stays.",
+                group_name="refined",
+                kinds={"duckdb", "table"},
+                metadata={
+                    "dagster/column_schema": column_schema(PROCESSED_COLUMNS),
+                    "dagster/table_name": PROCESSED_TABLE,
+                },
+            )
+        ],
+        check_specs=check_specs(PROCESSED_DATA, AUDIT_RULES),
+        partitions_def=partitions,
+        backfill_policy=ONE_RUN,
+        can_subset=True,
+    )
+    def processed_data(
+        context: dg.AssetExecutionContext, warehouse: Warehouse
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+        is_publishing = bool(context.selected_asset_keys)
+        publication = _run(context, warehouse, settings, is_publishing=is_publishing)
+        selected = {key.name for key in context.selected_asset_check_keys}
+        yield from (
+            check_result(PROCESSED_DATA, verdict)
+            for verdict in publication.verdicts
+            if verdict.check in selected
+        )
+        if not is_publishing:
+            # The failed checks speak for themselves, unless there was nothing to audit.
+            if publication.refusals:
+                raise refusal("Nothing could be audited.", publication.refusals)
+            return
+        if publication.problems:
+            raise refusal("Nothing is published.", publication.problems, publication.verdicts)
+        for row in publication.months:
+            figures = {name: value for name, value in row.items() if name not in {"month", "rows"}}
+            context.add_asset_metadata(
+                {"dagster/partition_row_count": row["rows"], **figures}, partition_key=str(row["month"])
+            )
+        yield dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": publication.table_rows,
+                "dagster/uri": str(warehouse.path),
+                "published": table(publication.months),
+            }
+        )
+
+    return processed_data
+
+
+def _run(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, *, is_publishing: bool
+) -> Publication:
+    try:
+        with warehouse.get_connection(read_only=not is_publishing) as connection:
+            if is_publishing:
+                return publish(connection, settings.telemetry, months_of(context), settings)
+            return reaudit(connection, settings.telemetry, settings)
+    except (WarehouseMissingError, WarehouseHeldError, ForeignTableError) as error:
+        return Publication(refusals=[str(error)])

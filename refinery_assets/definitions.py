@@ -1,0 +1,42 @@
+"""All that the code location offers, on one screen."""
+
+from __future__ import annotations
+
+import os
+
+import dagster as dg
+
+from refinery_assets.assets.families import build_family
+from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
+from refinery_assets.assets.legacy_feed import build_legacy_feed
+from refinery_assets.assets.processed_data import build_processed_data
+from refinery_assets.automation import build_refine_job
+from refinery_assets.contract import FAMILIES
+from refinery_assets.partitions import monthly_partitions
+from refinery_assets.resources import Warehouse
+from refinery_assets.settings import Settings
+from refinery_assets.telemetry import TelemetryIOManager
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """The graph over the given settings; tests call it with their own."""
+    partitions = monthly_partitions(settings)
+    return dg.Definitions(
+        assets=[
+            build_legacy_feed(settings, partitions),
+            *(build_family(family, settings, partitions) for family in FAMILIES),
+            HOST_INVENTORY_SPEC,
+            build_processed_data(settings, partitions),
+        ],
+        asset_checks=[build_host_inventory_checks(settings)],
+        jobs=[build_refine_job(partitions)],
+        resources={
+            "warehouse": Warehouse(database=str(settings.warehouse)),
+            "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
+        },
+        # The steps share the machine's cores within themselves; a process for each costs seconds a step.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs(Settings.from_environment(os.environ))
