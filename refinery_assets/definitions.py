@@ -29,7 +29,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_processed_data(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings)],
-        jobs=[build_refine_job(partitions)],
+        jobs=[build_refine_job()],
         resources={
             "warehouse": Warehouse(database=str(settings.warehouse)),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),

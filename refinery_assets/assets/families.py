@@ -19,20 +19,24 @@ def build_family(
 ) -> dg.AssetsDefinition:
     """The asset of one family."""
 
-    @dg.asset(
+    @dg.multi_asset(
         name=family.name,
+        outs={
+            family.name: dg.AssetOut(
+                description=f"Daily p95 {family.resource} utilization, standardized: every row of the "
+                "month's file with its source line and its fault; short gaps filled, flagged as imputed. "
+                f"capacity is in {family.capacity_unit}.",
+                group_name="telemetry",
+                kinds={"polars", "parquet"},
+                metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
+                # The value is a stream of frames; what it must hold is up to the IO manager.
+                dagster_type=dg.Any,
+            )
+        },
         deps=[LEGACY_FEED],
-        description=f"Daily p95 {family.resource} utilization, standardized: every row of the month's file "
-        "with its source line and its fault; short gaps filled, flagged as imputed. "
-        f"capacity is in {family.capacity_unit}.",
-        group_name="telemetry",
-        kinds={"polars", "parquet"},
-        metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
         check_specs=check_specs(family.name, FAMILY_RULES, blocking=True),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
-        # The value is a stream of frames; what it must hold is up to the IO manager.
-        dagster_type=dg.Any,
     )
     def family_asset(
         context: dg.AssetExecutionContext,

@@ -1,0 +1,161 @@
+"""The sandbox of the tests: a small fleet on disk, ways to spoil it, and runs over it through Dagster.
+
+Here: what many test modules share. Not here: fixtures (`conftest.py`) and anything that asserts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from refinery_assets.contract import FAMILIES, Family
+from refinery_assets.definitions import build_defs
+from refinery_assets.months import Month
+from refinery_assets.refining.feed import FeedFile
+from refinery_assets.settings import Settings
+
+JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
+CPU, MEMORY, DISK, NETWORK = FAMILIES
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What Dagster holds after a run."""
+
+    success: bool
+    checks: dict[str, dg.AssetCheckEvaluation]
+    failures: dict[str, str]
+    run_id: str
+
+    def verdict(self, asset: str, check: str) -> str:
+        """`passed`, `warning` or `failed`."""
+        evaluation = self.checks[f"{asset}.{check}"]
+        if evaluation.passed:
+            return "passed"
+        return "warning" if evaluation.severity is dg.AssetCheckSeverity.WARN else "failed"
+
+    def metadata(self, asset: str, check: str) -> dict[str, Any]:
+        """The check's metadata; tables as lists of dictionaries."""
+        found: dict[str, Any] = {}
+        for name, value in self.checks[f"{asset}.{check}"].metadata.items():
+            if isinstance(value, dg.TableMetadataValue):
+                found[name] = [dict(record.data) for record in value.records]
+            else:
+                found[name] = value.value
+        return found
+
+    @property
+    def failed_checks(self) -> set[str]:
+        """`asset.check` of every check that failed as an error."""
+        return {name for name in self.checks if self.verdict(*name.split(".")) == "failed"}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Settings that point into a temporary folder, and the files there."""
+
+    settings: Settings
+    instance: dg.DagsterInstance
+
+    def file(self, family: Family, month: Month) -> FeedFile:
+        return FeedFile(self.settings.feed, family, month)
+
+    def lines(self, family: Family, month: Month) -> list[str]:
+        """The file's lines, the header first, without line ends."""
+        return self.file(family, month).path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+    def write_lines(self, family: Family, month: Month, lines: Sequence[str]) -> None:
+        self.write_bytes(family, month, "".join(f"{line}\n" for line in lines).encode())
+
+    def write_bytes(self, family: Family, month: Month, data: bytes) -> None:
+        path = self.file(family, month).path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def edit_line(self, family: Family, month: Month, number: int, line: str) -> None:
+        """Replace line `number`, where the header is 1."""
+        lines = self.lines(family, month)
+        lines[number - 1] = line
+        self.write_lines(family, month, lines)
+
+    def refine(self, *months: Month) -> Outcome:
+        """Run the job `refine` over the span of `months` in one run, inventory checks included."""
+        return self._execute("refine", months)
+
+    def materialize(self, selection: str, *months: Month) -> Outcome:
+        """Materialize a selection of assets (Dagster's selection syntax) as the UI does."""
+        return self._execute(selection, months)
+
+    def audit(self) -> Outcome:
+        """Execute the checks of `processed_data` alone, as the UI's button does."""
+        return self._execute(dg.AssetSelection.checks_for_assets("processed_data"), ())
+
+    def _execute(self, what: str | dg.AssetSelection, months: Sequence[Month]) -> Outcome:
+        job: dg.JobDefinition | None = None
+        defs = build_defs(self.settings)
+        if what == "refine":
+            job = defs.resolve_job_def("refine")
+        else:
+            selection = dg.AssetSelection.from_string(what) if isinstance(what, str) else what
+            adhoc = dg.define_asset_job("adhoc", selection=selection)
+            job = dg.Definitions.merge(defs, dg.Definitions(jobs=[adhoc])).resolve_job_def("adhoc")
+        tags = {}
+        partition_key = None
+        if len(months) == 1:
+            partition_key = str(months[0])
+        elif months:
+            tags = {
+                "dagster/asset_partition_range_start": str(min(months)),
+                "dagster/asset_partition_range_end": str(max(months)),
+            }
+        result = job.execute_in_process(
+            instance=self.instance, partition_key=partition_key, tags=tags, raise_on_error=False
+        )
+        return Outcome(
+            success=result.success,
+            checks={
+                f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}": evaluation
+                for evaluation in result.get_asset_check_evaluations()
+            },
+            failures={
+                event.step_key: _reason(event)
+                for event in result.all_events
+                if event.is_step_failure and event.step_key
+            },
+            run_id=result.run_id,
+        )
+
+    def query(self, sql: str, parameters: object = None) -> Rows:
+        """Query the warehouse."""
+        with duckdb.connect(self.settings.warehouse, read_only=True) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: object = None) -> None:
+        """Change the warehouse."""
+        with duckdb.connect(self.settings.warehouse) as connection:
+            connection.execute(sql, parameters)
+
+    def processed(self) -> Rows:
+        """Every published row, in an order of its own."""
+        return self.query("SELECT * FROM processed_data ORDER BY resource, host_id, ds")
+
+    def quarantined(self) -> Rows:
+        """Every quarantined row, in an order of its own."""
+        return self.query("SELECT * FROM quarantined_rows ORDER BY month, resource, source_line")
+
+    def published(self) -> tuple[Rows, Rows]:
+        """Both published tables, to compare before and after."""
+        return self.processed(), self.quarantined()
+
+
+def _reason(event: dg.DagsterEvent) -> str:
+    data = event.step_failure_data
+    failure = data.user_failure_data
+    if failure is not None and failure.description:
+        return failure.description
+    return data.error.message if data.error is not None else ""
