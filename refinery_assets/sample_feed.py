@@ -234,7 +234,8 @@ def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _month(text: str) -> Month:
+def month_argument(text: str) -> Month:
+    """A month on the command line; argparse tells a bad one in one sentence."""
     try:
         return Month.parse(text)
     except ValueError as error:
@@ -249,8 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
-    parser.add_argument("--first", type=_month, default=Month(2023, 1), help="first month, YYYY-MM")
-    parser.add_argument("--last", type=_month, default=Month(2025, 12), help="last month, included")
+    parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
+    parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")
     parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes")
     parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data", help="folder to write to")
     parser.add_argument("--dirt", type=float, default=0.0, help="share of faulty rows, 0 to 0.5")
