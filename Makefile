@@ -39,7 +39,7 @@ test: $(READY)  ## format check, lint, types, tests
 	$(BIN)/pytest -n 2
 
 ui: $(READY)  ## webserver and daemon at http://127.0.0.1:3000
-	$(BIN)/dagster dev --host 127.0.0.1 --port 3000
+	$(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \

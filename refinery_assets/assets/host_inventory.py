@@ -15,7 +15,7 @@ HOST_INVENTORY_SPEC = dg.AssetSpec(
     HOST_INVENTORY,
     description="The fleet: one row per host, with the behaviour (scenario and variant) of its load. "
     "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
-    group_name="entrance",
+    group_name="inventory",
     kinds={"duckdb"},
     metadata={"dagster/column_schema": column_schema(HOSTS_COLUMNS), "dagster/table_name": "hosts"},
 )
