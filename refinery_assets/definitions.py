@@ -10,7 +10,7 @@ from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
 from refinery_assets.assets.legacy_feed import build_legacy_feed
 from refinery_assets.assets.processed_data import build_processed_data
-from refinery_assets.automation import build_refine_job
+from refinery_assets.automation import build_jobs
 from refinery_assets.contract import FAMILIES
 from refinery_assets.partitions import monthly_partitions
 from refinery_assets.resources import Warehouse
@@ -29,7 +29,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_processed_data(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings)],
-        jobs=[build_refine_job()],
+        jobs=build_jobs(),
         resources={
             "warehouse": Warehouse(database=str(settings.warehouse)),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),

@@ -61,9 +61,11 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             if verdict.check in selected
         )
         if not is_publishing:
-            # The failed checks speak for themselves, unless there was nothing to audit.
-            if publication.refusals:
-                raise refusal("Nothing could be audited.", publication.refusals)
+            # Failing, too, so that whoever started the audit from a script learns of it by the exit status.
+            if publication.problems:
+                raise refusal(
+                    "What is published fails its audit.", publication.problems, publication.verdicts
+                )
             return
         if publication.problems:
             raise refusal("Nothing is published.", publication.problems, publication.verdicts)
