@@ -28,7 +28,11 @@ def build_family(
                 f"capacity is in {family.capacity_unit}.",
                 group_name="telemetry",
                 kinds={"polars", "parquet"},
-                metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
+                metadata={
+                    "dagster/column_schema": column_schema(PARTITION_COLUMNS),
+                    # Read by the IO manager: a quarter faster to write than its default, and read everywhere.
+                    "compression": "snappy",
+                },
                 # The value is a stream of frames; what it must hold is up to the IO manager.
                 dagster_type=dg.Any,
             )

@@ -16,7 +16,7 @@ from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data
 from refinery_assets.refining.plug import plug
 from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.refining.rules import Finding, Row, Rule, listing, outcome
-from refinery_assets.refining.scrub import point_of, scrub
+from refinery_assets.refining.scrub import POINTS_PER_DAY, point_of, scrub
 from refinery_assets.settings import Settings
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
@@ -70,24 +70,15 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
     """Read, scrub and plug one file.
 
     Returns:
-        The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by host and day; and its tally.
+        The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by day and host; and its tally.
 
     Raises:
         RefusedFileError: The file is not there, cannot be read, or its header does not serve.
     """
     data = _read(file)
-    rows = read_clean(data, file.family, file.month)
-    points = None if rows is None else _points(rows)
-    if rows is None or points is None or _has_repeats(points):
-        rows = scrub(read_lines(data, file.family), file.month, settings.overshoot)
-        points = _points(rows.filter(pl.col("fault").is_null()))
+    points, faulty = _judge(data, file, settings.overshoot)
     plugged = plug(points, settings.max_gap_days)
-    publishable = points.with_columns(is_imputed=pl.lit(value=False))
-    if plugged.rows.height:
-        imputed = plugged.rows.with_columns(is_imputed=pl.lit(value=True))
-        publishable = pl.concat([publishable, imputed], how="diagonal").sort("point")
-    faulty = rows.filter(pl.col("fault").is_not_null())
-    partition = pl.concat([publishable.drop("point"), faulty.with_columns(is_imputed=pl.lit(value=False))])
+    partition = _assemble(points, plugged.rows, faulty)
     tally = Tally(
         file=file,
         csv_rows=count_data_rows(data),
@@ -95,7 +86,7 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
         imputed=plugged.rows.height,
         faults={Fault(fault): count for fault, count in faulty.group_by("fault").len().sort("fault").rows()},
         overshoot=points["raw"].count(),
-        hosts=(points["point"] // 32).n_unique(),
+        hosts=(points["point"] % POINTS_PER_DAY).n_unique(),
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,
@@ -105,6 +96,29 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
         ],
     )
     return partition, tally
+
+
+def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame) -> pl.DataFrame:
+    """The publishable rows sorted by day and host, and the faulty ones behind them."""
+    parts = [points.with_columns(is_imputed=pl.lit(value=False))]
+    if imputed.height:
+        parts.append(imputed.with_columns(is_imputed=pl.lit(value=True)))
+        parts = [pl.concat(parts, how="diagonal").sort("point")]
+    if faulty.height:
+        parts.append(faulty.with_columns(is_imputed=pl.lit(value=False)))
+        parts = [pl.concat(parts, how="diagonal")]
+    return parts[0].select(PARTITION_SCHEMA.names())
+
+
+def _judge(data: bytes, file: FeedFile, overshoot: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The clean rows with their `point`, sorted by it; and the faulty rows."""
+    rows = read_clean(data, file.family, file.month)
+    if rows is not None:
+        points = _points(rows)
+        if not _has_repeats(points):
+            return points, rows.clear()
+    rows = scrub(read_lines(data, file.family), file.month, overshoot)
+    return _points(rows.filter(rows["fault"].is_null())), rows.filter(rows["fault"].is_not_null())
 
 
 def _read(file: FeedFile) -> bytes:
@@ -120,7 +134,8 @@ def _read(file: FeedFile) -> bytes:
 
 
 def _points(clean: pl.DataFrame) -> pl.DataFrame:
-    return clean.with_columns(point_of(clean)).sort("point")
+    points = clean.with_columns(point_of(clean))
+    return points if points["point"].is_sorted() else points.sort("point")
 
 
 def _has_repeats(points: pl.DataFrame) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from refinery_assets.contract import FAMILIES, Family
 from refinery_assets.months import Month
 
@@ -22,7 +24,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A line that holds nothing but blanks is no row. The reader and the count below must agree on it.
 BLANKS = " \t\r"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
-_BLANK_LINE_STARTS = (b"\n\n", b"\n\r", b"\n ", b"\n\t")
+_LINE_END = ord("\n")
 
 
 class RefusedFileError(Exception):
@@ -126,12 +128,19 @@ def _likely_cause(data: bytes, line: bytes, family: Family) -> str | None:
 
 def count_data_rows(data: bytes) -> int:
     """Count the lines after the header that are not blank, from the bytes and no CSV parser."""
-    ends = data.count(b"\n")
-    lines = ends if data.endswith(b"\n") or not data else ends + 1
+    if not data:
+        return 0
+    letters = np.frombuffer(data, dtype=np.uint8)
+    ends = np.flatnonzero(letters == _LINE_END)
+    lines = len(ends) + (not data.endswith(b"\n"))
+    starts = letters[ends[ends < len(data) - 1] + 1]
     blank = 0
-    if any(start in data for start in _BLANK_LINE_STARTS):
-        # The pattern also sees the empty rest behind the last line end, which is no line.
-        blank = sum(
-            match.end() < len(data) or match.end() - match.start() > 1 for match in _BLANK_LINE.finditer(data)
-        )
+    if np.isin(starts, np.frombuffer(f"\n{BLANKS}".encode(), dtype=np.uint8)).any():
+        # The pattern also meets the nothing behind the last line end, which is no line.
+        blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")
     return max(lines - 1 - blank, 0)
+
+
+def count_letter(data: bytes, letter: bytes) -> int:
+    """Count one ASCII character, many times faster than `bytes.count` where it is frequent."""
+    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord(letter)))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from refinery_assets.refining.scrub import POINTS_PER_DAY
+
 
 @dataclass(frozen=True)
 class Plugged:
@@ -38,17 +40,16 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
             `scrub.point_of`), with `ds`, `host_id`, `y`, `capacity`.
         max_gap_days: The longest gap that is filled, in days.
     """
-    gaps = (
-        points.with_columns(
-            pl.col("point").shift(-1).alias("next_point"),
-            pl.col("y").shift(-1).alias("next_y"),
-        )
-        .filter(
-            (pl.col("point") // 32 == pl.col("next_point") // 32)
-            & (pl.col("next_point") - pl.col("point") > 1)
-        )
-        .with_columns(days=(pl.col("next_point") - pl.col("point") - 1).cast(pl.Int64))
-    )
+    if _is_without_gaps(points):
+        return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0)
+    series = points.with_columns(
+        host=pl.col("point") % POINTS_PER_DAY, at=(pl.col("point") // POINTS_PER_DAY).cast(pl.Int64)
+    ).sort("host", "at")
+    gaps = series.with_columns(
+        next_host=pl.col("host").shift(-1),
+        next_y=pl.col("y").shift(-1),
+        days=pl.col("at").shift(-1) - pl.col("at") - 1,
+    ).filter((pl.col("host") == pl.col("next_host")) & (pl.col("days") > 0))
     is_long = pl.col("days") > max_gap_days
     long_gaps = gaps.filter(is_long)
     step = (pl.col("next_y") - pl.col("y")) * pl.col("day") / (pl.col("days") + 1)
@@ -57,7 +58,7 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
         .with_columns(day=pl.int_ranges(1, pl.col("days") + 1))
         .explode("day", empty_as_null=False)
         .select(
-            point=pl.col("point") + pl.col("day").cast(pl.UInt64),
+            point=pl.col("point") + pl.col("day").cast(pl.UInt64) * POINTS_PER_DAY,
             ds=pl.col("ds") + pl.duration(days=pl.col("day")),
             host_id="host_id",
             y=pl.col("y") + step,
@@ -65,3 +66,12 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
         )
     )
     return Plugged(rows, long_gaps.height, int(long_gaps["days"].sum()))
+
+
+def _is_without_gaps(points: pl.DataFrame) -> bool:
+    """Whether every host has a reading on every day between the first and the last: the ordinary month."""
+    if points.is_empty():
+        return True
+    point = points["point"]
+    days = point[-1] // POINTS_PER_DAY - point[0] // POINTS_PER_DAY + 1
+    return bool(points.height == days * (point % POINTS_PER_DAY).n_unique())

@@ -14,7 +14,7 @@ import polars as pl
 
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.months import Month
-from refinery_assets.refining.feed import BLANKS, column_names, header_line
+from refinery_assets.refining.feed import BLANKS, column_names, count_letter, header_line
 
 # What exports write where there is nothing to write.
 ABSENT = ("", "-", "n/a", "na", "none", "null")
@@ -43,71 +43,52 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         The rows in `TYPED_SCHEMA`, none with a fault (duplicates are not looked for); None when
         anything at all is in doubt, so that `read_lines` must have a look.
     """
-    ends = data.count(b"\n")
+    ends = count_letter(data, b"\n")
     if (
         header_line(data) != ",".join(family.columns).encode()
         or not data.endswith(b"\n")
         or any(byte in data for byte in (b'"', b"\r", b"\0"))
         # Together with Polars' refusal of a line with more fields than the header, the right total
         # means the right number in every line.
-        or data.count(b",") != (len(family.columns) - 1) * ends
+        or count_letter(data, b",") != (len(family.columns) - 1) * ends
     ):
         return None
     days = month.days
+    # An enumeration of the month's days takes exactly these texts for a date, nothing else.
+    types = (pl.Enum([day.isoformat() for day in days]), pl.String(), pl.Float64(), pl.Float64())
     try:
-        rows = pl.read_csv(
-            data,
-            # An enumeration of the month's days takes exactly these texts for a date, nothing else.
-            schema=dict(
-                zip(
-                    family.columns,
-                    (pl.Enum([day.isoformat() for day in days]), pl.String(), pl.Float64(), pl.Float64()),
-                    strict=True,
-                )
-            ),
-            quote_char=None,
-        )
+        rows = pl.read_csv(data, schema=dict(zip(family.columns, types, strict=True)), quote_char=None)
     except pl.exceptions.PolarsError:
         return None
-    rows = rows.rename(dict(zip(family.columns, ("day", "host_id", "y", "capacity"), strict=True)))
-    hosts = rows["host_id"].unique()
-    doubtful = (
-        rows.height != ends - 1
-        or rows.select(
-            pl.any_horizontal(
-                pl.col("day", "host_id", "y").has_nulls().any(),
-                ~pl.col("y").is_between(0.0, UTILIZATION_CEILING_PERCENT).all(),
-                ~(pl.col("capacity").is_finite() & (pl.col("capacity") >= 0)).all(),
-            )
-        ).item()
-    )
-    if doubtful or _untidy(hosts):
+    day, host, value, capacity = (pl.col(name) for name in family.columns)
+    in_order = rows.select(
+        ~pl.any_horizontal(column.has_nulls() for column in (day, host, value))
+        & value.is_between(0.0, UTILIZATION_CEILING_PERCENT).all()
+        & (capacity.is_finite() & (capacity >= 0)).all()
+    ).item()
+    if rows.height != ends - 1 or not in_order or not _are_tidy(rows["host_id"]):
         return None
-    midnights = pl.Series([datetime.combine(day, time()) for day in days], dtype=pl.Datetime("us"))
+    midnights = pl.Series([datetime.combine(each, time()) for each in days], dtype=pl.Datetime("us"))
     return rows.select(
-        pl.int_range(2, pl.len() + 2, dtype=pl.UInt32).alias("source_line"),
-        midnights.gather(rows["day"].to_physical()).alias("ds"),
-        "host_id",
-        "y",
-        "capacity",
-        pl.lit(None, pl.String).alias("fault"),
-        pl.lit(None, pl.String).alias("raw"),
+        source_line=pl.int_range(2, rows.height + 2, dtype=pl.UInt32),
+        ds=pl.lit(midnights).gather(day.to_physical()),
+        host_id=host,
+        y=value,
+        capacity=capacity,
+        fault=pl.lit(None, pl.String),
+        raw=pl.lit(None, pl.String),
     )
 
 
-def _untidy(hosts: pl.Series) -> bool:
-    """Whether any name is padded, stands for an absent one, or holds control characters."""
-    return bool(
-        hosts.to_frame("host")
-        .select(
-            (
-                (pl.col("host").str.strip_chars() != pl.col("host"))
-                | pl.col("host").str.to_lowercase().is_in(ABSENT)
-                | pl.col("host").str.contains(_CONTROL_CHARACTERS)
-            ).any()
-        )
-        .item()
+def _are_tidy(hosts: pl.Series) -> bool:
+    """Whether no name is padded, stands for an absent one, or holds control characters."""
+    name = pl.col("name")
+    untidy = (
+        (name.str.strip_chars() != name)
+        | name.str.to_lowercase().is_in(ABSENT)
+        | name.str.contains(_CONTROL_CHARACTERS)
     )
+    return not hosts.unique().to_frame("name").select(untidy.any()).item()
 
 
 def read_lines(data: bytes, family: Family) -> pl.DataFrame:
