@@ -7,7 +7,7 @@ import dagster as dg
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
 from refinery_assets.contract import LEGACY_FEED, PARTITION_COLUMNS, Family
 from refinery_assets.partitions import ONE_RUN, months_of
-from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_file
+from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
 from refinery_assets.refining.feed import FeedFile, RefusedFileError
 from refinery_assets.refining.rules import verdicts
 from refinery_assets.settings import Settings
@@ -61,12 +61,14 @@ def _frames(
 ) -> MonthlyFrames:
     """Refine month after month; files that cannot be taken are told all at once, after the last month."""
     refused: list[str] = []
-    for month in months_of(context):
+    files = [FeedFile(settings.feed, family, month) for month in months_of(context)]
+    for refined in refine_files(files, settings):
         try:
-            frame, tally = refine_file(FeedFile(settings.feed, family, month), settings)
+            frame, tally = refined.result()
         except RefusedFileError as error:
             refused.append(str(error))
             continue
+        month = str(tally.file.month)
         tallies.append(tally)
         context.add_asset_metadata(
             {
@@ -78,8 +80,8 @@ def _frames(
                 "hosts": tally.hosts,
                 **({} if tally.mean_y is None else {"mean_utilization_percent": tally.mean_y}),
             },
-            partition_key=str(month),
+            partition_key=month,
         )
-        yield str(month), frame
+        yield month, frame
     if refused:
         raise refusal("Nothing is published.", refused)

@@ -142,8 +142,10 @@ def _behavioral_retention(evidence: AuditEvidence) -> Finding:
 
 
 def _series_points_unique(evidence: AuditEvidence) -> Finding:
-    # Two rows with the same moment share its day, so only series with more points than days can repeat.
-    repeated = evidence.rows(
+    # Two rows with the same moment share its day, so only series with more points than days can repeat,
+    # and the table is looked at again only where there is one.
+    suspect = evidence.rows("SELECT * FROM audit_series WHERE points <> bit_count(days) LIMIT 1")
+    repeated = suspect and evidence.rows(
         """
         SELECT s.month, s.resource, s.host_id, p.ds::VARCHAR AS ds, count(*) AS times
         FROM audit_series s JOIN audit_months m USING (month) JOIN processed_data p

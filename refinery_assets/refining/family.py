@@ -6,7 +6,9 @@ family must pass. Not here: the steps themselves, and what looks at several fami
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
@@ -23,6 +25,7 @@ PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 """The columns of a partition: every row of the file, and the imputed rows, whose `source_line` is null."""
 
 SAMPLE_PER_FILE = 5
+FILES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,24 @@ def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame)
         parts.append(faulty.with_columns(is_imputed=pl.lit(value=False)))
         parts = [pl.concat(parts, how="diagonal")]
     return parts[0].select(PARTITION_SCHEMA.names())
+
+
+def refine_files(
+    files: Iterable[FeedFile], settings: Settings
+) -> Iterator[Future[tuple[pl.DataFrame, Tally]]]:
+    """Refine files in order, `FILES_AHEAD` of them ahead of the one that is taken.
+
+    One file keeps a core busy only in part, and while one is written the next are read; at most
+    `FILES_AHEAD` + 1 partitions are in memory. The result of each future, or its error, is that of
+    `refine_file`.
+    """
+    with ThreadPoolExecutor(FILES_AHEAD) as pool:
+        ahead: deque[Future[tuple[pl.DataFrame, Tally]]] = deque()
+        for file in files:
+            ahead.append(pool.submit(refine_file, file, settings))
+            if len(ahead) > FILES_AHEAD:
+                yield ahead.popleft()
+        yield from ahead
 
 
 def _judge(data: bytes, file: FeedFile, overshoot: float) -> tuple[pl.DataFrame, pl.DataFrame]:
