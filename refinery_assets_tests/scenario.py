@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from refinery_assets.automation import REFINE
 from refinery_assets.contract import FAMILIES, Family
 from refinery_assets.definitions import build_defs
 from refinery_assets.months import Month
@@ -85,25 +86,24 @@ class Sandbox:
 
     def refine(self, *months: Month) -> Outcome:
         """Run the job `refine` over the span of `months` in one run, inventory checks included."""
-        return self._execute("refine", months)
+        return self._execute(None, months)
 
-    def materialize(self, selection: str, *months: Month) -> Outcome:
-        """Materialize a selection of assets (Dagster's selection syntax) as the UI does."""
-        return self._execute(selection, months)
+    def materialize(self, assets: Sequence[str], *months: Month) -> Outcome:
+        """Materialize the assets named, as the UI does: the external inventory's checks are left out."""
+        return self._execute(dg.AssetSelection.assets(*assets), months)
 
     def audit(self) -> Outcome:
         """Execute the checks of `processed_data` alone, as the UI's button does."""
         return self._execute(dg.AssetSelection.checks_for_assets("processed_data"), ())
 
-    def _execute(self, what: str | dg.AssetSelection, months: Sequence[Month]) -> Outcome:
-        job: dg.JobDefinition | None = None
+    def _execute(self, selection: dg.AssetSelection | None, months: Sequence[Month]) -> Outcome:
         defs = build_defs(self.settings)
-        if what == "refine":
-            job = defs.resolve_job_def("refine")
-        else:
-            selection = dg.AssetSelection.from_string(what) if isinstance(what, str) else what
-            adhoc = dg.define_asset_job("adhoc", selection=selection)
-            job = dg.Definitions.merge(defs, dg.Definitions(jobs=[adhoc])).resolve_job_def("adhoc")
+        name = REFINE
+        if selection is not None:
+            name = "adhoc"
+            adhoc = dg.define_asset_job(name, selection=selection)
+            defs = dg.Definitions.merge(defs, dg.Definitions(jobs=[adhoc]))
+        job = defs.resolve_job_def(name)
         tags = {}
         partition_key = None
         if len(months) == 1:
@@ -114,7 +114,11 @@ class Sandbox:
                 "dagster/asset_partition_range_end": str(max(months)),
             }
         result = job.execute_in_process(
-            instance=self.instance, partition_key=partition_key, tags=tags, raise_on_error=False
+            instance=self.instance,
+            partition_key=partition_key,
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
         )
         return Outcome(
             success=result.success,

@@ -1,0 +1,340 @@
+"""What stops a month: every check in its failing verdict, through Dagster, with the old month left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from refinery_assets.contract import BEHAVIORS, FAMILIES, Family
+from refinery_assets.months import Month
+from refinery_assets.refining.partition import Partition
+from refinery_assets_tests.scenario import (
+    CPU,
+    DISK,
+    FEBRUARY,
+    JANUARY,
+    MARCH,
+    MEMORY,
+    NETWORK,
+    Sandbox,
+)
+
+Spoil = Callable[[Sandbox], None]
+ASSETS = ["legacy_feed", *(family.name for family in FAMILIES), "processed_data"]
+
+
+def _cut(
+    sandbox: Sandbox, data: Callable[[bytes], bytes], family: Family = CPU, month: Month = FEBRUARY
+) -> None:
+    sandbox.write_bytes(family, month, data(sandbox.file(family, month).path.read_bytes()))
+
+
+def _without_last_day(sandbox: Sandbox) -> None:
+    lines = sandbox.lines(MEMORY, FEBRUARY)
+    sandbox.write_lines(MEMORY, FEBRUARY, [line for line in lines if not line.startswith("2024-02-29")])
+
+
+def _first_half(sandbox: Sandbox) -> None:
+    # Every day stays, with half of the hosts, so that only the number of rows can tell.
+    lines = sandbox.lines(DISK, FEBRUARY)
+    sandbox.write_lines(DISK, FEBRUARY, [lines[0], *lines[1::2]])
+
+
+def _folder_in_its_place(sandbox: Sandbox) -> None:
+    path = sandbox.file(CPU, FEBRUARY).path
+    path.unlink()
+    path.mkdir()
+
+
+def _two_hosts_named_alike(sandbox: Sandbox) -> None:
+    sandbox.execute("CREATE TABLE copy AS FROM hosts")
+    sandbox.execute("DROP TABLE hosts")
+    sandbox.execute("ALTER TABLE copy RENAME TO hosts")
+    sandbox.execute("INSERT INTO hosts SELECT * REPLACE (upper(node_name) AS node_name) FROM hosts LIMIT 1")
+
+
+ENTRANCE: dict[str, tuple[str, Spoil]] = {
+    "missing file": (
+        "source_files_present",
+        lambda sandbox: sandbox.file(NETWORK, FEBRUARY).path.unlink(),
+    ),
+    "a folder in the file's place": (
+        "source_files_present",
+        _folder_in_its_place,
+    ),
+    "missing column": (
+        "headers_match_contract",
+        lambda sandbox: sandbox.edit_line(CPU, FEBRUARY, 1, "date,host_id,cpu,max_cores"),
+    ),
+    "repeated column": (
+        "headers_match_contract",
+        lambda sandbox: sandbox.edit_line(CPU, FEBRUARY, 1, "date,host_id,cpu_p95,cpu_p95,max_cores"),
+    ),
+    "empty file": ("fragmentation_complete", lambda sandbox: _cut(sandbox, lambda _: b"")),
+    "header only": (
+        "fragmentation_complete",
+        lambda sandbox: _cut(sandbox, lambda data: data[: data.index(b"\n") + 1]),
+    ),
+    "cut in the middle of a line": (
+        "fragmentation_complete",
+        lambda sandbox: _cut(sandbox, lambda data: data[:-4]),
+    ),
+    "one family a day short": ("fragmentation_complete", _without_last_day),
+    "half of the rows": ("fragmentation_complete", _first_half),
+}
+
+INVENTORY: dict[str, tuple[str, Spoil]] = {
+    "no warehouse": ("inventory_initialized", lambda sandbox: sandbox.settings.warehouse.unlink()),
+    "no table": ("inventory_initialized", lambda sandbox: sandbox.execute("DROP TABLE hosts")),
+    "no rows": ("inventory_initialized", lambda sandbox: sandbox.execute("DELETE FROM hosts")),
+    "names repeated in another case": ("host_names_unique", _two_hosts_named_alike),
+    "nine behaviours": (
+        "behaviors_complete",
+        lambda sandbox: sandbox.execute("UPDATE hosts SET variant = 'STABLE' WHERE variant = 'VARIABLE'"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("check", "spoil"), ENTRANCE.values(), ids=ENTRANCE.keys())
+def test_nothing_is_ingested_when_the_feed_is(sandbox: Sandbox, check: str, spoil: Spoil) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY, MARCH).success
+    before = sandbox.published()
+    spoil(sandbox)
+
+    outcome = sandbox.refine(FEBRUARY, MARCH)
+
+    assert not outcome.success
+    assert set(outcome.failures) == {"legacy_feed"}
+    assert outcome.failed_checks == {f"legacy_feed.{check}"}
+    told = outcome.metadata("legacy_feed", check)
+    assert "2024" in told["summary"]
+    assert told["recovery"]
+    assert told["sample"]
+    assert sandbox.published() == before
+
+
+def test_a_missing_feed_root_is_told_as_such(sandbox: Sandbox) -> None:
+    astray = Sandbox(replace(sandbox.settings, feed=sandbox.settings.feed / "astray"), sandbox.instance)
+
+    outcome = astray.refine(JANUARY)
+
+    assert outcome.failed_checks == {"legacy_feed.source_files_present"}
+    assert "REFINERY_FEED" in outcome.metadata("legacy_feed", "source_files_present")["summary"]
+
+
+def test_five_faults_in_five_months_are_told_in_one_run(sandbox: Sandbox) -> None:
+    months = [Month(2024, month) for month in range(1, 9)]
+    for month in months[3:]:
+        for family in (CPU, MEMORY, DISK, NETWORK):
+            text = "\n".join(sandbox.lines(family, JANUARY)).replace("2024-01-", f"{month}-")
+            days = {f"{month}-{day:02d}" for day in range(month.last_day.day + 1, 32)}
+            sandbox.write_lines(family, month, [line for line in text.split("\n") if line[:10] not in days])
+    sandbox.file(CPU, months[0]).path.unlink()
+    sandbox.edit_line(MEMORY, months[2], 1, "date,host,memory_p95,memory_gb")
+    _cut(sandbox, lambda _: b"", DISK, months[4])
+    _cut(sandbox, lambda data: data[:-3], NETWORK, months[5])
+    lines = sandbox.lines(CPU, months[7])
+    sandbox.write_lines(CPU, months[7], [line for line in lines if not line.startswith("2024-08-31")])
+
+    outcome = sandbox.refine(*months)
+
+    told = outcome.failures["legacy_feed"]
+    assert "2024/01/cpu_utilization_202401.csv" in told
+    assert "2024/03/memory_stats_202403.csv lacks host_id" in told
+    assert "2024/05/storage_usage_202405.csv is empty" in told
+    assert "2024/06/net_throughput_202406.csv ends in the middle of line" in told
+    assert "2024-08: cpu_utilization ends on 2024-08-30" in told
+    by_month = outcome.metadata("legacy_feed", "fragmentation_complete")["by_month"]
+    assert [row["month"] for row in by_month if row["problems"]] == ["2024-05", "2024-06", "2024-08"]
+
+
+@pytest.mark.parametrize(("check", "spoil"), INVENTORY.values(), ids=INVENTORY.keys())
+def test_nothing_is_published_when_the_inventory_has(sandbox: Sandbox, check: str, spoil: Spoil) -> None:
+    spoil(sandbox)
+
+    outcome = sandbox.refine(FEBRUARY)
+
+    assert not outcome.success
+    assert f"host_inventory.{check}" in outcome.failed_checks
+    assert not any(name.startswith("processed_data") for name in outcome.checks)
+    if sandbox.settings.warehouse.exists():
+        assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+    # Picked without the inventory's checks, the table refuses by itself.
+    alone = sandbox.materialize(ASSETS, FEBRUARY)
+    assert set(alone.failures) == {"processed_data"}
+
+
+@pytest.mark.parametrize("family", [CPU, NETWORK], ids=lambda family: family.name)
+def test_too_many_faulty_rows_stop_the_month_at_the_family(sandbox: Sandbox, family: Family) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    before = sandbox.published()
+    lines = sandbox.lines(family, FEBRUARY)
+    spoiled = [line.replace("2024-02-", "2024/02/") for line in lines[1:8]]
+    sandbox.write_lines(family, FEBRUARY, [lines[0], *spoiled, *lines[8:]])
+
+    outcome = sandbox.refine(FEBRUARY)
+
+    assert set(outcome.failures) == {family.name}
+    assert outcome.failed_checks == {f"{family.name}.quarantine_within_tolerance"}
+    assert outcome.metadata(family.name, "quarantine_within_tolerance")["bad_timestamp"] == 7
+    assert sandbox.published() == before
+    # The partition holds what the file held; the table refuses it whoever asks.
+    again = sandbox.materialize(["processed_data"], FEBRUARY)
+    assert "quarantine_within_tolerance" in again.failures["processed_data"]
+    assert sandbox.published() == before
+
+
+def _tamper(sandbox: Sandbox, family: Family, month: Month, change: Callable[[pl.DataFrame], Any]) -> None:
+    path = Partition(sandbox.settings.telemetry, family, month).path
+    change(pl.read_parquet(path)).write_parquet(path)
+
+
+def _first_row(**values: Any) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    def change(frame: pl.DataFrame) -> pl.DataFrame:
+        first = pl.int_range(pl.len()) == 0
+        return frame.with_columns(
+            pl.when(~first).then(name).otherwise(pl.lit(value, frame.schema[name])).alias(name)
+            for name, value in values.items()
+        )
+
+    return change
+
+
+def _in_partition(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Spoil:
+    return lambda sandbox: _tamper(sandbox, CPU, FEBRUARY, change)
+
+
+def _first_row_later(hours: int) -> Spoil:
+    later = pl.when(pl.int_range(pl.len()) == 0).then(pl.col("ds") + pl.duration(hours=hours)).otherwise("ds")
+    return _in_partition(lambda frame: frame.with_columns(ds=later))
+
+
+def _without_severe(sandbox: Sandbox) -> None:
+    severe = [name for (name,) in sandbox.query("SELECT node_name FROM hosts WHERE variant = 'SEVERE'")]
+    _tamper(sandbox, DISK, FEBRUARY, lambda frame: frame.filter(~pl.col("host_id").is_in(severe)))
+
+
+def _without_first_host(sandbox: Sandbox) -> None:
+    sandbox.execute("DELETE FROM hosts WHERE node_name = (SELECT min(node_name) FROM hosts)")
+
+
+EXIT: dict[str, tuple[str, Spoil]] = {
+    "an unknown host": ("referential_integrity", _in_partition(_first_row(host_id="nobody"))),
+    "a host taken from the inventory": ("referential_integrity", _without_first_host),
+    "a behaviour without readings": ("behavioral_retention", _without_severe),
+    "a day twice": (
+        "series_points_unique",
+        _in_partition(lambda frame: pl.concat([frame.head(1), frame.tail(-2), frame.head(1)])),
+    ),
+    "an hour past midnight": ("timestamps_standardized", _first_row_later(1)),
+    "a day of another month": ("timestamps_standardized", _first_row_later(-240)),
+    "more than the ceiling": ("utilization_in_range", _in_partition(_first_row(y=100.5))),
+    "no number at all": ("utilization_in_range", _in_partition(_first_row(y=float("nan")))),
+    "no reading": ("utilization_in_range", _in_partition(_first_row(y=None))),
+    "a row without a host": ("row_parity", _in_partition(_first_row(host_id=None))),
+}
+
+
+@pytest.mark.parametrize(("check", "spoil"), EXIT.values(), ids=EXIT.keys())
+def test_the_month_before_stays_when_there_is(sandbox: Sandbox, check: str, spoil: Spoil) -> None:
+    settings = replace(sandbox.settings, family_skew=0.2)
+    lenient = Sandbox(settings, sandbox.instance)
+    assert lenient.refine(JANUARY, FEBRUARY).success
+    before = lenient.published()
+    spoil(lenient)
+
+    outcome = lenient.materialize(["processed_data"], FEBRUARY)
+
+    assert not outcome.success
+    assert f"processed_data.{check}" in outcome.failed_checks
+    told = outcome.metadata("processed_data", check)
+    assert "2024-02" in str(told)
+    assert told["recovery"] != "Nothing to do."
+    assert len(told["sample"]) <= 20
+    assert lenient.published() == before
+
+
+def test_a_thin_month_is_refused_by_its_coverage(sandbox: Sandbox) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    before = sandbox.published()
+    sandbox.execute(
+        "INSERT INTO hosts SELECT * REPLACE (node_name || '-b' AS node_name) FROM hosts "
+        "WHERE variant <> 'SEVERE'"
+    )
+
+    outcome = sandbox.materialize(["processed_data"], FEBRUARY)
+
+    assert outcome.failed_checks == {"processed_data.fleet_coverage"}
+    assert sandbox.published() == before
+
+
+def test_a_lost_row_is_told_by_row_parity(sandbox: Sandbox) -> None:
+    assert sandbox.refine(FEBRUARY, MARCH).success
+    sandbox.execute("DELETE FROM processed_data WHERE ds = '2024-02-10' AND resource = 'cpu' AND y > 50")
+
+    outcome = sandbox.audit()
+
+    assert not outcome.success
+    assert outcome.failed_checks == {"processed_data.row_parity"}
+    (row,) = outcome.metadata("processed_data", "row_parity")["sample"]
+    assert (row["month"], row["resource"]) == ("2024-02", "cpu")
+
+
+OF_SEVERE = "USING hosts WHERE host_id = node_name AND variant = 'SEVERE'"
+OF_MOST = "USING hosts WHERE host_id = node_name AND scenario LIKE 'S%'"
+TENTH = "WHERE ds = '2024-02-10'"
+TAMPERED = {
+    "referential_integrity": f"UPDATE processed_data SET host_id = 'nobody' {TENTH}",
+    "behavioral_retention": f"DELETE FROM processed_data {OF_SEVERE}",
+    "series_points_unique": f"INSERT INTO processed_data FROM processed_data {TENTH}",
+    "timestamps_standardized": f"UPDATE processed_data SET ds = ds + INTERVAL 1 HOUR {TENTH}",
+    "utilization_in_range": f"UPDATE processed_data SET y = 'inf' {TENTH}",
+    "fleet_coverage": f"DELETE FROM processed_data {OF_MOST}",
+}
+
+
+@pytest.mark.parametrize(("check", "change"), TAMPERED.items(), ids=TAMPERED.keys())
+def test_the_audit_of_the_published_table_finds(sandbox: Sandbox, check: str, change: str) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    assert sandbox.audit().failed_checks == set()
+    sandbox.execute(change)
+
+    outcome = sandbox.audit()
+
+    assert not outcome.success
+    assert f"processed_data.{check}" in outcome.failed_checks
+
+
+def test_a_family_that_was_never_refined_keeps_the_month_out(sandbox: Sandbox) -> None:
+    assert sandbox.materialize(["legacy_feed", "cpu_utilization", "memory_stats"], FEBRUARY).success
+
+    outcome = sandbox.materialize(["processed_data"], FEBRUARY)
+
+    assert "storage_usage has no partition 2024-02" in outcome.failures["processed_data"]
+    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+
+
+def test_a_family_newer_than_the_others_keeps_the_month_out(sandbox: Sandbox) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    before = sandbox.published()
+    _without_last_day(sandbox)
+
+    outcome = sandbox.materialize(["memory_stats", "processed_data"], FEBRUARY)
+
+    assert set(outcome.failures) == {"processed_data"}
+    assert "fragmentation_complete" in outcome.failures["processed_data"]
+    assert sandbox.published() == before
+
+
+def test_the_ten_behaviours_are_the_inventorys(sandbox: Sandbox) -> None:
+    outcome = sandbox.refine(FEBRUARY)
+
+    table = outcome.metadata("processed_data", "behavioral_retention")["behaviors"]
+    assert [row["behavior"] for row in table] == sorted(str(behavior) for behavior in BEHAVIORS)
+    assert {(row["hosts_in_inventory"], row["hosts_retained"], row["rows"]) for row in table} == {
+        (2, 2, 2 * 4 * 29)
+    }
