@@ -83,10 +83,14 @@ def header_line(data: bytes) -> bytes:
 def column_names(data: bytes) -> list[str]:
     """The header's names, stripped and in lower case, in the file's order.
 
-    Bytes that are not UTF-8 are shown escaped, so that they can match no name of the contract.
+    Bytes that are not UTF-8 are shown escaped, so that they can match no name of the contract; a line that
+    is no CSV at all has no names.
     """
     line = header_line(data).decode("utf-8", "backslashreplace")
-    return [name.strip().lower() for name in next(csv.reader([line]), [])]
+    try:
+        return [name.strip().lower() for name in next(csv.reader([line], strict=True), [])]
+    except csv.Error:
+        return []
 
 
 def header_problem(data: bytes, family: Family) -> str | None:

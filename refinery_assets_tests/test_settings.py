@@ -1,0 +1,70 @@
+"""The settings and the calendar: what is taken, and the one sentence that refuses the rest."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from refinery_assets.months import Month
+from refinery_assets.settings import PROJECT_ROOT, SettingError, Settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("REFINERY_FIRST_MONTH", "2024-13", "a month written as YYYY-MM"),
+        ("REFINERY_LAST_MONTH", "May 2024", "a month written as YYYY-MM"),
+        ("REFINERY_BEHAVIORS", "0", "a whole number, 1 or more"),
+        ("REFINERY_MAX_GAP_DAYS", "-1", "a whole number of days, 0 or more"),
+        ("REFINERY_QUARANTINE_TOLERANCE", "1 %", "a share between 0 and 1"),
+        ("REFINERY_OVERSHOOT", "nan", "percentage points above 100"),
+        ("REFINERY_FAMILY_SKEW", "1.5", "a share between 0 and 1"),
+        ("REFINERY_MIN_COVERAGE", "-0.1", "a share between 0 and 1"),
+    ],
+)
+def test_a_bad_setting_is_refused_by_name_value_and_expectation(
+    variable: str, value: str, expected: str
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        Settings.from_environment({variable: value})
+
+    assert str(refused.value).startswith(f"{variable} is {value!r}; expected {expected}")
+
+
+def test_a_window_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(SettingError, match="REFINERY_LAST_MONTH is '2022-12'"):
+        Settings.from_environment({"REFINERY_LAST_MONTH": "2022-12"})
+
+
+def test_unset_and_empty_variables_take_the_contracts_defaults() -> None:
+    settings = Settings.from_environment({"REFINERY_BEHAVIORS": " "})
+
+    assert settings == Settings()
+    assert settings.feed == PROJECT_ROOT / "data" / "legacy" / "inputs"
+    assert settings.warehouse == PROJECT_ROOT / "data" / "refinery.duckdb"
+    assert settings.telemetry == PROJECT_ROOT / "data" / "telemetry"
+    assert (settings.first_month, settings.last_month) == (Month(2023, 1), None)
+    assert (settings.behaviors, settings.max_gap_days) == (10, 3)
+    assert (settings.quarantine_tolerance, settings.overshoot) == (0.01, 0.0)
+    assert (settings.family_skew, settings.min_coverage) == (0.01, 0.8)
+
+
+def test_relative_paths_start_at_the_project_and_absolute_ones_stand() -> None:
+    settings = Settings.from_environment({"REFINERY_FEED": "exports", "REFINERY_WAREHOUSE": "/srv/w.duckdb"})
+
+    assert settings.feed == PROJECT_ROOT / "exports"
+    assert settings.warehouse == Path("/srv/w.duckdb")
+
+
+def test_a_month_knows_its_days_and_its_neighbours() -> None:
+    february = Month.parse("2024-02")
+
+    assert (str(february), february.last_day, len(february.days)) == ("2024-02", date(2024, 2, 29), 29)
+    assert [str(month) for month in Month.span(Month(2023, 12), february)] == [
+        "2023-12",
+        "2024-01",
+        "2024-02",
+    ]
+    assert list(Month.span(february, Month(2024, 1))) == []
