@@ -1,0 +1,104 @@
+"""What lets a month pass with a warning, and the check that only a fault of our own can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from refinery_assets.contract import Family
+from refinery_assets.refining import family as family_module
+from refinery_assets.refining.read import read_lines
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox
+
+
+def test_a_reader_that_loses_a_row_is_caught_by_the_count(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No file can make it fail, so a reader is put in that does what CSV readers do in silence.
+    def forgetful(data: bytes, family: Family) -> pl.DataFrame:
+        return read_lines(data, family).tail(-1)
+
+    monkeypatch.setattr(family_module, "read_lines", forgetful)
+    sandbox.edit_line(CPU, FEBRUARY, 2, sandbox.lines(CPU, FEBRUARY)[1] + " ")
+
+    outcome = sandbox.refine(JANUARY, FEBRUARY)
+
+    assert set(outcome.failures) == {"cpu_utilization"}
+    assert outcome.failed_checks == {"cpu_utilization.rows_accounted_for"}
+    told = outcome.metadata("cpu_utilization", "rows_accounted_for")
+    assert told["sample"] == [
+        {"file": "2024/02/cpu_utilization_202402.csv", "csv_rows": 20 * 29, "landed": 20 * 29 - 1}
+    ]
+    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+
+
+def test_a_family_a_few_rows_short_is_a_warning(sandbox: Sandbox) -> None:
+    sandbox.write_lines(DISK, FEBRUARY, sandbox.lines(DISK, FEBRUARY)[:-5])
+
+    outcome = sandbox.refine(FEBRUARY)
+
+    assert outcome.success
+    assert outcome.verdict("legacy_feed", "fragmentation_complete") == "warning"
+    assert outcome.metadata("legacy_feed", "fragmentation_complete")["uneven"] == 1
+
+
+def test_the_limit_of_the_skew_itself_is_still_a_warning(sandbox: Sandbox) -> None:
+    sandbox.write_lines(DISK, FEBRUARY, sandbox.lines(DISK, FEBRUARY)[:-10])
+    short = 10 / (20 * 29)
+
+    at_limit = Sandbox(replace(sandbox.settings, family_skew=short), sandbox.instance).refine(FEBRUARY)
+    beyond = Sandbox(replace(sandbox.settings, family_skew=short * 0.99), sandbox.instance).refine(FEBRUARY)
+
+    assert at_limit.verdict("legacy_feed", "fragmentation_complete") == "warning"
+    assert beyond.verdict("legacy_feed", "fragmentation_complete") == "failed"
+
+
+def test_a_host_and_a_day_without_a_reading_are_warnings(sandbox: Sandbox) -> None:
+    host = sandbox.query("SELECT min(node_name) FROM hosts")[0][0]
+    for family in (CPU, DISK):
+        kept = [line for line in sandbox.lines(family, FEBRUARY) if f",{host}," not in line]
+        sandbox.write_lines(family, FEBRUARY, kept)
+    lenient = Sandbox(replace(sandbox.settings, family_skew=0.2, max_gap_days=0), sandbox.instance)
+    for family in (CPU, DISK):
+        kept = [line for line in lenient.lines(family, FEBRUARY) if not line.startswith("2024-02-11")]
+        lenient.write_lines(family, FEBRUARY, kept)
+
+    outcome = lenient.refine(FEBRUARY, MARCH)
+
+    assert outcome.success
+    assert outcome.verdict("processed_data", "fleet_coverage") == "warning"
+    by_month = {
+        (row["month"], row["resource"]): (row["missing_hosts"], row["missing_days"])
+        for row in outcome.metadata("processed_data", "fleet_coverage")["by_month"]
+    }
+    assert by_month["2024-02", "cpu"] == by_month["2024-02", "disk"] == (1, "11")
+    assert by_month["2024-02", "memory"] == by_month["2024-03", "cpu"] == (0, "")
+
+
+def test_a_team_with_classes_of_its_own_sets_their_number(sandbox: Sandbox) -> None:
+    sandbox.execute("UPDATE hosts SET scenario = 'unlabelled', variant = 'unlabelled'")
+
+    refused = sandbox.refine(FEBRUARY)
+    taken = Sandbox(replace(sandbox.settings, behaviors=1), sandbox.instance).refine(FEBRUARY)
+
+    assert "host_inventory.behaviors_complete" in refused.failed_checks
+    assert taken.success
+
+
+def test_every_check_tells_counts_summary_recovery_and_months_whether_it_passes_or_not(
+    sandbox: Sandbox,
+) -> None:
+    sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
+
+    outcome = sandbox.refine(FEBRUARY, MARCH)
+
+    assert len(outcome.checks) == 21
+    for name in outcome.checks:
+        told = outcome.metadata(*name.split("."))
+        assert told["summary"].endswith(".")
+        assert told["recovery"]
+        assert any(isinstance(value, int | float) for value in told.values())
+        if not name.startswith("host_inventory"):
+            assert {row["month"] for row in told["by_month"]} == {"2024-02", "2024-03"}
