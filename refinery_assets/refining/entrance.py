@@ -78,14 +78,15 @@ def inspect_file(file: FeedFile) -> FileFacts:
     if not data:
         return FileFacts(file, unfinished="is empty")
     rows = count_data_rows(data)
+    if problem := header_problem(data, file.family):
+        # What follows such a header cannot be judged, so nothing more is said of the file.
+        return FileFacts(file, header_problem=problem, rows=rows)
     unfinished = None
     if rows == 0:
         unfinished = "holds only its header"
     elif not data.endswith(b"\n"):
         last_line = data.count(b"\n") + 1
         unfinished = f"ends in the middle of line {last_line}"
-    if problem := header_problem(data, file.family):
-        return FileFacts(file, header_problem=problem, unfinished=unfinished, rows=rows)
     return FileFacts(
         file, unfinished=unfinished, rows=rows, newest_day=newest_day(data, file.family, file.month)
     )
