@@ -139,6 +139,7 @@ ROW_FAULTS: dict[str, tuple[str, Fault]] = {
     "a NUL byte": ("2024-05-07,web\x00-2,41.5,16", Fault.MALFORMED_ROW),
     "a unit separator": ("2024-05-07,web\x1f-2,41.5,16", Fault.MALFORMED_ROW),
     "a vertical tab": ("2024-05-07,web-2,41.5\x0b,16", Fault.MALFORMED_ROW),
+    "a next-line of C1": ("2024-05-07,web\x85-2,41.5,16", Fault.MALFORMED_ROW),
     "a carriage return inside": ("2024-05-07,web\r-2,41.5,16", Fault.MALFORMED_ROW),
     "a comment": ("# exported by the legacy system", Fault.MALFORMED_ROW),
     "a total": ("TOTAL,186 rows", Fault.MALFORMED_ROW),

@@ -33,7 +33,8 @@ TYPED_SCHEMA = pl.Schema(
 """The columns of a judged row: `source_line` counts the header as 1; `y` is percent; `capacity` is in the
 family's unit; `fault` is null for a clean row; `raw` is null for a clean row that is taken as it stands."""
 
-_CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f]"
+# Of C0 all but the tab, DEL, and C1, which stand in no text but one that was decoded wrongly.
+_CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 
 
 def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None:
