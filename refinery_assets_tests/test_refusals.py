@@ -254,6 +254,8 @@ def test_the_month_before_stays_when_there_is(sandbox: Sandbox, check: str, spoi
     told = outcome.metadata("processed_data", check)
     assert "2024-02" in str(told)
     assert told["recovery"] != "Nothing to do."
+    # The UI reads a description as Markdown, so no name may stand in it.
+    assert "nobody" not in (outcome.checks[f"processed_data.{check}"].description or "")
     assert len(told["sample"]) <= 20
     assert lenient.published() == before
 

@@ -11,7 +11,10 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.contract import Column
-from refinery_assets.refining.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict
+from refinery_assets.refining.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, shortened
+
+LONGEST_CELL = 200
+"""A raw line may be as long as its file; the event log keeps the beginning of it."""
 
 
 def check_specs(asset: str, rules: Iterable[Rule[Any]], *, blocking: bool = False) -> list[dg.AssetCheckSpec]:
@@ -26,7 +29,7 @@ def check_result(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
     """The verdict as the UI shows it; passing verdicts carry the same figures as failing ones."""
     finding = verdict.finding
     metadata: dict[str, Any] = {
-        "summary": dg.MetadataValue.text(finding.summary),
+        "summary": dg.MetadataValue.text(finding.told),
         "recovery": dg.MetadataValue.text(verdict.recovery),
         **finding.counts,
     }
@@ -49,7 +52,15 @@ def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
     columns = {name: type(value) for row in rows for name, value in row.items() if value is not None}
     names: dict[type, str] = {bool: "bool", int: "int", float: "float"}
     return dg.MetadataValue.table(
-        records=[dg.TableRecord(dict(row)) for row in rows],
+        records=[
+            dg.TableRecord(
+                {
+                    name: shortened(value, LONGEST_CELL) if isinstance(value, str) else value
+                    for name, value in row.items()
+                }
+            )
+            for row in rows
+        ],
         schema=dg.TableSchema(
             [dg.TableColumn(name, names.get(columns.get(name, str), "string")) for name in rows[0]]
         ),

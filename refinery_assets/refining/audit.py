@@ -71,9 +71,10 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
         """
     )
     summary = f"{len(unknown)} hosts that the inventory lacks"
+    detail = ""
     if unknown:
-        months = [row["month"] for row in by_month if row["unknown_hosts"]]
-        summary += f" in {listing(months)}: {listing(row['host_id'] for row in unknown)}"
+        summary += f", in {listing(row['month'] for row in by_month if row['unknown_hosts'])}"
+        detail = f"They are {listing(row['host_id'] for row in unknown)}."
     if nameless:
         summary += f"; {nameless} rows without a host"
     return Finding(
@@ -86,6 +87,7 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
         },
         by_month=by_month,
         offenders=unknown[:SAMPLE_SIZE],
+        detail=detail,
     )
 
 
@@ -121,9 +123,10 @@ def _behavioral_retention(evidence: AuditEvidence) -> Finding:
         if behavior not in present[month, resource]
     ]
     summary = f"{len(behaviors)} behaviours in the inventory, {len(offenders)} times one is missing"
+    detail = ""
     if offenders:
-        told = listing(dict.fromkeys(row["missing"] for row in offenders))
-        summary += f"; {told} in {listing(_months_of(offenders))}"
+        summary += f", in {listing(_months_of(offenders))}"
+        detail = f"Missing: {listing(dict.fromkeys(row['missing'] for row in offenders))}."
     return Finding(
         outcome(failed=bool(offenders)),
         f"{summary}.",
@@ -138,6 +141,7 @@ def _behavioral_retention(evidence: AuditEvidence) -> Finding:
         ],
         offenders=offenders,
         tables={"behaviors": retained},
+        detail=detail,
     )
 
 

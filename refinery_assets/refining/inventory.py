@@ -94,13 +94,12 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
     summary = f"{facts.hosts} hosts, {facts.unnamed} without a name, {surplus} names too many"
     if facts.problem is not None:
         summary = f"there are no names to compare: {facts.problem}"
-    elif facts.repeated:
-        summary += f" ({listing(facts.repeated)})"
     return Finding(
         outcome(failed=bool(facts.problem or facts.unnamed or facts.repeated)),
         f"{summary}.",
         {"hosts": facts.hosts, "unnamed": facts.unnamed, "repeated": surplus},
         offenders=[{"node_name": name, "times": times} for name, times in facts.repeated.items()],
+        detail=f"Repeated: {listing(facts.repeated)}." if facts.repeated else "",
     )
 
 

@@ -17,6 +17,7 @@ Row = Mapping[str, Cell]
 Evidence = TypeVar("Evidence")
 
 SAMPLE_SIZE = 20
+_LONGEST_ITEM = 80
 
 
 class Outcome(StrEnum):
@@ -33,7 +34,9 @@ class Finding:
 
     Attributes:
         outcome: Passed, a warning, or failed.
-        summary: One sentence with the counts that matter.
+        summary: One sentence with the counts that matter, in words of our own: the UI reads it as Markdown,
+            so nothing that a file or the inventory says may stand in it.
+        detail: What goes on from there and quotes names; shown as plain text only.
         counts: Exact counts by name, limits among them.
         by_month: One row per month, or per month and family or resource.
         offenders: A sample of what is wrong; cut to `SAMPLE_SIZE` rows on the way out.
@@ -46,6 +49,12 @@ class Finding:
     by_month: Sequence[Row] = ()
     offenders: Sequence[Row] = ()
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    detail: str = ""
+
+    @property
+    def told(self) -> str:
+        """Summary and detail, as plain text."""
+        return f"{self.summary} {self.detail}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class Verdict:
     @property
     def sentence(self) -> str:
         """The verdict in one line, for logs and failures."""
-        return f"{self.check}: {self.finding.summary}"
+        return f"{self.check}: {self.finding.told}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,11 @@ def outcome(*, failed: bool, warned: bool = False) -> Outcome:
 
 def listing(items: Iterable[object], most: int = 6) -> str:
     """The items by comma, the surplus as a number: `2024-01, 2024-02 and 3 more`."""
-    names = [str(item) for item in items]
+    names = [shortened(str(item), _LONGEST_ITEM) for item in items]
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, cut where it is longer than `most`."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
