@@ -168,8 +168,8 @@ def test_both_readers_read_a_sound_file_alike() -> None:
     clean = read_clean(data, CPU, MAY)
 
     assert clean is not None
-    assert clean.equals(scrub(read_lines(data, CPU), MAY, 0.0))
-    assert clean.schema == TYPED_SCHEMA
+    assert clean.drop("point").equals(scrub(read_lines(data, CPU), MAY, 0.0))
+    assert clean.drop("point").schema == TYPED_SCHEMA
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ import polars as pl
 from refinery_assets.contract import Fault
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
 from refinery_assets.refining.plug import plug
+from refinery_assets.refining.points import POINTS_PER_DAY, point_of
 from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.refining.rules import Finding, Row, Rule, listing, outcome
-from refinery_assets.refining.scrub import POINTS_PER_DAY, point_of, scrub
+from refinery_assets.refining.scrub import scrub
 from refinery_assets.settings import Settings
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
@@ -133,13 +134,14 @@ def refine_files(
 
 def _judge(data: bytes, file: FeedFile, overshoot: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The clean rows with their `point`, sorted by it; and the faulty rows."""
-    rows = read_clean(data, file.family, file.month)
-    if rows is not None:
-        points = _points(rows)
+    clean = read_clean(data, file.family, file.month)
+    if clean is not None:
+        points = _in_order(clean)
         if not _has_repeats(points):
-            return points, rows.clear()
+            return points, clean.drop("point").clear()
     rows = scrub(read_lines(data, file.family), file.month, overshoot)
-    return _points(rows.filter(rows["fault"].is_null())), rows.filter(rows["fault"].is_not_null())
+    clean = rows.filter(rows["fault"].is_null())
+    return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
 
 
 def _read(file: FeedFile) -> bytes:
@@ -154,8 +156,7 @@ def _read(file: FeedFile) -> bytes:
     return data
 
 
-def _points(clean: pl.DataFrame) -> pl.DataFrame:
-    points = clean.with_columns(point_of(clean))
+def _in_order(points: pl.DataFrame) -> pl.DataFrame:
     return points if points["point"].is_sorted() else points.sort("point")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from refinery_assets.refining.scrub import POINTS_PER_DAY
+from refinery_assets.refining.points import POINTS_PER_DAY
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
 
     Args:
         points: Clean readings of one month, one per host and day, sorted by `point` (see
-            `scrub.point_of`), with `ds`, `host_id`, `y`, `capacity`.
+            `points.point_of`), with `ds`, `host_id`, `y`, `capacity`.
         max_gap_days: The longest gap that is filled, in days.
     """
     if _is_without_gaps(points):

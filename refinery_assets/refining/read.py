@@ -15,6 +15,7 @@ import polars as pl
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.months import Month
 from refinery_assets.refining.feed import BLANKS, column_names, count_letter, header_line
+from refinery_assets.refining.points import number
 
 # What exports write where there is nothing to write.
 ABSENT = ("", "-", "n/a", "na", "none", "null")
@@ -41,8 +42,9 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
     """Read a file whose every row is well-formed and within the contract.
 
     Returns:
-        The rows in `TYPED_SCHEMA`, none with a fault (duplicates are not looked for); None when
-        anything at all is in doubt, so that `read_lines` must have a look.
+        The rows in `TYPED_SCHEMA`, none with a fault, and their `point` (see `points.point_of`), which is
+        not looked at for repeats; None when anything at all is in doubt, so that `read_lines` must have
+        a look.
     """
     ends = count_letter(data, b"\n")
     if (
@@ -67,7 +69,8 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         & value.is_between(0.0, UTILIZATION_CEILING_PERCENT).all()
         & (capacity.is_finite() & (capacity >= 0)).all()
     ).item()
-    if rows.height != ends - 1 or not in_order or not _are_tidy(rows["host_id"]):
+    names = rows["host_id"].unique().sort()
+    if rows.height != ends - 1 or not in_order or not _are_tidy(names):
         return None
     midnights = pl.Series([datetime.combine(each, time()) for each in days], dtype=pl.Datetime("us"))
     return rows.select(
@@ -78,10 +81,11 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         capacity=capacity,
         fault=pl.lit(None, pl.String),
         raw=pl.lit(None, pl.String),
+        point=number(day.to_physical() + 1, host, names),
     )
 
 
-def _are_tidy(hosts: pl.Series) -> bool:
+def _are_tidy(names: pl.Series) -> bool:
     """Whether no name is padded, stands for an absent one, or holds control characters."""
     name = pl.col("name")
     untidy = (
@@ -89,7 +93,7 @@ def _are_tidy(hosts: pl.Series) -> bool:
         | name.str.to_lowercase().is_in(ABSENT)
         | name.str.contains(_CONTROL_CHARACTERS)
     )
-    return not hosts.unique().to_frame("name").select(untidy.any()).item()
+    return not names.to_frame("name").select(untidy.any()).item()
 
 
 def read_lines(data: bytes, family: Family) -> pl.DataFrame:

@@ -12,12 +12,11 @@ import polars as pl
 
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Fault
 from refinery_assets.months import Month
+from refinery_assets.refining.points import point_of
 from refinery_assets.refining.read import ABSENT, TYPED_SCHEMA
 
 # The contract's day, with or without a time part of midnight. A zone or another order is not guessed.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
-# More hosts than any fleet has, and few enough for a day's number above them in 64 bits.
-POINTS_PER_DAY = 2**32
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
@@ -114,17 +113,3 @@ def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(fault=pl.coalesce("fault", "repeat"))
         .drop("repeat")
     )
-
-
-def point_of(rows: pl.DataFrame) -> pl.Series:
-    """Number the points of a month's series: equal for the same host and day, ordered by day, then host.
-
-    `point // POINTS_PER_DAY` is the day of the month, and `point % POINTS_PER_DAY` stands for the host,
-    compared without regard to case as the inventory does. `rows` holds no null in `host_id` and `ds`,
-    and one month only.
-    """
-    names = rows["host_id"].unique().sort()
-    rank = names.str.to_lowercase().rank("dense").cast(pl.UInt64)
-    spelling = pl.col("host_id").cast(pl.Enum(names)).to_physical()
-    day = pl.col("ds").dt.day().cast(pl.UInt64)
-    return rows.select(point=day * POINTS_PER_DAY + pl.lit(rank).gather(spelling))["point"]

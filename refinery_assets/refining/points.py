@@ -1,0 +1,29 @@
+"""The points of a month's series: a number for each host and day, to sort, compare and count by.
+
+Here: how hosts and days become numbers. Hosts are compared without regard to case, as the inventory
+compares them. Not here: what is done with repeated points (`scrub.py`) and missing ones (`plug.py`).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+# More hosts than any fleet has, and few enough for a day's number above them in 64 bits.
+POINTS_PER_DAY = 2**32
+
+
+def point_of(rows: pl.DataFrame) -> pl.Series:
+    """Number the points of a month: equal for the same host and day, ordered by day, then host.
+
+    `point // POINTS_PER_DAY` is the day of the month, and `point % POINTS_PER_DAY` stands for the host.
+    `rows` holds no null in `host_id` and `ds`, and one month only.
+    """
+    names = rows["host_id"].unique().sort()
+    return rows.select(point=number(pl.col("ds").dt.day(), pl.col("host_id"), names))["point"]
+
+
+def number(day: pl.Expr, host: pl.Expr, names: pl.Series) -> pl.Expr:
+    """The same for a day of the month and a host, where the sorted distinct `names` are at hand."""
+    rank = names.str.to_lowercase().rank("dense").cast(pl.UInt64)
+    spelling = host.cast(pl.Enum(names)).to_physical()
+    return day.cast(pl.UInt64) * POINTS_PER_DAY + pl.lit(rank).gather(spelling)
