@@ -16,7 +16,7 @@ import polars as pl
 from refinery_assets.contract import Fault
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
 from refinery_assets.refining.plug import plug
-from refinery_assets.refining.points import POINTS_PER_DAY, point_of
+from refinery_assets.refining.points import point_of
 from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.refining.rules import Finding, Row, Rule, listing, outcome
 from refinery_assets.refining.scrub import scrub
@@ -90,7 +90,7 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
         imputed=plugged.rows.height,
         faults={Fault(fault): count for fault, count in faulty.group_by("fault").len().sort("fault").rows()},
         overshoot=points["raw"].count(),
-        hosts=(points["point"] % POINTS_PER_DAY).n_unique(),
+        hosts=plugged.hosts,
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,

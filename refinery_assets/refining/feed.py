@@ -25,6 +25,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLANKS = " \t\r"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 _LINE_END = ord("\n")
+_GREATEST_BLANK = max(map(ord, f"\n{BLANKS}"))
 
 
 class RefusedFileError(Exception):
@@ -134,12 +135,12 @@ def count_data_rows(data: bytes) -> int:
     """Count the lines after the header that are not blank, from the bytes and no CSV parser."""
     if not data:
         return 0
+    ends = count_letter(data, b"\n")
+    lines = ends + (not data.endswith(b"\n"))
     letters = np.frombuffer(data, dtype=np.uint8)
-    ends = np.flatnonzero(letters == _LINE_END)
-    lines = len(ends) + (not data.endswith(b"\n"))
-    starts = letters[ends[ends < len(data) - 1] + 1]
     blank = 0
-    if np.isin(starts, np.frombuffer(f"\n{BLANKS}".encode(), dtype=np.uint8)).any():
+    # Only a line that begins with a blank, or with its own end, can be a blank one.
+    if ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any():
         # The pattern also meets the nothing behind the last line end, which is no line.
         blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")
     return max(lines - 1 - blank, 0)

@@ -22,11 +22,13 @@ class Plugged:
         rows: The imputed rows: `point`, `ds`, `host_id`, `y` (percent), `capacity`.
         long_gaps: How many gaps were longer than allowed and stay open.
         long_gap_days: How many days those gaps hold.
+        hosts: How many hosts have a reading.
     """
 
     rows: pl.DataFrame
     long_gaps: int
     long_gap_days: int
+    hosts: int
 
 
 def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
@@ -40,8 +42,9 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
             `points.point_of`), with `ds`, `host_id`, `y`, `capacity`.
         max_gap_days: The longest gap that is filled, in days.
     """
-    if _is_without_gaps(points):
-        return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0)
+    hosts = (points["point"] % POINTS_PER_DAY).n_unique()
+    if _is_without_gaps(points, hosts):
+        return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0, hosts)
     series = points.with_columns(
         host=pl.col("point") % POINTS_PER_DAY, at=(pl.col("point") // POINTS_PER_DAY).cast(pl.Int64)
     ).sort("host", "at")
@@ -65,13 +68,13 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
             capacity="capacity",
         )
     )
-    return Plugged(rows, long_gaps.height, int(long_gaps["days"].sum()))
+    return Plugged(rows, long_gaps.height, int(long_gaps["days"].sum()), hosts)
 
 
-def _is_without_gaps(points: pl.DataFrame) -> bool:
+def _is_without_gaps(points: pl.DataFrame, hosts: int) -> bool:
     """Whether every host has a reading on every day between the first and the last: the ordinary month."""
     if points.is_empty():
         return True
     point = points["point"]
     days = point[-1] // POINTS_PER_DAY - point[0] // POINTS_PER_DAY + 1
-    return bool(points.height == days * (point % POINTS_PER_DAY).n_unique())
+    return bool(points.height == days * hosts)

@@ -8,6 +8,8 @@ text, for `scrub.judge` to cast. Not here: verdicts on values, duplicates and ga
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import datetime, time
 
 import polars as pl
@@ -63,37 +65,46 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         rows = pl.read_csv(data, schema=dict(zip(family.columns, types, strict=True)), quote_char=None)
     except pl.exceptions.PolarsError:
         return None
-    day, host, value, capacity = (pl.col(name) for name in family.columns)
-    in_order = rows.select(
-        ~pl.any_horizontal(column.has_nulls() for column in (day, host, value))
-        & value.is_between(0.0, UTILIZATION_CEILING_PERCENT).all()
-        & (capacity.is_finite() & (capacity >= 0)).all()
-    ).item()
-    names = rows["host_id"].unique().sort()
-    if rows.height != ends - 1 or not in_order or not _are_tidy(names):
+    day, host, value, capacity = rows.get_columns()
+    if (
+        rows.height != ends - 1
+        or any(column.has_nulls() for column in (day, host, value))
+        or not _lie_within(value, UTILIZATION_CEILING_PERCENT)
+        or not _lie_within(capacity.drop_nulls(), math.inf)
+    ):
+        return None
+    names = host.unique().sort()
+    if not _are_tidy(names.to_list()):
         return None
     midnights = pl.Series([datetime.combine(each, time()) for each in days], dtype=pl.Datetime("us"))
-    return rows.select(
+    number_of_day = pl.lit(day.to_physical())
+    return pl.select(
         source_line=pl.int_range(2, rows.height + 2, dtype=pl.UInt32),
-        ds=pl.lit(midnights).gather(day.to_physical()),
+        ds=pl.lit(midnights).gather(number_of_day),
         host_id=host,
         y=value,
         capacity=capacity,
         fault=pl.lit(None, pl.String),
         raw=pl.lit(None, pl.String),
-        point=number(day.to_physical() + 1, host, names),
+        point=number(number_of_day + 1, pl.lit(host), names),
     )
 
 
-def _are_tidy(names: pl.Series) -> bool:
+def _lie_within(numbers: pl.Series, most: float) -> bool:
+    """Whether all are finite and from 0 to `most`; the sum tells of any that is not a number."""
+    if numbers.is_empty():
+        return True
+    # Of floats: no date or text is ever asked for here, whatever the frame's library allows.
+    least, greatest, total = (float(number) for number in (numbers.min(), numbers.max(), numbers.sum()))  # type: ignore[arg-type]
+    return least >= 0 and greatest <= most and math.isfinite(total)
+
+
+def _are_tidy(names: list[str]) -> bool:
     """Whether no name is padded, stands for an absent one, or holds control characters."""
-    name = pl.col("name")
-    untidy = (
-        (name.str.strip_chars() != name)
-        | name.str.to_lowercase().is_in(ABSENT)
-        | name.str.contains(_CONTROL_CHARACTERS)
+    return not (
+        any(name != name.strip() or name.lower() in ABSENT for name in names)
+        or re.search(_CONTROL_CHARACTERS, "".join(names))
     )
-    return not names.to_frame("name").select(untidy.any()).item()
 
 
 def read_lines(data: bytes, family: Family) -> pl.DataFrame:
