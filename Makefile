@@ -36,6 +36,7 @@ test: $(READY)  ## format check, lint, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@mkdir -p .cache
 	$(BIN)/pytest -n 2 --basetemp=.cache/pytest
 
 ui: $(READY)  ## webserver and daemon at http://127.0.0.1:3000
