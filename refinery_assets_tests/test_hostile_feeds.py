@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from refinery_assets.contract import FAMILIES
+from refinery_assets.refining import read
 from refinery_assets.refining.entrance import ENTRANCE_RULES, inspect_feed
 from refinery_assets.refining.family import Tally, refine_file
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, feed_files
@@ -103,6 +104,20 @@ def test_the_fast_reader_agrees_or_stands_back(pollution: Pollution) -> None:
     assert set(exact["fault"].drop_nulls()) <= repeats
     kept = ["source_line", "ds", "host_id", "y", "capacity"]
     assert fast.select(kept).equals(exact.select(kept))
+
+
+@pytest.mark.parametrize("pollution", TAKEN, ids=by_name)
+def test_a_file_taken_apart_in_many_blocks_reads_as_in_one(
+    pollution: Pollution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = pollution.data.removeprefix(b"\xef\xbb\xbf")
+    whole = scrub(read_lines(data, FAMILY), MONTH, 0.0)
+    monkeypatch.setattr(read, "_BLOCK_BYTES", 40)
+
+    blocks = list(read_lines(data, FAMILY))
+
+    assert len(blocks) > 1 or whole.height < 3
+    assert scrub(blocks, MONTH, 0.0).equals(whole)
 
 
 def _directory(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import polars as pl
@@ -17,8 +18,8 @@ def test_a_reader_that_loses_a_row_is_caught_by_the_count(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No file can make it fail, so a reader is put in that does what CSV readers do in silence.
-    def forgetful(data: bytes, family: Family) -> pl.DataFrame:
-        return read_lines(data, family).tail(-1)
+    def forgetful(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
+        yield from (lines.tail(-1) for lines in read_lines(data, family))
 
     monkeypatch.setattr(family_module, "read_lines", forgetful)
     sandbox.edit_line(CPU, FEBRUARY, 2, sandbox.lines(CPU, FEBRUARY)[1] + " ")

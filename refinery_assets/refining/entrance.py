@@ -97,9 +97,12 @@ def newest_day(data: bytes, family: Family, month: Month) -> date | None:
     # A closed month mostly ends on its last day, and then one search of the bytes tells.
     if data.startswith(b"date,") and data.find(f"\n{month.last_day.isoformat()},".encode()) >= 0:
         return month.last_day
-    days = read_lines(data, family).select(day_of("date").dt.date().alias("day"))
-    within = days.filter(pl.col("day").is_between(month.first_day, month.last_day))
-    return within["day"].max() if within.height else None  # type: ignore[return-value]
+    within = pl.col("day").is_between(month.first_day, month.last_day)
+    newest = (
+        lines.select(day_of("date").dt.date().alias("day")).filter(within)["day"].max()
+        for lines in read_lines(data, family)
+    )
+    return max((day for day in newest if isinstance(day, date)), default=None)
 
 
 def _source_files_present(evidence: FeedEvidence) -> Finding:

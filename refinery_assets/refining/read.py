@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import datetime, time
 
 import polars as pl
@@ -35,6 +36,9 @@ TYPED_SCHEMA = pl.Schema(
 )
 """The columns of a judged row: `source_line` counts the header as 1; `y` is percent; `capacity` is in the
 family's unit; `fault` is null for a clean row; `raw` is null for a clean row that is taken as it stands."""
+
+# What is taken apart at once: text split into fields takes many times its size.
+_BLOCK_BYTES = 16 * 2**20
 
 # Of C0 all but the tab, DEL, and C1, which stand in no text but one that was decoded wrongly.
 _CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
@@ -107,48 +111,62 @@ def _are_tidy(names: list[str]) -> bool:
     )
 
 
-def read_lines(data: bytes, family: Family) -> pl.DataFrame:
+def read_lines(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
     r"""Read any file whose header serves for `family`, each physical line by itself.
 
-    Returns:
-        One row per line after the header that is not blank: `source_line` (the header is 1), `raw` (the
-        line without its line end; bytes that are not UTF-8 escaped as `\xNN`), `malformed` (the line
-        does not hold exactly the header's fields, or not text), and the fields as they stand
-        in `date`, `host_id`, `value`, `capacity`, null where malformed.
+    Yields:
+        Frames of some megabytes of lines each, at least one, in order. One row per line after the header
+        that is not blank: `source_line` (the header is 1), `raw` (the line without its line end; bytes
+        that are not UTF-8 escaped as `\xNN`), `malformed` (the line does not hold exactly the header's
+        fields, or not text), and the fields as they stand in `date`, `host_id`, `value`, `capacity`,
+        null where malformed.
     """
     names = column_names(data)
-    lines = _split_lines(data).slice(1).filter(pl.col("raw").str.strip_chars(BLANKS) != "")
-    plain = _fields(lines.filter(~pl.col("raw").str.contains('"', literal=True)), len(names))
-    quoted = _quoted_fields(lines.filter(pl.col("raw").str.contains('"', literal=True)), len(names))
     positions = [names.index(column) for column in family.columns]
     wanted = [
         pl.col("fields").list.get(position, null_on_oob=True).alias(name)
         for position, name in zip(positions, ("date", "host_id", "value", "capacity"), strict=True)
     ]
-    return (
-        pl.concat([plain, quoted])
-        .with_columns(
-            malformed=pl.col("fields").is_null()
-            | ~pl.col("is_text")
-            | pl.col("raw").str.contains(_CONTROL_CHARACTERS)
+    for first_line, block in _blocks_after_header(data):
+        lines = _split_lines(block, first_line).filter(pl.col("raw").str.strip_chars(BLANKS) != "")
+        plain = _fields(lines.filter(~pl.col("raw").str.contains('"', literal=True)), len(names))
+        quoted = _quoted_fields(lines.filter(pl.col("raw").str.contains('"', literal=True)), len(names))
+        yield (
+            pl.concat([plain, quoted])
+            .with_columns(
+                malformed=pl.col("fields").is_null()
+                | ~pl.col("is_text")
+                | pl.col("raw").str.contains(_CONTROL_CHARACTERS)
+            )
+            .with_columns(fields=pl.when(~pl.col("malformed")).then("fields"))
+            .select("source_line", "raw", "malformed", *wanted)
+            .sort("source_line")
         )
-        .with_columns(fields=pl.when(~pl.col("malformed")).then("fields"))
-        .select("source_line", "raw", "malformed", *wanted)
-        .sort("source_line")
-    )
 
 
-def _split_lines(data: bytes) -> pl.DataFrame:
+def _blocks_after_header(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines after the header in blocks of about `_BLOCK_BYTES`, each with its first line's number."""
+    first_line, start = 2, data.find(b"\n") + 1 or len(data)
+    while True:
+        end = data.find(b"\n", start + _BLOCK_BYTES) + 1 or len(data)
+        block = data[start:end]
+        yield first_line, block
+        if end == len(data):
+            return
+        first_line, start = first_line + count_letter(block, b"\n"), end
+
+
+def _split_lines(block: bytes, first_line: int) -> pl.DataFrame:
     """Every physical line: `source_line`, `raw`, `is_text` (its bytes are UTF-8)."""
     try:
-        raw = _lines_of(data.decode("utf-8"))
+        raw = _lines_of(block.decode("utf-8"))
         is_text = pl.repeat(value=True, n=len(raw), dtype=pl.Boolean, eager=True)
     except UnicodeDecodeError:
-        raw = _lines_of(data.decode("utf-8", "backslashreplace"))
+        raw = _lines_of(block.decode("utf-8", "backslashreplace"))
         # The same lines once more, with every undecodable byte turned into the one character that no
         # sound export holds.
-        is_text = ~_lines_of(data.decode("utf-8", "replace")).str.contains("\ufffd", literal=True)
-    return pl.DataFrame({"raw": raw, "is_text": is_text}).with_row_index("source_line", offset=1)
+        is_text = ~_lines_of(block.decode("utf-8", "replace")).str.contains("\ufffd", literal=True)
+    return pl.DataFrame({"raw": raw, "is_text": is_text}).with_row_index("source_line", offset=first_line)
 
 
 def _lines_of(text: str) -> pl.Series:

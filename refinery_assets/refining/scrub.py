@@ -6,6 +6,7 @@ Here: the rules for one row, and for rows that repeat a host's day. Not here: ho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, time
 
 import polars as pl
@@ -20,18 +21,20 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
-def scrub(lines: pl.DataFrame, month: Month, overshoot: float) -> pl.DataFrame:
+def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.DataFrame:
     """Judge the rows of `read_lines`, each by itself first, then against those of the same host and day.
 
     A capacity may be absent; one that is stated must be a finite number, 0 or more. A utilization in
     (100, 100 + `overshoot`] becomes 100 and keeps its raw text.
 
     Returns:
-        `TYPED_SCHEMA`, one row per row of `lines`, in order. The columns of a faulty row hold what could
+        `TYPED_SCHEMA`, one row per row of `blocks`, in order. The columns of a faulty row hold what could
         be read of it.
     """
     ceiling = UTILIZATION_CEILING_PERCENT
-    rows = _judge_repeats(_judge_rows(lines, month, ceiling + overshoot))
+    # The text of a block's fields is let go before the next block is split.
+    judged = (_judge_rows(lines, month, ceiling + overshoot) for lines in blocks)
+    rows = _judge_repeats(pl.concat([rows.select(TYPED_SCHEMA.names()) for rows in judged]))
     is_clean = pl.col("fault").is_null()
     is_over = is_clean & (pl.col("y") > ceiling)
     return rows.with_columns(
@@ -91,12 +94,15 @@ def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     """
     clean = rows.filter(pl.col("fault").is_null())
     points = clean.select("source_line", "y", "capacity", point=point_of(clean)).sort("point", "source_line")
-    same_point = pl.col("point").eq_missing(pl.col("point").shift())
+    follows, leads = (pl.col("point").eq_missing(pl.col("point").shift(step)) for step in (1, -1))
+    points = points.filter(follows | leads)
+    if points.is_empty():
+        return rows
     same_reading = pl.all_horizontal(
         pl.col(name).eq_missing(pl.col(name).shift()) for name in ("y", "capacity")
     )
     repeats = (
-        points.with_columns(is_repeat=same_point & same_reading)
+        points.with_columns(is_repeat=follows & same_reading)
         # Readings of one point are numbered; repeats share the number of the reading that they repeat.
         .with_columns(reading=(~pl.col("is_repeat")).cum_sum().over("point"))
         .with_columns(is_replaced=pl.col("reading") < pl.col("reading").max().over("point"))
