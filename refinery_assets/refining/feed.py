@@ -10,11 +10,12 @@ import csv
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from refinery_assets.contract import FAMILIES, Family
 from refinery_assets.months import Month
@@ -25,6 +26,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BLANKS = " \t\r"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 _LINE_END = ord("\n")
+_PIECE_BYTES = 2**18
 _GREATEST_BLANK = max(map(ord, f"\n{BLANKS}"))
 
 
@@ -137,10 +139,12 @@ def count_data_rows(data: bytes) -> int:
         return 0
     ends = count_letter(data, b"\n")
     lines = ends + (not data.endswith(b"\n"))
-    letters = np.frombuffer(data, dtype=np.uint8)
     blank = 0
     # Only a line that begins with a blank, or with its own end, can be a blank one.
-    if ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any():
+    if any(
+        ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any()
+        for letters in _pieces(data, overlap=1)
+    ):
         # The pattern also meets the nothing behind the last line end, which is no line.
         blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")
     return max(lines - 1 - blank, 0)
@@ -148,4 +152,10 @@ def count_data_rows(data: bytes) -> int:
 
 def count_letter(data: bytes, letter: bytes) -> int:
     """Count one ASCII character, many times faster than `bytes.count` where it is frequent."""
-    return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) == ord(letter)))
+    return sum(int(np.count_nonzero(letters == ord(letter))) for letters in _pieces(data))
+
+
+def _pieces(data: bytes, overlap: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """The bytes in pieces that stay in a core's cache while they are looked at."""
+    letters = np.frombuffer(data, dtype=np.uint8)
+    return (letters[at : at + _PIECE_BYTES + overlap] for at in range(0, len(letters), _PIECE_BYTES))

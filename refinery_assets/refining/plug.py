@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from refinery_assets.refining.points import POINTS_PER_DAY
+from refinery_assets.refining.points import POINTS_PER_DAY, host_count
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
             `points.point_of`), with `ds`, `host_id`, `y`, `capacity`.
         max_gap_days: The longest gap that is filled, in days.
     """
-    hosts = (points["point"] % POINTS_PER_DAY).n_unique()
+    hosts = host_count(points["point"])
     if _is_without_gaps(points, hosts):
         return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0, hosts)
     series = points.with_columns(

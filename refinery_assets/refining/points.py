@@ -15,7 +15,8 @@ POINTS_PER_DAY = 2**32
 def point_of(rows: pl.DataFrame) -> pl.Series:
     """Number the points of a month: equal for the same host and day, ordered by day, then host.
 
-    `point // POINTS_PER_DAY` is the day of the month, and `point % POINTS_PER_DAY` stands for the host.
+    `point // POINTS_PER_DAY` is the day of the month, and `point % POINTS_PER_DAY` the host, numbered from 1
+    without a gap.
     `rows` holds no null in `host_id` and `ds`, and one month only.
     """
     names = rows["host_id"].unique().sort()
@@ -27,3 +28,9 @@ def number(day: pl.Expr, host: pl.Expr, names: pl.Series) -> pl.Expr:
     rank = names.str.to_lowercase().rank("dense").cast(pl.UInt64)
     spelling = host.cast(pl.Enum(names)).to_physical()
     return day.cast(pl.UInt64) * POINTS_PER_DAY + pl.lit(rank).gather(spelling)
+
+
+def host_count(point: pl.Series) -> int:
+    """How many hosts a file's points hold."""
+    last = (point % POINTS_PER_DAY).max()
+    return 0 if last is None else int(last)  # type: ignore[arg-type]
