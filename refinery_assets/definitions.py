@@ -10,8 +10,9 @@ from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
 from refinery_assets.assets.legacy_feed import build_legacy_feed
 from refinery_assets.assets.processed_data import build_processed_data
-from refinery_assets.automation import build_jobs
+from refinery_assets.automation import build_daily_refine, build_jobs
 from refinery_assets.contract import FAMILIES
+from refinery_assets.feed_sensor import build_feed_changes
 from refinery_assets.partitions import monthly_partitions
 from refinery_assets.resources import Warehouse
 from refinery_assets.settings import Settings
@@ -30,8 +31,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
         ],
         asset_checks=[build_host_inventory_checks(settings)],
         jobs=build_jobs(),
+        schedules=[build_daily_refine(settings)],
+        sensors=[build_feed_changes(settings)],
         resources={
-            "warehouse": Warehouse(database=str(settings.warehouse)),
+            "warehouse": Warehouse(
+                database=str(settings.warehouse), lock_wait_seconds=settings.lock_wait_seconds
+            ),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.

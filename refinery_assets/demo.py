@@ -25,6 +25,7 @@ from rich.table import Table
 from refinery_assets.automation import REFINE
 from refinery_assets.definitions import build_defs
 from refinery_assets.months import Month
+from refinery_assets.partitions import range_tags
 from refinery_assets.refining.feed import feed_files
 from refinery_assets.sample_feed import make_sample, month_argument
 from refinery_assets.settings import PROJECT_ROOT, Settings
@@ -102,11 +103,7 @@ def refine(
         .resolve_job_def(REFINE)
         .execute_in_process(
             instance=instance,
-            # The tags by which the UI and the CLI, too, make one run of a range of months.
-            tags={
-                "dagster/asset_partition_range_start": str(first),
-                "dagster/asset_partition_range_end": str(last),
-            },
+            tags=range_tags(first, last),
             run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             raise_on_error=False,
         )

@@ -58,6 +58,11 @@ class Month:
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
     @property
+    def previous(self) -> Month:
+        """The month before this one."""
+        return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
+
+    @property
     def days(self) -> list[date]:
         """Every day of the month, in order."""
         return [date(self.year, self.month, day) for day in range(1, self.last_day.day + 1)]

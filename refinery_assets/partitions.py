@@ -5,6 +5,8 @@ Here: the window of months and how a run names the months it is for. Not here: t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from refinery_assets.months import Month
@@ -22,9 +24,27 @@ def monthly_partitions(settings: Settings) -> dg.MonthlyPartitionsDefinition:
         end_date=None if last is None else str(last.next),
         fmt="%Y-%m",
         end_offset=1,
+        # The daily run's zone, or else the first run of a month could come before its partition.
+        timezone=settings.timezone,
     )
 
 
 def months_of(context: dg.AssetExecutionContext) -> list[Month]:
     """The months that the run is for, in order."""
     return sorted(Month.parse(key) for key in context.partition_keys)
+
+
+def run_request(months: Sequence[Month], run_key: str) -> dg.RunRequest:
+    """One run over `months`, which follow one another without a gap."""
+    first, last = str(months[0]), str(months[-1])
+    if first == last:
+        return dg.RunRequest(run_key=run_key, partition_key=first)
+    return dg.RunRequest(run_key=run_key, tags=range_tags(months[0], months[-1]))
+
+
+def range_tags(first: Month, last: Month) -> dict[str, str]:
+    """The tags by which the UI and the CLI, too, make one run of a range of months."""
+    return {
+        "dagster/asset_partition_range_start": str(first),
+        "dagster/asset_partition_range_end": str(last),
+    }

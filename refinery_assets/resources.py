@@ -1,20 +1,26 @@
 """What the assets work on: the warehouse.
 
-Here: opening and closing the DuckDB file. Not here: what is done in it (`refining/`), and the Parquet store
-(`telemetry.py`).
+Here: opening and closing the DuckDB file, and how steps that need it wait for their turn. Not here: what is
+done in it (`refining/`), and the Parquet store (`telemetry.py`).
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
-LOCK_WAIT_SECONDS = 60.0
+from refinery_assets.settings import Settings
+
+WAREHOUSE_POOL = "warehouse"
+"""Steps that open the warehouse share this pool of one place, so that runs queue up instead of colliding."""
+
 _LOCK_POLL_SECONDS = 0.2
 
 
@@ -26,12 +32,21 @@ class WarehouseHeldError(Exception):
     """Another process kept the warehouse open for longer than the refinery waits."""
 
 
+class WarehouseUnusableError(Exception):
+    """The warehouse cannot be opened or written: its rights, its disk, or its content."""
+
+
 class Warehouse(DuckDBResource):
     """The DuckDB file with the inventory and the published tables.
 
     The stock resource leaves the file locked when an exception passes through it, and makes a missing file;
     this one closes it always, never makes it, and waits for a file that another process holds.
+
+    Attributes:
+        lock_wait_seconds: How long it waits.
     """
+
+    lock_wait_seconds: float
 
     @property
     def path(self) -> Path:
@@ -45,6 +60,7 @@ class Warehouse(DuckDBResource):
         Raises:
             WarehouseMissingError: The file does not exist.
             WarehouseHeldError: Another process holds the file; the message names it.
+            WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
         """
         if not self.path.is_file():
             raise WarehouseMissingError(
@@ -54,21 +70,46 @@ class Warehouse(DuckDBResource):
         connection = self._wait_for_connection(read_only=read_only)
         try:
             yield connection
+        # A full disk, and what DuckDB says of every statement after one; all else is not of the file.
+        except (duckdb.IOException, duckdb.FatalException) as error:
+            raise self._unusable(error) from error
         finally:
             connection.close()
 
     def _wait_for_connection(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         # The lock is DuckDB's own and announces its release to nobody, so it is tried again and again.
-        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        deadline = time.monotonic() + self.lock_wait_seconds
         while True:
             try:
                 return duckdb.connect(self.path, read_only=read_only, config=self.connection_config)
             except duckdb.IOException as error:
-                if "lock" not in str(error):
-                    raise
+                if "lock on file" not in str(error):
+                    raise self._unusable(error) from error
                 if time.monotonic() >= deadline:
                     raise WarehouseHeldError(
-                        f"The warehouse {self.path} is still held by another process after "
-                        f"{LOCK_WAIT_SECONDS:g} s; close it there and run again. DuckDB says: {error}"
+                        f"The warehouse {self.path} is still held by {_holder(error)} after "
+                        f"{self.lock_wait_seconds:g} s; close it there and run again."
                     ) from error
                 time.sleep(_LOCK_POLL_SECONDS)
+
+    def _unusable(self, error: duckdb.Error) -> WarehouseUnusableError:
+        return WarehouseUnusableError(
+            f"The warehouse {self.path} cannot be used, and stays as it was; see to its rights and to the "
+            f"room on its disk, then run again. DuckDB says: {error}"
+        )
+
+
+def _holder(error: duckdb.Error) -> str:
+    """The process that DuckDB's message names."""
+    held = re.search(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", str(error))
+    return f"process {held['pid']} ({held['program']})" if held else f"another process ({error})"
+
+
+def lock_retry_policy(settings: Settings) -> dg.RetryPolicy:
+    """For steps that open the warehouse; their other failures allow no retry."""
+    return dg.RetryPolicy(max_retries=settings.lock_retries, delay=settings.lock_retry_seconds)
+
+
+def held_failure(error: WarehouseHeldError) -> dg.Failure:
+    """The failure of a step that waited in vain; it is tried again by its policy."""
+    return dg.Failure(description=str(error), allow_retries=True)

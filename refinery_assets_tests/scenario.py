@@ -16,6 +16,7 @@ from refinery_assets.automation import REFINE
 from refinery_assets.contract import FAMILIES, Family
 from refinery_assets.definitions import build_defs
 from refinery_assets.months import Month
+from refinery_assets.partitions import range_tags
 from refinery_assets.refining.feed import FeedFile
 from refinery_assets.settings import Settings
 
@@ -104,15 +105,12 @@ class Sandbox:
             adhoc = dg.define_asset_job(name, selection=selection)
             defs = dg.Definitions.merge(defs, dg.Definitions(jobs=[adhoc]))
         job = defs.resolve_job_def(name)
-        tags = {}
+        tags: dict[str, str] = {}
         partition_key = None
         if len(months) == 1:
             partition_key = str(months[0])
         elif months:
-            tags = {
-                "dagster/asset_partition_range_start": str(min(months)),
-                "dagster/asset_partition_range_end": str(max(months)),
-            }
+            tags = range_tags(min(months), max(months))
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=partition_key,

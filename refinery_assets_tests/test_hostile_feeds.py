@@ -140,6 +140,31 @@ PLACES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+def test_a_link_out_of_the_feed_is_followed_only_where_it_is_allowed(
+    feed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "kept.csv"
+    (feed / FILE).rename(elsewhere)
+    (feed / FILE).symlink_to(elsewhere)
+
+    (sentence,) = refusals(feed)
+    assert "leads out of the feed's root" in sentence
+    assert "REFINERY_FOLLOW_LINKS" in sentence
+    with pytest.raises(RefusedFileError, match="leads out"):
+        refine(feed)
+
+    followed = inspect_feed(feed, [MONTH], Settings.family_skew, follow_links=True)
+    assert [fact for fact in followed.facts if fact.absent] == []
+
+
+def test_a_link_within_the_feed_is_followed(feed: Path) -> None:
+    kept = feed / "kept.csv"
+    (feed / FILE).rename(kept)
+    (feed / FILE).symlink_to(kept)
+
+    assert refusals(feed) == []
+
+
 @pytest.mark.parametrize(("make", "cause"), PLACES.values(), ids=PLACES.keys())
 def test_what_is_no_file_is_refused(feed: Path, make: Callable[[Path], None], cause: str) -> None:
     (feed / FILE).unlink()

@@ -22,6 +22,17 @@ from refinery_assets.settings import PROJECT_ROOT, SettingError, Settings
         ("REFINERY_OVERSHOOT", "nan", "percentage points above 100"),
         ("REFINERY_FAMILY_SKEW", "1.5", "a share between 0 and 1"),
         ("REFINERY_MIN_COVERAGE", "-0.1", "a share between 0 and 1"),
+        ("REFINERY_TELEMETRY", "s3://bucket/telemetry", "a folder on this machine"),
+        ("REFINERY_TIMEZONE", "Mars/Olympus", "the name of a time zone"),
+        ("REFINERY_TIMEZONE", "../../etc/passwd", "the name of a time zone"),
+        ("REFINERY_TIMEZONE", "Europe", "the name of a time zone"),
+        ("REFINERY_LATE_DAYS", "few", "a whole number of days, 0 or more"),
+        ("REFINERY_QUIET_SECONDS", "inf", "a number of seconds, 0 or more"),
+        ("REFINERY_FOLLOW_LINKS", "maybe", "yes or no"),
+        ("REFINERY_LOCK_WAIT_SECONDS", "-1", "a number of seconds, 0 or more"),
+        ("REFINERY_LOCK_RETRIES", "1.5", "a whole number, 0 or more"),
+        ("REFINERY_LOCK_RETRY_SECONDS", "soon", "a number of seconds, 0 or more"),
+        ("REFINERY_KEEP_RUNS_DAYS", "0", "a whole number of days, 1 or more"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_value_and_expectation(
@@ -31,6 +42,16 @@ def test_a_bad_setting_is_refused_by_name_value_and_expectation(
         Settings.from_environment({variable: value})
 
     assert str(refused.value).startswith(f"{variable} is {value!r}; expected {expected}")
+
+
+def test_an_alert_address_that_cannot_be_used_is_refused_without_its_token() -> None:
+    with pytest.raises(SettingError, match="REFINERY_ALERT_URL is set to something else") as refused:
+        Settings.from_environment({"REFINERY_ALERT_URL": "hooks.example/token-4711"})
+
+    assert "4711" not in str(refused.value)
+    settings = Settings.from_environment({"REFINERY_ALERT_URL": "https://hooks.example/token-4711"})
+    assert settings.alert_url == "https://hooks.example/token-4711"
+    assert "4711" not in repr(settings)
 
 
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:

@@ -61,7 +61,7 @@ def _frames(
 ) -> MonthlyFrames:
     """Refine month after month; files that cannot be taken are told all at once, after the last month."""
     refused: list[str] = []
-    files = [FeedFile(settings.feed, family, month) for month in months_of(context)]
+    files = [FeedFile(settings.feed, family, month, settings.follow_links) for month in months_of(context)]
     for refined in refine_files(files, settings):
         try:
             frame, tally = refined.result()

@@ -8,7 +8,15 @@ from refinery_assets.assets.checks import check_result, check_specs, column_sche
 from refinery_assets.contract import HOST_INVENTORY, HOSTS_COLUMNS
 from refinery_assets.refining.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.refining.rules import verdicts
-from refinery_assets.resources import Warehouse, WarehouseMissingError
+from refinery_assets.resources import (
+    WAREHOUSE_POOL,
+    Warehouse,
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    held_failure,
+    lock_retry_policy,
+)
 from refinery_assets.settings import Settings
 
 HOST_INVENTORY_SPEC = dg.AssetSpec(
@@ -25,13 +33,18 @@ def build_host_inventory_checks(settings: Settings) -> dg.AssetChecksDefinition:
     """The checks; when one fails, `processed_data` is not reached in the same run."""
 
     @dg.multi_asset_check(
-        name="host_inventory_checks", specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, blocking=True)
+        name="host_inventory_checks",
+        specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, blocking=True),
+        pool=WAREHOUSE_POOL,
+        retry_policy=lock_retry_policy(settings),
     )
     def host_inventory_checks(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
         try:
             with warehouse.get_connection(read_only=True) as connection:
                 facts = inspect_inventory(connection, settings.behaviors)
-        except WarehouseMissingError as error:
+        except WarehouseHeldError as error:
+            raise held_failure(error) from error
+        except (WarehouseMissingError, WarehouseUnusableError) as error:
             facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
         yield from (check_result(HOST_INVENTORY, verdict) for verdict in verdicts(INVENTORY_RULES, facts))
 

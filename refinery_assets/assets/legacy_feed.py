@@ -33,7 +33,12 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
     def legacy_feed(
         context: dg.AssetExecutionContext,
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        evidence = inspect_feed(settings.feed, months_of(context), settings.family_skew)
+        evidence = inspect_feed(
+            settings.feed,
+            months_of(context),
+            settings.family_skew,
+            follow_links=settings.follow_links,
+        )
         found = verdicts(ENTRANCE_RULES, evidence)
         yield from (check_result(LEGACY_FEED, verdict) for verdict in found)
         if problems := [verdict.sentence for verdict in found if verdict.failed]:

@@ -20,7 +20,15 @@ from refinery_assets.refining.publish import (
     publish,
     reaudit,
 )
-from refinery_assets.resources import Warehouse, WarehouseHeldError, WarehouseMissingError
+from refinery_assets.resources import (
+    WAREHOUSE_POOL,
+    Warehouse,
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    held_failure,
+    lock_retry_policy,
+)
 from refinery_assets.settings import Settings
 
 
@@ -48,6 +56,8 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         can_subset=True,
+        pool=WAREHOUSE_POOL,
+        retry_policy=lock_retry_policy(settings),
     )
     def processed_data(
         context: dg.AssetExecutionContext, warehouse: Warehouse
@@ -93,5 +103,7 @@ def _run(
             if is_publishing:
                 return publish(connection, settings.telemetry, months_of(context), settings)
             return reaudit(connection, settings.telemetry, settings)
-    except (WarehouseMissingError, WarehouseHeldError, ForeignTableError) as error:
+    except WarehouseHeldError as error:
+        raise held_failure(error) from error
+    except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
         return Publication(refusals=[str(error)])

@@ -62,9 +62,12 @@ class FeedEvidence:
         return {month: sum(fact.rows for fact in facts) for month, facts in _by_month(self.facts)}
 
 
-def inspect_feed(root: Path, months: Iterable[Month], family_skew: float) -> FeedEvidence:
+def inspect_feed(
+    root: Path, months: Iterable[Month], family_skew: float, *, follow_links: bool = False
+) -> FeedEvidence:
     """Look at every file that `months` call for; what is wrong is told in the facts, not raised."""
-    return FeedEvidence(root, [inspect_file(file) for file in feed_files(root, months)], family_skew)
+    files = feed_files(root, months, follow_links=follow_links)
+    return FeedEvidence(root, [inspect_file(file) for file in files], family_skew)
 
 
 def inspect_file(file: FeedFile) -> FileFacts:

@@ -36,11 +36,16 @@ class RefusedFileError(Exception):
 
 @dataclass(frozen=True)
 class FeedFile:
-    """One family's file of one month, whether or not it exists."""
+    """One family's file of one month, whether or not it exists.
+
+    A symbolic link that leads out of `root` is refused, unless `follow_links` allows it: who may write to
+    the feed need not be one who may read all of this machine.
+    """
 
     root: Path
     family: Family
     month: Month
+    follow_links: bool = False
 
     @property
     def name(self) -> str:
@@ -53,6 +58,17 @@ class FeedFile:
         """The file's place on disk."""
         return self.root / self.name
 
+    @property
+    def is_there(self) -> bool:
+        """Whether anything stands in the file's place, be it readable or not."""
+        try:
+            self.path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return True
+
     def read(self) -> bytes:
         """All bytes of the file, without a byte order mark.
 
@@ -64,6 +80,11 @@ class FeedFile:
             # A FIFO or a device would block or never end, so it is not even opened.
             if not stat.S_ISREG(self.path.stat().st_mode):
                 raise RefusedFileError(f"{self.name} is not a regular file; put the exported file there.")
+            if not self.follow_links and not self.path.resolve().is_relative_to(self.root.resolve()):
+                raise RefusedFileError(
+                    f"{self.name} leads out of the feed's root by a symbolic link; put the file itself "
+                    "there, or set REFINERY_FOLLOW_LINKS=yes."
+                )
             return self.path.read_bytes().removeprefix(BYTE_ORDER_MARK)
         except FileNotFoundError:
             raise
@@ -73,9 +94,9 @@ class FeedFile:
             ) from error
 
 
-def feed_files(root: Path, months: Iterable[Month]) -> list[FeedFile]:
+def feed_files(root: Path, months: Iterable[Month], *, follow_links: bool = False) -> list[FeedFile]:
     """The files that the contract expects for `months`, month by month in the families' order."""
-    return [FeedFile(root, family, month) for month in months for family in FAMILIES]
+    return [FeedFile(root, family, month, follow_links) for month in months for family in FAMILIES]
 
 
 def header_line(data: bytes) -> bytes:
