@@ -87,6 +87,7 @@ UTILIZATION_CEILING_PERCENT = 100.0
 HOSTS_TABLE = "hosts"
 PROCESSED_TABLE = "processed_data"
 QUARANTINE_TABLE = "quarantined_rows"
+AUDITS_TABLE = "audits"
 
 LEGACY_FEED = "legacy_feed"
 HOST_INVENTORY = "host_inventory"
@@ -130,6 +131,19 @@ QUARANTINE_COLUMNS = (
     Column("source_line", "BIGINT NOT NULL", "the line in that file; the header is line 1"),
     Column("raw", "VARCHAR", "the line as it stood"),
     Column("fault", "VARCHAR NOT NULL", "why the row was not let through"),
+)
+
+AUDIT_COLUMNS = (
+    Column("run_id", "VARCHAR NOT NULL", "the Dagster run that audited the month"),
+    Column("month", "VARCHAR NOT NULL", "the month audited, as YYYY-MM"),
+    Column("asset", "VARCHAR NOT NULL", "the asset that the check belongs to"),
+    Column("check_name", "VARCHAR NOT NULL", "the check"),
+    Column("verdict", "VARCHAR NOT NULL", "passed, warning or failed, for this month alone"),
+    Column("severity", "VARCHAR NOT NULL", "WARN for a warning, else ERROR: what the verdict may stop"),
+    Column("counts", "JSON NOT NULL", "the check's figures for the month, by resource where it has them so"),
+    Column("audited_at", "TIMESTAMP NOT NULL", "when the month was audited, UTC"),
+    Column("published_at", "TIMESTAMP", "when the run published the month, UTC; null: it was refused"),
+    Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
 )
 
 HOSTS_COLUMNS = (

@@ -105,11 +105,11 @@ def _holder(error: duckdb.Error) -> str:
     return f"process {held['pid']} ({held['program']})" if held else f"another process ({error})"
 
 
-def lock_retry_policy(settings: Settings) -> dg.RetryPolicy:
-    """For steps that open the warehouse; their other failures allow no retry."""
-    return dg.RetryPolicy(max_retries=settings.lock_retries, delay=settings.lock_retry_seconds)
+def try_again_or_fail(error: WarehouseHeldError, retry_number: int, settings: Settings) -> Exception:
+    """What a step raises that waited in vain: a request to be tried again, at last a failure.
 
-
-def held_failure(error: WarehouseHeldError) -> dg.Failure:
-    """The failure of a step that waited in vain; it is tried again by its policy."""
-    return dg.Failure(description=str(error), allow_retries=True)
+    Not a retry policy of the step, which would try again also what fails the same way every time.
+    """
+    if retry_number < settings.lock_retries:
+        return dg.RetryRequested(settings.lock_retries, settings.lock_retry_seconds)
+    return dg.Failure(description=str(error), allow_retries=False)

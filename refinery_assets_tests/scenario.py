@@ -160,4 +160,7 @@ def _reason(event: dg.DagsterEvent) -> str:
     failure = data.user_failure_data
     if failure is not None and failure.description:
         return failure.description
-    return data.error.message if data.error is not None else ""
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message if error is not None else ""

@@ -216,7 +216,7 @@ def test_months_apart_are_published_in_one_run_without_those_between(sandbox: Sa
         from refinery_assets.refining.publish import publish  # noqa: PLC0415
 
         assert not publish(
-            connection, sandbox.settings.telemetry, [MARCH, JANUARY], sandbox.settings
+            connection, sandbox.settings.telemetry, [MARCH, JANUARY], sandbox.settings, "by hand"
         ).problems
 
     assert (

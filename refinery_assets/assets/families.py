@@ -5,11 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
+from refinery_assets.assets.trace import leave_trace
 from refinery_assets.contract import LEGACY_FEED, PARTITION_COLUMNS, Family
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
 from refinery_assets.refining.feed import FeedFile, RefusedFileError
 from refinery_assets.refining.rules import verdicts
+from refinery_assets.resources import Warehouse
 from refinery_assets.settings import Settings
 from refinery_assets.telemetry import MonthlyFrames
 
@@ -43,7 +45,7 @@ def build_family(
         backfill_policy=ONE_RUN,
     )
     def family_asset(
-        context: dg.AssetExecutionContext,
+        context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[MonthlyFrames]]:
         tallies: list[Tally] = []
         # The IO manager drains the frames before this function goes on, so the tallies are complete then.
@@ -51,6 +53,7 @@ def build_family(
         found = verdicts(FAMILY_RULES, FamilyEvidence(tallies, settings.quarantine_tolerance))
         yield from (check_result(family.name, verdict) for verdict in found)
         if problems := [verdict.sentence for verdict in found if verdict.failed]:
+            leave_trace(context, warehouse, family.name, found)
             raise refusal("Nothing is published.", problems, found)
 
     return family_asset

@@ -14,8 +14,7 @@ from refinery_assets.resources import (
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
-    held_failure,
-    lock_retry_policy,
+    try_again_or_fail,
 )
 from refinery_assets.settings import Settings
 
@@ -36,14 +35,15 @@ def build_host_inventory_checks(settings: Settings) -> dg.AssetChecksDefinition:
         name="host_inventory_checks",
         specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, blocking=True),
         pool=WAREHOUSE_POOL,
-        retry_policy=lock_retry_policy(settings),
     )
-    def host_inventory_checks(warehouse: Warehouse) -> Iterator[dg.AssetCheckResult]:
+    def host_inventory_checks(
+        context: dg.AssetCheckExecutionContext, warehouse: Warehouse
+    ) -> Iterator[dg.AssetCheckResult]:
         try:
             with warehouse.get_connection(read_only=True) as connection:
                 facts = inspect_inventory(connection, settings.behaviors)
         except WarehouseHeldError as error:
-            raise held_failure(error) from error
+            raise try_again_or_fail(error, context.op_execution_context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:
             facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
         yield from (check_result(HOST_INVENTORY, verdict) for verdict in verdicts(INVENTORY_RULES, facts))

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, refusal
+from refinery_assets.assets.trace import leave_trace
 from refinery_assets.contract import LEGACY_FEED
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.entrance import ENTRANCE_RULES, inspect_feed
 from refinery_assets.refining.rules import verdicts
+from refinery_assets.resources import Warehouse
 from refinery_assets.settings import Settings
 
 
@@ -31,7 +33,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         backfill_policy=ONE_RUN,
     )
     def legacy_feed(
-        context: dg.AssetExecutionContext,
+        context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         evidence = inspect_feed(
             settings.feed,
@@ -42,6 +44,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         found = verdicts(ENTRANCE_RULES, evidence)
         yield from (check_result(LEGACY_FEED, verdict) for verdict in found)
         if problems := [verdict.sentence for verdict in found if verdict.failed]:
+            leave_trace(context, warehouse, LEGACY_FEED, found)
             raise refusal("Nothing is ingested.", problems, found)
         for month, rows in evidence.rows_by_month().items():
             context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=str(month))

@@ -15,19 +15,18 @@ from refinery_assets.contract import (
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.audit import AUDIT_RULES
 from refinery_assets.refining.publish import (
-    ForeignTableError,
     Publication,
     publish,
     reaudit,
 )
+from refinery_assets.refining.tables import ForeignTableError
 from refinery_assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
-    held_failure,
-    lock_retry_policy,
+    try_again_or_fail,
 )
 from refinery_assets.settings import Settings
 
@@ -57,7 +56,6 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         backfill_policy=ONE_RUN,
         can_subset=True,
         pool=WAREHOUSE_POOL,
-        retry_policy=lock_retry_policy(settings),
     )
     def processed_data(
         context: dg.AssetExecutionContext, warehouse: Warehouse
@@ -101,9 +99,11 @@ def _run(
     try:
         with warehouse.get_connection(read_only=not is_publishing) as connection:
             if is_publishing:
-                return publish(connection, settings.telemetry, months_of(context), settings)
+                return publish(
+                    connection, settings.telemetry, months_of(context), settings, context.run.run_id
+                )
             return reaudit(connection, settings.telemetry, settings)
     except WarehouseHeldError as error:
-        raise held_failure(error) from error
+        raise try_again_or_fail(error, context.retry_number, settings) from error
     except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
         return Publication(refusals=[str(error)])

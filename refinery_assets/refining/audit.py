@@ -50,6 +50,7 @@ def _row_parity(evidence: AuditEvidence) -> Finding:
         },
         by_month=by_month,
         offenders=offenders,
+        failed_months=_months_of(offenders),
     )
 
 
@@ -70,6 +71,9 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
         FROM audit_series GROUP BY month ORDER BY month
         """
     )
+    at_fault = [str(row["month"]) for row in by_month if row["unknown_hosts"]] + [
+        month for (month, _), source in evidence.sources.items() if source.bad_host
+    ]
     summary = f"{len(unknown)} hosts that the inventory lacks"
     detail = ""
     if unknown:
@@ -88,6 +92,7 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
         by_month=by_month,
         offenders=unknown[:SAMPLE_SIZE],
         detail=detail,
+        failed_months=at_fault,
     )
 
 
@@ -142,6 +147,7 @@ def _behavioral_retention(evidence: AuditEvidence) -> Finding:
         offenders=offenders,
         tables={"behaviors": retained},
         detail=detail,
+        failed_months=_months_of(offenders),
     )
 
 
@@ -168,6 +174,7 @@ def _series_points_unique(evidence: AuditEvidence) -> Finding:
         {"repeated_points": len(repeated), "surplus_rows": surplus},
         by_month=_counted(evidence, repeated, "repeated_points"),
         offenders=repeated[:SAMPLE_SIZE],
+        failed_months=_months_of(repeated),
     )
 
 
@@ -197,6 +204,7 @@ def _timestamps_standardized(evidence: AuditEvidence) -> Finding:
         {"off_midnight": not_midnight, "outside_month_or_null": outside},
         by_month=_counted(evidence, offenders, "resources_at_fault"),
         offenders=offenders,
+        failed_months=_months_of(offenders),
     )
 
 
@@ -225,6 +233,7 @@ def _utilization_in_range(evidence: AuditEvidence) -> Finding:
         {"out_of_range": out_of_range, "without_y": without},
         by_month=by_month,
         offenders=offenders,
+        failed_months=_months_of(offenders),
     )
 
 
@@ -272,6 +281,8 @@ def _fleet_coverage(evidence: AuditEvidence) -> Finding:
         },
         by_month=by_month,
         offenders=thin or gaps,
+        failed_months=_months_of(thin),
+        warned_months=_months_of(gaps),
     )
 
 

@@ -24,7 +24,7 @@ from refinery_assets.refining.feed import (
     header_problem,
 )
 from refinery_assets.refining.read import read_lines
-from refinery_assets.refining.rules import Finding, Row, Rule, listing, outcome
+from refinery_assets.refining.rules import SAMPLE_SIZE, Finding, Row, Rule, listing, outcome
 from refinery_assets.refining.scrub import day_of
 
 
@@ -132,6 +132,11 @@ def _source_files_present(evidence: FeedEvidence) -> Finding:
             for month, facts in _by_month(evidence.facts)
         ],
         offenders=[{"file": fact.file.name, "problem": fact.absent} for fact in absent],
+        # A file that is not there is told enough by its name; what stands there and cannot be taken is not.
+        detail=" ".join(
+            str(fact.absent) for fact in absent[:SAMPLE_SIZE] if not str(fact.absent).endswith("is not there")
+        ),
+        failed_months=[str(fact.file.month) for fact in absent],
     )
 
 
@@ -154,6 +159,7 @@ def _headers_match_contract(evidence: FeedEvidence) -> Finding:
             for month, facts in _by_month(evidence.facts)
         ],
         offenders=[{"file": fact.file.name, "line": 1, "problem": fact.header_problem} for fact in wrong],
+        failed_months=[str(fact.file.month) for fact in wrong],
     )
 
 
@@ -233,6 +239,8 @@ def _fragmentation_complete(evidence: FeedEvidence) -> Finding:
         },
         by_month=by_month,
         offenders=offenders,
+        failed_months=[str(row["month"]) for row in offenders if row["severity"] == "error"],
+        warned_months=[str(row["month"]) for row in offenders if row["severity"] == "warning"],
     )
 
 

@@ -204,6 +204,7 @@ def _rows_accounted_for(evidence: FamilyEvidence) -> Finding:
         offenders=[
             {"file": tally.file.name, "csv_rows": tally.csv_rows, "landed": tally.landed} for tally in wrong
         ],
+        failed_months=[str(tally.file.month) for tally in wrong],
     )
 
 
@@ -255,6 +256,10 @@ def _quarantine_within_tolerance(evidence: FamilyEvidence) -> Finding:
             for tally in evidence.tallies
         ],
         offenders=[row for tally in worst_first for row in tally.sample],
+        failed_months=[str(tally.file.month) for tally in beyond],
+        warned_months=[
+            str(tally.file.month) for tally in evidence.tallies if tally.quarantined or tally.overshoot
+        ],
     )
 
 

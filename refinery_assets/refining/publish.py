@@ -1,31 +1,30 @@
 """Write, audit, publish: replace months of the table in one transaction that only a clean audit commits.
 
-Here: the transaction, and what must hold before it begins. Not here: the rules (`audit.py`,
-`inventory.py`, `entrance.py`, `family.py`) and how the warehouse is opened (`resources.py`).
+Here: the transaction. Not here: what must hold before anything is written (`gate.py`), the exit rules
+(`audit.py`), and how the warehouse is opened (`resources.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
 from refinery_assets.contract import (
-    FAMILIES,
     PROCESSED_COLUMNS,
+    PROCESSED_DATA,
     PROCESSED_TABLE,
     QUARANTINE_COLUMNS,
     QUARANTINE_TABLE,
     UTILIZATION_CEILING_PERCENT,
-    Column,
 )
 from refinery_assets.months import Month
 from refinery_assets.refining.audit import AUDIT_RULES
-from refinery_assets.refining.entrance import FamilyExtent, family_disagreements
-from refinery_assets.refining.evidence import AuditEvidence, SourceFacts, gather_evidence, name_months
-from refinery_assets.refining.family import excess_quarantine
+from refinery_assets.refining.audit_trail import AuditRow, audit_rows, record_audits
+from refinery_assets.refining.evidence import AuditEvidence, gather_evidence, name_months
+from refinery_assets.refining.gate import judge_before_writing
 from refinery_assets.refining.inventory import INVENTORY_RULES, inspect_inventory
 from refinery_assets.refining.partition import (
     PARTITION_ROWS,
@@ -36,11 +35,8 @@ from refinery_assets.refining.partition import (
     source_facts,
 )
 from refinery_assets.refining.rules import Row, Verdict, verdicts
+from refinery_assets.refining.tables import ensure_table, table_names, transaction
 from refinery_assets.settings import Settings
-
-
-class ForeignTableError(Exception):
-    """A table of the refinery's name exists and is not the refinery's; nothing was touched."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +48,14 @@ class Publication:
         verdicts: The verdicts of the exit rules; empty when the months could not be written.
         months: Per month under audit what stands in the table; see `month_figures`.
         table_rows: Rows of the whole table.
+        audits: What each check said of each month, as `audits` keeps it.
     """
 
     refusals: Sequence[str] = ()
     verdicts: Sequence[Verdict] = ()
     months: Sequence[Row] = ()
     table_rows: int = 0
+    audits: Sequence[AuditRow] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -65,24 +63,40 @@ class Publication:
         return [*self.refusals, *(verdict.sentence for verdict in self.verdicts if verdict.failed)]
 
 
+class _RefusedError(Exception):
+    """Takes a publication that must not be out of its transaction."""
+
+    def __init__(self, publication: Publication) -> None:
+        super().__init__(publication.problems)
+        self.publication = publication
+
+
 def publish(
-    connection: duckdb.DuckDBPyConnection, telemetry: Path, months: Sequence[Month], settings: Settings
+    connection: duckdb.DuckDBPyConnection,
+    telemetry: Path,
+    months: Sequence[Month],
+    settings: Settings,
+    run_id: str,
 ) -> Publication:
     """Replace `months` of `processed_data` and `quarantined_rows` by what the partitions hold.
 
-    Everything happens in one transaction. It is committed only when the inventory, the partitions and
-    every exit rule let the months pass; otherwise it is rolled back and the table stays as it was.
+    Everything happens in one transaction, with the months' rows of `audits`. It is committed only when the
+    inventory, the partitions and every exit rule let the months pass; otherwise it is rolled back, the
+    tables stay as they were, and a transaction of its own notes the refusal in `audits`.
 
     Raises:
-        ForeignTableError: A table with one of the two names has other columns.
+        ForeignTableError: A table with one of the three names has other columns.
     """
-    connection.execute("BEGIN")
     try:
-        publication = _write_and_audit(connection, telemetry, months, settings)
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("ROLLBACK" if publication.problems else "COMMIT")
+        with transaction(connection):
+            publication = _write_and_audit(connection, telemetry, months, settings)
+            if publication.problems:
+                raise _RefusedError(publication)  # noqa: TRY301 - it leads out of the transaction
+            record_audits(connection, run_id, publication.audits, published=True)
+    except _RefusedError as refused:
+        publication = refused.publication
+        with transaction(connection):
+            record_audits(connection, run_id, publication.audits, published=False)
     return publication
 
 
@@ -91,7 +105,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Se
 
     The connection may be read-only. Nothing is written but temporary tables.
     """
-    if not {PROCESSED_TABLE, QUARANTINE_TABLE} <= _tables(connection):
+    if not {PROCESSED_TABLE, QUARANTINE_TABLE} <= table_names(connection):
         return Publication(refusals=["nothing is published yet: materialize processed_data first"])
     inventory = verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors))
     if refusals := [verdict.sentence for verdict in inventory if verdict.failed]:
@@ -111,26 +125,17 @@ def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Se
 def _write_and_audit(
     connection: duckdb.DuckDBPyConnection, telemetry: Path, months: Sequence[Month], settings: Settings
 ) -> Publication:
-    inventory = verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors))
-    refusals = [f"host_inventory: {verdict.sentence}" for verdict in inventory if verdict.failed]
     files = partitions(telemetry, months)
-    refusals += [
-        f"{file.family.name} has no partition {file.month}: materialize it first"
-        for file in files
-        if not file.path.exists()
-    ]
-    if refusals:
-        return Publication(refusals=refusals)
-    name_partitions(connection, files)
-    sources = source_facts(connection, files)
-    if refusals := _partition_refusals(files, sources, settings):
-        return Publication(refusals=refusals)
+    gate = judge_before_writing(connection, files, months, settings)
+    if gate.refusals:
+        return Publication(refusals=gate.refusals, audits=gate.audits)
     name_months(connection, months)
-    _ensure_table(connection, PROCESSED_TABLE, PROCESSED_COLUMNS)
-    _ensure_table(connection, QUARANTINE_TABLE, QUARANTINE_COLUMNS)
+    ensure_table(connection, PROCESSED_TABLE, PROCESSED_COLUMNS)
+    ensure_table(connection, QUARANTINE_TABLE, QUARANTINE_COLUMNS)
     _replace_rows(connection, files, months)
-    evidence = gather_evidence(connection, months, sources, settings.min_coverage)
-    return _judged(evidence)
+    publication = _judged(gather_evidence(connection, months, gate.sources, settings.min_coverage))
+    exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)
+    return replace(publication, audits=[*gate.audits, *exit_audits])
 
 
 def _judged(evidence: AuditEvidence) -> Publication:
@@ -138,56 +143,6 @@ def _judged(evidence: AuditEvidence) -> Publication:
     return Publication(
         verdicts=verdicts(AUDIT_RULES, evidence), months=month_figures(evidence), table_rows=table_rows
     )
-
-
-def _partition_refusals(
-    files: Sequence[Partition], sources: dict[tuple[str, str], SourceFacts], settings: Settings
-) -> list[str]:
-    """Hold the partitions to the rules that the feed was held to, whichever steps this run left out."""
-    refusals = []
-    for file in files:
-        source = sources.get((str(file.month), file.family.resource), SourceFacts())
-        if excess_quarantine(source.quarantined, source.file_rows, settings.quarantine_tolerance):
-            refusals.append(
-                f"{file.family.name} {file.month}: quarantine_within_tolerance: {source.quarantined} of "
-                f"{source.file_rows} rows are quarantined"
-            )
-    for month in sorted({file.month for file in files}):
-        extents = [
-            FamilyExtent(family, source.file_rows, source.newest_day)
-            for family in FAMILIES
-            for source in [sources.get((str(month), family.resource), SourceFacts())]
-        ]
-        unfinished, _ = family_disagreements(extents, settings.family_skew)
-        refusals += [f"legacy_feed {month}: fragmentation_complete: {text}" for text in unfinished]
-    return refusals
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    rows = connection.execute(
-        "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() "
-        "AND schema_name = current_schema()"
-    ).fetchall()
-    return {name for (name,) in rows}
-
-
-def _ensure_table(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:
-    if table not in _tables(connection):
-        # Names and types are constants of the contract; a table cannot be named by a parameter.
-        declared = ", ".join(f"{column.name} {column.sql_type}" for column in columns)
-        connection.execute(f"CREATE TABLE {table} ({declared})")
-    found = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND schema_name = current_schema() AND table_name = $table ORDER BY column_index",
-        {"table": table},
-    ).fetchall()
-    wanted = [(column.name, column.sql_type.split()[0]) for column in columns]
-    if found != wanted:
-        raise ForeignTableError(
-            f"The warehouse has a table {table} that the refinery did not make: its columns are "
-            f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "
-            "another file, and run again."
-        )
 
 
 def _replace_rows(

@@ -37,6 +37,8 @@ class Finding:
         summary: One sentence with the counts that matter, in words of our own: the UI reads it as Markdown,
             so nothing that a file or the inventory says may stand in it.
         detail: What goes on from there and quotes names; shown as plain text only.
+        failed_months: The months at fault, where the rule can tell months apart.
+        warned_months: The months to look at.
         counts: Exact counts by name, limits among them.
         by_month: One row per month, or per month and family or resource.
         offenders: A sample of what is wrong; cut to `SAMPLE_SIZE` rows on the way out.
@@ -50,6 +52,24 @@ class Finding:
     offenders: Sequence[Row] = ()
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     detail: str = ""
+    failed_months: Sequence[str] = ()
+    warned_months: Sequence[str] = ()
+
+    def outcome_in(self, month: str) -> Outcome:
+        """How one of the months came out; the whole finding's outcome where months cannot be told apart."""
+        if month in self.failed_months:
+            return Outcome.FAILED
+        if month in self.warned_months:
+            return Outcome.WARNING
+        return Outcome.PASSED if self.failed_months or self.warned_months else self.outcome
+
+    def counts_in(self, month: str) -> Mapping[str, object]:
+        """The figures of one month, by resource where they are told so; else those of the whole finding."""
+        rows = [row for row in self.by_month if row["month"] == month]
+        figures = [{name: value for name, value in row.items() if name != "month"} for row in rows]
+        if figures and all("resource" in row for row in figures):
+            return {str(row.pop("resource")): row for row in figures}
+        return figures[0] if figures else self.counts
 
     @property
     def told(self) -> str:

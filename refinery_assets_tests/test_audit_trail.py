@@ -1,0 +1,136 @@
+"""The table `audits`: what a consumer learns from it of a month, published or refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+from refinery_assets.contract import AUDIT_COLUMNS, FAMILIES
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox
+
+LAST_AUDIT = """
+    SELECT month, check_name, verdict, severity, published_at IS NOT NULL FROM audits
+    WHERE run_id = ? AND verdict <> 'passed' ORDER BY month, check_name
+"""
+
+
+def verdicts_of(sandbox: Sandbox, run_id: str) -> Rows:
+    return sandbox.query(LAST_AUDIT, [run_id])
+
+
+def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_table(sandbox: Sandbox) -> None:
+    sandbox.file(DISK, FEBRUARY).path.unlink()
+
+    outcome = sandbox.refine(JANUARY, FEBRUARY)
+
+    assert not outcome.success
+    assert verdicts_of(sandbox, outcome.run_id) == [
+        ("2024-02", "source_files_present", "failed", "ERROR", False)
+    ]
+    assert sandbox.query("SELECT DISTINCT published_at FROM audits") == [(None,)]
+    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+
+
+def test_a_month_refused_at_its_family_leaves_its_trace_and_the_data_as_they_were(sandbox: Sandbox) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    before = sandbox.published()
+    lines = sandbox.lines(CPU, FEBRUARY)
+    sandbox.write_lines(CPU, FEBRUARY, [lines[0], *(f"{line}," for line in lines[1:])])
+
+    outcome = sandbox.refine(FEBRUARY)
+
+    assert verdicts_of(sandbox, outcome.run_id) == [
+        ("2024-02", "quarantine_within_tolerance", "failed", "ERROR", False)
+    ]
+    assert sandbox.published() == before
+
+
+def test_a_month_refused_by_the_audit_is_told_apart_from_the_sound_months_of_its_run(
+    sandbox: Sandbox,
+) -> None:
+    lines = sandbox.lines(CPU, FEBRUARY)
+    sandbox.write_lines(CPU, FEBRUARY, [lines[0], *(line.replace("srv-", "ghost-") for line in lines[1:])])
+
+    outcome = sandbox.refine(JANUARY, FEBRUARY)
+
+    failed = [row[:3] for row in verdicts_of(sandbox, outcome.run_id)]
+    assert ("2024-02", "referential_integrity", "failed") in failed
+    assert {month for month, _, _ in failed} == {"2024-02"}
+    assert sandbox.query("SELECT count(*) FROM audits WHERE published_at IS NOT NULL") == [(0,)]
+
+
+def test_a_month_without_a_partition_leaves_its_trace(sandbox: Sandbox) -> None:
+    outcome = sandbox.materialize(["processed_data"], MARCH)
+
+    assert verdicts_of(sandbox, outcome.run_id) == [
+        ("2024-03", "rows_accounted_for", "failed", "ERROR", False)
+    ] * len(FAMILIES)
+
+
+def test_somebody_elses_table_of_this_name_is_left_alone_and_nothing_is_published(sandbox: Sandbox) -> None:
+    sandbox.execute("CREATE TABLE audits (mine INTEGER)")
+
+    outcome = sandbox.refine(JANUARY)
+
+    assert "table audits that the refinery did not make" in outcome.failures["processed_data"]
+    assert sandbox.query("SELECT * FROM audits") == []
+    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+
+
+def test_a_publication_notes_every_check_that_let_it_pass(sandbox: Sandbox) -> None:
+    sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
+    before = datetime.now(UTC).replace(tzinfo=None)
+
+    outcome = sandbox.refine(JANUARY, FEBRUARY)
+
+    assert outcome.success
+    rows = sandbox.query(
+        "SELECT month, count(*), min(published_at), max(published_at), min(audited_at), any_value(version) "
+        "FROM audits GROUP BY month ORDER BY month"
+    )
+    for (month, checks, first, last, audited, made_by), expected in zip(
+        rows, ("2024-01", "2024-02"), strict=True
+    ):
+        assert (month, checks, made_by) == (expected, 3 + 4 + 1 + 7, version("refinery-assets"))
+        assert before <= first == last == audited <= before + timedelta(minutes=5)
+    assert verdicts_of(sandbox, outcome.run_id) == [
+        ("2024-02", "quarantine_within_tolerance", "warning", "WARN", True)
+    ]
+
+
+def test_the_counts_are_those_of_the_month(sandbox: Sandbox) -> None:
+    sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
+    sandbox.refine(JANUARY, FEBRUARY)
+
+    counts = {
+        month: json.loads(text)
+        for month, text in sandbox.query(
+            "SELECT month, counts FROM audits WHERE check_name = 'row_parity' ORDER BY month"
+        )
+    }
+    assert counts["2024-01"]["cpu"]["quarantined"] == 0
+    assert counts["2024-02"]["cpu"]["quarantined"] == 1
+    assert counts["2024-02"]["disk"]["published"] == 20 * 29
+    assert sandbox.query(
+        "SELECT counts->>'quarantined' FROM audits WHERE asset = 'cpu_utilization' ORDER BY month"
+    ) == [("0",), ("1",)]
+
+
+def test_each_rebuilding_adds_to_the_trail(sandbox: Sandbox) -> None:
+    first = sandbox.refine(JANUARY)
+    second = sandbox.refine(JANUARY)
+
+    assert sandbox.query("SELECT run_id FROM audits GROUP BY run_id ORDER BY min(published_at)") == [
+        (first.run_id,),
+        (second.run_id,),
+    ]
+
+
+def test_the_table_has_the_declared_columns(sandbox: Sandbox) -> None:
+    sandbox.refine(JANUARY)
+
+    assert sandbox.query(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'audits' "
+        "ORDER BY column_index"
+    ) == [(column.name, column.sql_type.removesuffix(" NOT NULL")) for column in AUDIT_COLUMNS]
