@@ -6,6 +6,7 @@ import os
 
 import dagster as dg
 
+from refinery_assets.alarms import build_failed_runs
 from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
 from refinery_assets.assets.legacy_feed import build_legacy_feed
@@ -13,6 +14,7 @@ from refinery_assets.assets.processed_data import build_processed_data
 from refinery_assets.automation import build_daily_refine, build_jobs
 from refinery_assets.contract import FAMILIES
 from refinery_assets.feed_sensor import build_feed_changes
+from refinery_assets.housekeeping import build_housekeeping
 from refinery_assets.partitions import monthly_partitions
 from refinery_assets.resources import Warehouse
 from refinery_assets.settings import Settings
@@ -32,7 +34,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
         asset_checks=[build_host_inventory_checks(settings)],
         jobs=build_jobs(),
         schedules=[build_daily_refine(settings)],
-        sensors=[build_feed_changes(settings)],
+        sensors=[build_feed_changes(settings), build_failed_runs(settings), build_housekeeping(settings)],
         resources={
             "warehouse": Warehouse(
                 database=str(settings.warehouse), lock_wait_seconds=settings.lock_wait_seconds

@@ -16,6 +16,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from refinery_assets.housekeeping import end_dead_runs
 from refinery_assets.settings import Settings
 
 WAREHOUSE_POOL = "warehouse"
@@ -47,6 +48,11 @@ class Warehouse(DuckDBResource):
     """
 
     lock_wait_seconds: float
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Before a run waits for its place in the pool: take back places that killed runs still hold."""
+        if context.instance is not None:
+            end_dead_runs(context.instance)
 
     @property
     def path(self) -> Path:

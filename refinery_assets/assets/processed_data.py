@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
+from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
     HOST_INVENTORY,
@@ -45,6 +46,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 "and the month that was there before stays.",
                 group_name="refined",
                 kinds={"duckdb", "table"},
+                freshness_policy=daily_freshness(settings),
                 metadata={
                     "dagster/column_schema": column_schema(PROCESSED_COLUMNS),
                     "dagster/table_name": PROCESSED_TABLE,

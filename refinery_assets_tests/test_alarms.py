@@ -1,0 +1,170 @@
+"""The alarm for a failed run: its line, its post, and receivers that hang, refuse, or are not there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from refinery_assets import alarms
+from refinery_assets.alarms import FAILED_RUNS, append_line
+from refinery_assets.definitions import build_defs
+from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
+
+TOKEN = "token-4711"  # noqa: S105 - nobody's
+
+
+@dataclass
+class Receiver:
+    """A web server on loopback that answers each post with the next of `answers`, the last for ever."""
+
+    answers: list[int]
+    received: list[dict[str, Any]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{TOKEN}"
+
+
+@contextmanager
+def receiver(*answers: int) -> Iterator[Receiver]:
+    state = Receiver(list(answers))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            state.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(state.answers.pop(0) if len(state.answers) > 1 else state.answers[0])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.port = server.server_port
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield state
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.fixture
+def failed_run(sandbox: Sandbox) -> str:
+    sandbox.file(DISK, FEBRUARY).path.unlink()
+    return sandbox.refine(JANUARY, FEBRUARY).run_id
+
+
+def alarm(sandbox: Sandbox, run_id: str, alert_log: Path, url: str | None = None) -> list[dict[str, Any]]:
+    """Let the sensor see the run's failure; give the lines of the alert log."""
+    settings = replace(sandbox.settings, alert_log=alert_log, alert_url=url)
+    sensor = build_defs(settings).resolve_sensor_def(FAILED_RUNS)
+    run = sandbox.instance.get_run_by_id(run_id)
+    assert run is not None
+    (failure,) = sandbox.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    assert failure.dagster_event is not None
+    with dg.build_run_status_sensor_context(
+        FAILED_RUNS, failure.dagster_event, sandbox.instance, run
+    ) as context:
+        sensor(context.for_run_failure())
+    return [json.loads(line) for line in alert_log.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(
+    sandbox: Sandbox, failed_run: str, tmp_path: Path
+) -> None:
+    (line,) = alarm(sandbox, failed_run, tmp_path / "new" / "alerts.jsonl")
+
+    assert (line["run_id"], line["job"], line["months"]) == (failed_run, "refine", "2024-01...2024-02")
+    (check,) = line["failed_checks"]
+    assert (check["asset"], check["check"]) == ("legacy_feed", "source_files_present")
+    assert any("storage_usage_202402.csv" in problem for problem in line["problems"])
+    assert line["recovery"] == [
+        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run again."
+    ]
+
+
+def test_a_failure_that_no_check_explains_names_its_cause(sandbox: Sandbox, tmp_path: Path) -> None:
+    outcome = sandbox.materialize(["processed_data"], FEBRUARY)
+
+    (line,) = alarm(sandbox, outcome.run_id, tmp_path / "alerts.jsonl")
+
+    assert line["months"] == "2024-02"
+    assert line["failed_checks"] == []
+    assert any("cpu_utilization has no partition 2024-02" in problem for problem in line["problems"])
+    assert outcome.run_id in line["recovery"][0]
+
+
+def test_a_line_goes_behind_those_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.jsonl"
+
+    append_line(path, {"number": 1, "text": "two\nlines"})
+    append_line(path, {"number": 2})
+
+    assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_the_line_is_posted_where_an_address_is_set(
+    sandbox: Sandbox, failed_run: str, tmp_path: Path
+) -> None:
+    with receiver(204) as there:
+        lines = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
+
+    assert there.received == lines
+
+
+def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(
+    sandbox: Sandbox, failed_run: str, tmp_path: Path
+) -> None:
+    with receiver(503, 200) as there:
+        lines = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
+
+    assert there.received == [lines[0], lines[0]]
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize(("answer", "tries"), [(500, alarms.POST_TRIES), (403, 1), (302, 1)])
+def test_a_server_that_will_not_take_it_is_noted_without_the_token(
+    sandbox: Sandbox, failed_run: str, tmp_path: Path, answer: int, tries: int
+) -> None:
+    with receiver(answer) as there:
+        alert, note = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
+
+    assert len(there.received) == tries
+    assert note["run_id"] == alert["run_id"]
+    assert note["not_delivered"] == f"127.0.0.1 answered {answer}"
+    assert TOKEN not in (tmp_path / "alerts.jsonl").read_text()
+
+
+def test_a_server_that_hangs_is_given_up(
+    sandbox: Sandbox, failed_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alarms, "POST_SECONDS", 0.2)
+    # It takes the connection, and never answers.
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/{TOKEN}"
+        _, note = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", url)
+
+    assert note["not_delivered"] == "127.0.0.1 did not take it (ReadTimeoutError)"
+
+
+def test_a_server_that_is_not_there_is_noted(sandbox: Sandbox, failed_run: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    _, note = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", f"http://127.0.0.1:{port}/{TOKEN}")
+
+    assert note["not_delivered"].startswith("127.0.0.1 did not take it")
+    assert TOKEN not in json.dumps(note)
