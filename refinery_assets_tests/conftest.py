@@ -12,6 +12,7 @@ import pytest
 from refinery_assets.months import Month
 from refinery_assets.sample_feed import make_sample
 from refinery_assets.settings import Settings
+from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH, Sandbox
 
 
@@ -24,15 +25,29 @@ def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sandbox(small_fleet: Path, tmp_path: Path) -> Iterator[Sandbox]:
-    """A copy of the small fleet that a test may spoil, with an ephemeral Dagster instance."""
+def settings_of_copy(small_fleet: Path, tmp_path: Path) -> Settings:
+    """Settings over a copy of the small fleet that a test may spoil."""
     shutil.copytree(small_fleet, tmp_path, dirs_exist_ok=True)
-    settings = Settings(
+    return Settings(
         feed=tmp_path / "legacy" / "inputs",
         warehouse=tmp_path / "refinery.duckdb",
         telemetry=tmp_path / "telemetry",
+        reports=tmp_path / "reports",
+        alert_log=tmp_path / "alerts.jsonl",
         first_month=JANUARY,
         last_month=Month(2024, 12),
     )
+
+
+@pytest.fixture
+def sandbox(settings_of_copy: Settings) -> Iterator[Sandbox]:
+    """The copy, with an ephemeral Dagster instance."""
+    settings = settings_of_copy
     with dg.DagsterInstance.ephemeral() as instance:
         yield Sandbox(settings, instance)
+
+
+@pytest.fixture
+def installation(settings_of_copy: Settings, tmp_path: Path) -> Installation:
+    """The copy, with a Dagster home for real processes."""
+    return install(tmp_path, settings_of_copy)
