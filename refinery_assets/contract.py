@@ -41,6 +41,9 @@ FAMILIES = (
     Family("net_throughput", "network", "network_p95", "throughput_mbps", "Mbps"),
 )
 
+RESOURCES = tuple(family.resource for family in FAMILIES)
+"""The values of `processed_data.resource`."""
+
 
 @dataclass(frozen=True, order=True)
 class Behavior:

@@ -34,6 +34,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from refinery_assets.contract import FAMILIES, HOSTS_COLUMNS, HOSTS_TABLE, QUARANTINE_COLUMNS, Family, Fault
 from refinery_assets.months import Month
+from refinery_assets.refining.whole_files import write_whole
 from refinery_assets.sample_dirt import check_dirt, plant_dirt
 from refinery_assets.sample_fleet import Fleet, Floats
 from refinery_assets.settings import PROJECT_ROOT
@@ -170,7 +171,7 @@ def write_feed(
                     for planted in dirty.planted:
                         note([month, family.resource, source_file(family, month), *planted])
                         counts[planted.fault] += 1
-                _write_whole(path, ",".join(family.columns).encode() + b"\n" + lines)
+                write_whole(path, ",".join(family.columns).encode() + b"\n" + lines)
                 files += 1
                 on_file()
     if planted_file is not None and not dirt:
@@ -202,13 +203,6 @@ def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats) -> byte
     for name, texts in columns.items():
         table[name] = texts
     return table.tobytes().translate(None, b"\0")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
+from refinery_assets.assets.reports import draw_reports, load_drawing
 from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
@@ -15,6 +16,7 @@ from refinery_assets.contract import (
 )
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.audit import AUDIT_RULES
+from refinery_assets.refining.history import History, read_history
 from refinery_assets.refining.publish import (
     Publication,
     publish,
@@ -63,7 +65,9 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         is_publishing = bool(context.selected_asset_keys)
-        publication = _run(context, warehouse, settings, is_publishing=is_publishing)
+        if is_publishing:
+            load_drawing()
+        publication, history = _run(context, warehouse, settings, is_publishing=is_publishing)
         selected = {key.name for key in context.selected_asset_check_keys}
         yield from (
             check_result(PROCESSED_DATA, verdict)
@@ -80,32 +84,41 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         if publication.problems:
             raise refusal("Nothing is published.", publication.problems, publication.verdicts)
         for row in publication.months:
-            figures = {name: value for name, value in row.items() if name not in {"month", "rows"}}
+            figures = {
+                name: value
+                for name, value in row.items()
+                if name not in {"month", "rows"} and value is not None
+            }
             context.add_asset_metadata(
                 {"dagster/partition_row_count": row["rows"], **figures}, partition_key=str(row["month"])
             )
-        yield dg.MaterializeResult(
-            metadata={
+        # What is of the whole table goes to the last month alone, whose event the asset's page shows:
+        # Dagster would keep it once for every month of the run.
+        context.add_asset_metadata(
+            {
                 "dagster/row_count": publication.table_rows,
                 "dagster/uri": str(warehouse.path),
                 "published": table(publication.months),
-            }
+                **(draw_reports(context, history, settings.reports) if history else {}),
+            },
+            partition_key=str(months_of(context)[-1]),
         )
+        yield dg.MaterializeResult()
 
     return processed_data
 
 
 def _run(
     context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, *, is_publishing: bool
-) -> Publication:
+) -> tuple[Publication, History | None]:
     try:
         with warehouse.get_connection(read_only=not is_publishing) as connection:
-            if is_publishing:
-                return publish(
-                    connection, settings.telemetry, months_of(context), settings, context.run.run_id
-                )
-            return reaudit(connection, settings.telemetry, settings)
+            if not is_publishing:
+                return reaudit(connection, settings.telemetry, settings), None
+            months, run_id = months_of(context), context.run.run_id
+            publication = publish(connection, settings.telemetry, months, settings, run_id)
+            return publication, None if publication.problems else read_history(connection)
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
-        return Publication(refusals=[str(error)])
+        return Publication(refusals=[str(error)]), None

@@ -12,11 +12,9 @@ from datetime import date
 
 import duckdb
 
-from refinery_assets.contract import FAMILIES
+from refinery_assets.contract import RESOURCES
 from refinery_assets.months import Month
 from refinery_assets.refining.rules import Row
-
-RESOURCES = tuple(family.resource for family in FAMILIES)
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,8 @@ class AuditEvidence:
     """What the exit rules look at.
 
     The connection holds the temporary tables `audit_months` (`month`, `month_start`), and `audit_series`,
-    one row per month, resource and host of the table: `points`, `imputed`, `days` (bit n: a reading on
-    day n), `off_midnight`, `out_of_range`.
+    one row per month, resource and host of the table: `points`, `imputed`, `total` (sum of `y`), `days` (bit
+    n: a reading on day n), `off_midnight`, `out_of_range`.
 
     Attributes:
         connection: The warehouse, inside the publishing transaction or on the published table.
@@ -106,6 +104,7 @@ def gather_evidence(
                 host_id,
                 count(*) AS points,
                 count(*) FILTER (is_imputed) AS imputed,
+                sum(y) AS total,
                 bit_or(1::BIGINT << dayofmonth(ds)) AS days,
                 count(*) FILTER (ds <> date_trunc('day', ds)) AS off_midnight,
                 count(*) FILTER (y IS NULL OR NOT isfinite(y) OR y < 0 OR y > cap) AS out_of_range

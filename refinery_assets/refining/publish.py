@@ -18,6 +18,7 @@ from refinery_assets.contract import (
     PROCESSED_TABLE,
     QUARANTINE_COLUMNS,
     QUARANTINE_TABLE,
+    RESOURCES,
     UTILIZATION_CEILING_PERCENT,
 )
 from refinery_assets.months import Month
@@ -177,17 +178,27 @@ def _replace_rows(
 
 
 def month_figures(evidence: AuditEvidence) -> list[Row]:
-    """What stands in the table, a row per month: rows, imputed, quarantined, hosts and distinct days."""
+    """What stands in the table, a row per month.
+
+    Returns:
+        `month`, `rows`, `imputed`, `hosts`, `days` (distinct ones), the mean utilization of each resource
+        (`mean_cpu_percent` and so on), `quarantined`.
+    """
     quarantined: dict[str, int] = {}
     for (month, _), count in evidence.quarantined.items():
         quarantined[month] = quarantined.get(month, 0) + count
+    means = ", ".join(
+        f"sum(total) FILTER (resource = '{resource}') / sum(points) FILTER (resource = '{resource}') "
+        f"AS mean_{resource}_percent"
+        for resource in RESOURCES
+    )
     return [
         {**row, "quarantined": quarantined.get(str(row["month"]), 0)}
         for row in evidence.rows(
-            """
+            f"""
             SELECT month, sum(points)::BIGINT AS rows, sum(imputed)::BIGINT AS imputed,
-                count(DISTINCT host_id) AS hosts, bit_count(bit_or(days)) AS days
+                count(DISTINCT host_id) AS hosts, bit_count(bit_or(days)) AS days, {means}
             FROM audit_series GROUP BY month ORDER BY month
-            """
+            """  # noqa: S608 - names of the contract
         )
     ]

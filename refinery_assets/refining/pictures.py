@@ -1,0 +1,109 @@
+"""The two pictures of the published history: the behaviours over time, and their coverage by month.
+
+Here: the drawing. Not here: the numbers (`history.py`) and where pictures are kept
+(`refinery_assets/assets/reports.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from refinery_assets.contract import UTILIZATION_CEILING_PERCENT
+from refinery_assets.refining.history import History
+from refinery_assets.refining.rules import shortened
+
+_COLOR = "#1f6fb4"
+_PANELS_IN_A_ROW = 5
+_DOTS_PER_INCH = 90
+# A run's event log keeps the pictures for as long as the run: few colours make them small.
+_PALETTE = 48
+_MOST_MONTH_LABELS = 18
+_MOST_LABELS = 400
+_MOST_TICKS = 3
+_MOST_BEHAVIORS = 50
+_LONGEST_LABEL = 40
+_DARK = 0.5
+
+
+def draw_behaviors(history: History) -> bytes:
+    """Small multiples, one panel per behaviour: median and 10 to 90 percent band, as PNG."""
+    behaviors = history.behaviors[:_MOST_BEHAVIORS]
+    rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
+    figure = Figure(figsize=(13, 0.9 + 2.1 * rows), dpi=_DOTS_PER_INCH)
+    panels = figure.subplots(
+        rows, _PANELS_IN_A_ROW, sharex=True, sharey=True, squeeze=False, gridspec_kw={"hspace": 0.28}
+    )
+    for panel, behavior in zip(panels.flat, behaviors, strict=False):
+        panel.set_title(_label(behavior), fontsize=8.5, loc="left", parse_math=False)
+        if band := history.bands.get(behavior):
+            panel.fill_between(band.days, band.low, band.high, color=_COLOR, alpha=0.25, linewidth=0)
+            panel.plot(band.days, band.middle, color=_COLOR, linewidth=1)
+    for panel in panels.flat[len(behaviors) :]:
+        panel.set_axis_off()
+    corner = panels[0, 0]
+    corner.set_ylim(0, UTILIZATION_CEILING_PERCENT)
+    ticks = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
+    corner.set_xticks(np.array(ticks, "datetime64[D]"), ticks)
+    for panel in panels.flat:
+        panel.tick_params(labelsize=7)
+        panel.spines[["top", "right"]].set_visible(False)
+    days = "Wednesdays" if history.only_wednesdays else "all days"
+    figure.text(
+        0.04,
+        1 - 0.32 / figure.get_figheight(),
+        f"p95 utilization, percent: median and 10 to 90 percent of each behaviour's readings ({days})",
+        fontsize=9.5,
+    )
+    figure.subplots_adjust(
+        left=0.04, right=0.99, bottom=0.09, top=1 - 0.7 / figure.get_figheight(), wspace=0.08
+    )
+    return _png(figure)
+
+
+def draw_coverage(history: History) -> bytes:
+    """A heat map, month by behaviour: which share of the possible readings the table holds, as PNG."""
+    behaviors = history.behaviors[:_MOST_BEHAVIORS]
+    coverage = history.coverage[:_MOST_BEHAVIORS]
+    figure = Figure(figsize=(13, 1.3 + 0.27 * len(behaviors)), dpi=_DOTS_PER_INCH)
+    axes = figure.subplots()
+    image = axes.imshow(coverage, vmin=0, vmax=1, aspect="auto", cmap="YlGnBu", interpolation="nearest")
+    step = max(1, -(-len(history.months) // _MOST_MONTH_LABELS))
+    axes.set_xticks(range(0, len(history.months), step), history.months[::step], fontsize=7.5)
+    axes.set_yticks(range(len(behaviors)), map(_label, behaviors), fontsize=8, parse_math=False)
+    # Only what lacks is labelled; rounded down, so that nothing but the whole is taken for it.
+    for row, column in np.argwhere(coverage < 1)[:_MOST_LABELS]:
+        share = coverage[row, column]
+        color = "white" if share > _DARK else "black"
+        axes.text(column, row, f"{int(share * 100)}", ha="center", va="center", fontsize=6.5, color=color)
+    axes.set_title(
+        "Readings in the table, as a share of those that the behaviour's hosts would have; "
+        "below 1 in percent (imputed ones are not counted)",
+        fontsize=9.5,
+        loc="left",
+    )
+    figure.colorbar(image, ax=axes, pad=0.01, aspect=12).ax.tick_params(labelsize=7)
+    figure.subplots_adjust(left=0.14, right=1.04, bottom=0.12, top=0.9)
+    return _png(figure)
+
+
+PICTURES: dict[str, Callable[[History], bytes]] = {"behaviors": draw_behaviors, "coverage": draw_coverage}
+"""The pictures by name; each is a PNG file."""
+
+
+def _label(behavior: str) -> str:
+    return shortened(behavior.lower().replace("/", " / "), _LONGEST_LABEL)
+
+
+def _png(figure: Figure) -> bytes:
+    raw = BytesIO()
+    figure.savefig(raw, format="rgba")
+    size = tuple(int(side * _DOTS_PER_INCH) for side in figure.get_size_inches())
+    drawn = Image.frombytes("RGBA", (size[0], size[1]), raw.getvalue()).convert("RGB")
+    file = BytesIO()
+    drawn.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
+    return file.getvalue()
