@@ -1,11 +1,12 @@
 """The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
-from refinery_assets.assets.reports import draw_reports, load_drawing
+from refinery_assets.assets.reports import Drawer, drawer, show_pictures
 from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
@@ -16,7 +17,7 @@ from refinery_assets.contract import (
 )
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.audit import AUDIT_RULES
-from refinery_assets.refining.history import History, read_history
+from refinery_assets.refining.history import read_history
 from refinery_assets.refining.publish import (
     Publication,
     publish,
@@ -65,24 +66,19 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         is_publishing = bool(context.selected_asset_keys)
-        if is_publishing:
-            load_drawing()
-        publication, history = _run(context, warehouse, settings, is_publishing=is_publishing)
-        selected = {key.name for key in context.selected_asset_check_keys}
-        yield from (
-            check_result(PROCESSED_DATA, verdict)
-            for verdict in publication.verdicts
-            if verdict.check in selected
-        )
         if not is_publishing:
+            audited = _reaudit(context, warehouse, settings)
+            yield from _results(context, audited)
             # Failing, too, so that whoever started the audit from a script learns of it by the exit status.
-            if publication.problems:
-                raise refusal(
-                    "What is published fails its audit.", publication.problems, publication.verdicts
-                )
+            if audited.problems:
+                raise refusal("What is published fails its audit.", audited.problems, audited.verdicts)
             return
-        if publication.problems:
-            raise refusal("Nothing is published.", publication.problems, publication.verdicts)
+        with drawer() as drawing:
+            publication = _publish(context, warehouse, settings, drawing)
+            yield from _results(context, publication)
+            if publication.problems:
+                raise refusal("Nothing is published.", publication.problems, publication.verdicts)
+            pictures = show_pictures(context, drawing, settings.reports)
         for row in publication.months:
             figures = {
                 name: value
@@ -99,7 +95,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 "dagster/row_count": publication.table_rows,
                 "dagster/uri": str(warehouse.path),
                 "published": table(publication.months),
-                **(draw_reports(context, history, settings.reports) if history else {}),
+                **pictures,
             },
             partition_key=str(months_of(context)[-1]),
         )
@@ -108,17 +104,41 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
     return processed_data
 
 
-def _run(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, *, is_publishing: bool
-) -> tuple[Publication, History | None]:
+def _results(context: dg.AssetExecutionContext, publication: Publication) -> Iterator[dg.AssetCheckResult]:
+    selected = {key.name for key in context.selected_asset_check_keys}
+    for verdict in publication.verdicts:
+        if verdict.check in selected:
+            yield check_result(PROCESSED_DATA, verdict)
+
+
+def _publish(
+    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, drawing: Drawer
+) -> Publication:
+    months, run_id = months_of(context), context.run.run_id
+    with _sentences(context, settings) as refused, warehouse.get_connection() as connection:
+        publication = publish(connection, settings.telemetry, months, settings, run_id)
+        if not publication.problems:
+            drawing.ask(read_history(connection))
+        return publication
+    return Publication(refusals=refused)
+
+
+def _reaudit(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Publication:
+    with (
+        _sentences(context, settings) as refused,
+        warehouse.get_connection(read_only=True) as connection,
+    ):
+        return reaudit(connection, settings.telemetry, settings)
+    return Publication(refusals=refused)
+
+
+@contextmanager
+def _sentences(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[list[str]]:
+    """Collect why the warehouse cannot be worked on, but for a holder that is worth waiting for."""
+    refused: list[str] = []
     try:
-        with warehouse.get_connection(read_only=not is_publishing) as connection:
-            if not is_publishing:
-                return reaudit(connection, settings.telemetry, settings), None
-            months, run_id = months_of(context), context.run.run_id
-            publication = publish(connection, settings.telemetry, months, settings, run_id)
-            return publication, None if publication.problems else read_history(connection)
+        yield refused
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
-        return Publication(refusals=[str(error)]), None
+        refused.append(str(error))

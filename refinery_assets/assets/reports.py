@@ -1,8 +1,11 @@
 """The pictures of the published history: files under the reports folder, and Markdown on the asset's page."""
 
 import base64
-import importlib
-import threading
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -13,29 +16,62 @@ from refinery_assets.refining.whole_files import write_whole
 _DRAWING = "refinery_assets.refining.pictures"
 
 
-def load_drawing() -> None:
-    """Load the plotting library beside the work at hand: it takes long, and only a publication needs it."""
-    threading.Thread(target=importlib.import_module, args=(_DRAWING,), daemon=True).start()
+class DrawingFailedError(Exception):
+    """The process that draws ended without a picture."""
 
 
-def draw_reports(
-    context: dg.AssetExecutionContext, history: History, folder: Path
-) -> dict[str, dg.MetadataValue]:
-    """Draw every picture into `<folder>/<name>.png`, and give it as metadata.
+class Drawer:
+    """A process that loads the plotting library while its owner works, and draws when it is asked to.
 
-    A folder that cannot be written is told in the step's log: the months are published by then.
+    Loading and drawing would add a second to every run, and the library's memory to the run's.
     """
-    pictures = importlib.import_module(_DRAWING).PICTURES
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def ask(self, history: History) -> None:
+        """Have the history drawn; the pictures are taken later."""
+        if self._process.stdin is not None:
+            self._process.stdin.write(pickle.dumps(history))
+            self._process.stdin.close()
+
+    def take(self) -> Mapping[str, bytes]:
+        """Wait for the pictures: PNG files by name.
+
+        Raises:
+            DrawingFailedError: There are none.
+        """
+        drawn = self._process.stdout.read() if self._process.stdout is not None else b""
+        if self._process.wait() or not drawn:
+            raise DrawingFailedError(f"the drawing process ended with status {self._process.returncode}")
+        pictures: dict[str, bytes] = pickle.loads(drawn)  # noqa: S301 - from our own process
+        return pictures
+
+
+@contextmanager
+def drawer() -> Iterator[Drawer]:
+    """Start a drawing process; it ends with the block, whether it was asked for anything or not."""
+    with subprocess.Popen(  # noqa: S603 - a command of our own
+        [sys.executable, "-m", _DRAWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        yield Drawer(process)
+
+
+def show_pictures(
+    context: dg.AssetExecutionContext, drawing: Drawer, folder: Path
+) -> dict[str, dg.MetadataValue]:
+    """Take the pictures, write them to `<folder>/<name>.png`, and give them as metadata.
+
+    What goes wrong is told in the step's log and fails nothing: the months are published by then.
+    """
     metadata: dict[str, dg.MetadataValue] = {}
-    for name, draw in pictures.items():
-        picture: bytes = draw(history)
-        metadata[name] = dg.MetadataValue.md(
-            f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})"
-        )
-        try:
+    try:
+        for name, picture in drawing.take().items():
+            encoded = base64.b64encode(picture).decode()
+            metadata[name] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{encoded})")
             write_whole(folder / f"{name}.png", picture)
-        except OSError as error:
-            context.log.warning(
-                f"The picture {name} could not be written to {folder} (REFINERY_REPORTS): {error}"
-            )
+    except DrawingFailedError as error:
+        context.log.warning(f"The pictures of the history were not drawn: {error}.")
+    except OSError as error:
+        context.log.warning(f"The pictures were not written to {folder} (REFINERY_REPORTS): {error}")
     return metadata

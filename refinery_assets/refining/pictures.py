@@ -2,10 +2,15 @@
 
 Here: the drawing. Not here: the numbers (`history.py`) and where pictures are kept
 (`refinery_assets/assets/reports.py`).
+
+As a process of its own it takes a pickled `History` from its input and gives the pictures, a pickled
+dictionary of PNG files by name, to its output. Its input and output are its parent's, who started it.
 """
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Callable
 from io import BytesIO
 
@@ -107,3 +112,15 @@ def _png(figure: Figure) -> bytes:
     file = BytesIO()
     drawn.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
     return file.getvalue()
+
+
+def main() -> None:
+    """Draw what the parent sends; it sends nothing when there is nothing to draw."""
+    sent = sys.stdin.buffer.read()
+    if sent:
+        history: History = pickle.loads(sent)  # noqa: S301 - from our own process
+        sys.stdout.buffer.write(pickle.dumps({name: draw(history) for name, draw in PICTURES.items()}))
+
+
+if __name__ == "__main__":
+    main()
