@@ -76,8 +76,9 @@ class Warehouse(DuckDBResource):
         connection = self._wait_for_connection(read_only=read_only)
         try:
             yield connection
-        # A full disk, and what DuckDB says of every statement after one; all else is not of the file.
-        except (duckdb.IOException, duckdb.FatalException) as error:
+        # A disk that is full while writing or committing, and what DuckDB says of every statement after
+        # that; all else is not of the file.
+        except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
             raise self._unusable(error) from error
         finally:
             connection.close()

@@ -40,8 +40,16 @@ class TelemetryIOManager(PolarsParquetIOManager):
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
         """Write beside the final place and rename, so that no reader ever meets half a file."""
         beside = path.with_name(f".{path.name}.partial")
-        super().write_df_to_path(context, df, beside)
-        beside.replace(path)
+        try:
+            super().write_df_to_path(context, df, beside)
+            beside.replace(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            beside.unlink(missing_ok=True)
+            raise dg.Failure(
+                description=f"The partition {path} could not be written, and stays as it was; see to the "
+                f"room and the rights there (REFINERY_TELEMETRY), then run again. The cause: {error}",
+                allow_retries=False,
+            ) from error
 
     def scan_df_from_path(
         self,

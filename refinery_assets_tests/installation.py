@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import dagster as dg
 
@@ -53,11 +54,15 @@ class Installation:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command of the project in a process group of its own, its output in one pipe."""
+        return self.start_into(subprocess.PIPE, str(BIN / command[0]), *command[1:])
+
+    def start_into(self, output: int | IO[str], *command: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own, its output in a file."""
         return subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]],
+            command,
             cwd=PROJECT_ROOT,
             env=self.environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

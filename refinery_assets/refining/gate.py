@@ -19,7 +19,7 @@ from refinery_assets.refining.entrance import FamilyExtent, family_disagreements
 from refinery_assets.refining.evidence import SourceFacts
 from refinery_assets.refining.family import excess_quarantine
 from refinery_assets.refining.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.refining.partition import Partition, name_partitions, source_facts
+from refinery_assets.refining.partition import Partition, name_partitions, source_facts, unreadable
 from refinery_assets.refining.rules import outcome, verdicts
 from refinery_assets.settings import Settings
 
@@ -57,12 +57,28 @@ def judge_before_writing(
     if gate.refusals:
         return gate
     name_partitions(connection, files)
-    gate.sources = source_facts(connection, files)
+    try:
+        gate.sources = source_facts(connection, files)
+    except duckdb.Error:
+        # DuckDB does not always say which file it was.
+        _judge_readability(gate, files)
+        if not gate.refusals:
+            raise
+        return gate
     for file in files:
         _judge_quarantine(gate, file, settings)
     for month in months:
         _judge_completeness(gate, month, settings)
     return gate
+
+
+def _judge_readability(gate: Gate, files: Sequence[Partition]) -> None:
+    for file in files:
+        if why := unreadable(file):
+            gate.refusals.append(
+                f"{file.family.name} {file.month}: its partition cannot be read: materialize it again ({why})"
+            )
+            _note(gate, file.family.name, "rows_accounted_for", file.month, {"partitions": 0}, failed=True)
 
 
 def _judge_quarantine(gate: Gate, file: Partition, settings: Settings) -> None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
-from refinery_assets.contract import FAMILIES, Family
+from refinery_assets.contract import FAMILIES, PARTITION_COLUMNS, Family
 from refinery_assets.months import Month
 from refinery_assets.refining.evidence import SourceFacts
 from refinery_assets.refining.feed import FeedFile
@@ -43,6 +44,16 @@ PARTITION_ROWS = """
 """
 """For a FROM clause: every row of the partitions at hand, with the columns of `audit_partitions`; takes the
 parameter `paths` from `globs`."""
+
+
+def unreadable(file: Partition) -> str | None:
+    """Why a partition cannot be read, or None; reads all of it."""
+    wanted = {column.name for column in PARTITION_COLUMNS}
+    try:
+        missing = wanted - set(pl.read_parquet(file.path, glob=False).columns)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return str(error).splitlines()[0]
+    return f"it lacks {', '.join(sorted(missing))}" if missing else None
 
 
 def globs(files: Sequence[Partition]) -> list[str]:

@@ -1,0 +1,205 @@
+"""Crashes at random instants, as a harness: kill a real run again and again, and look at what is left.
+
+    python -m refinery_assets_tests.crashes --what month --kills 100
+    python -m refinery_assets_tests.crashes --what history --kills 100 --hosts 200
+
+A round starts the job `refine` in a process of its own, kills it (SIGKILL) at an instant drawn evenly over
+the time that an undisturbed run takes, and then opens the warehouse and every Parquet partition as a reader
+would. The feed changes with every round, in a value that every row of a month carries, so that old, new and
+mixed months can be told apart. In the end an undisturbed run must heal everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import polars as pl
+
+from refinery_assets.contract import FAMILIES
+from refinery_assets.months import Month
+from refinery_assets.refining.partition import partitions
+from refinery_assets.sample_feed import make_sample
+from refinery_assets.settings import Settings
+from refinery_assets_tests.installation import Installation, install
+
+_RUN = """
+import sys
+from refinery_assets.automation import REFINE
+from refinery_assets.definitions import defs
+from refinery_assets.partitions import range_tags
+from refinery_assets.months import Month
+import dagster as dg
+job = defs.resolve_job_def(REFINE)
+with dg.DagsterInstance.get() as instance:
+    sys.stdout.write("ready\\n")
+    sys.stdout.flush()
+    first, last = (Month.parse(text) for text in sys.argv[1:])
+    ran = job.execute_in_process(instance=instance, tags=range_tags(first, last), raise_on_error=False)
+sys.exit(not ran.success)
+"""
+
+
+class BrokenPromiseError(AssertionError):
+    """A crash left what must never be seen."""
+
+
+@dataclass
+class Harness:
+    """A fleet whose capacities all hold the number of the round that wrote them."""
+
+    installation: Installation
+    months: Sequence[Month]
+    rounds: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+
+    def write_feed(self) -> int:
+        """Let the feed of all months say another capacity than ever before."""
+        self.rounds += 1
+        for month in self.months:
+            for family in FAMILIES:
+                path = self.installation.settings.feed / (
+                    f"{month.year}/{month.month:02d}/{family.name}_{month.year}{month.month:02d}.csv"
+                )
+                lines = pl.read_csv(path, schema_overrides={family.capacity_column: pl.Float64})
+                lines.with_columns(pl.lit(float(self.rounds)).alias(family.capacity_column)).write_csv(path)
+        return self.rounds
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start a run in a process of its own; it is ready to begin when this returns."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", _RUN, str(self.months[0]), str(self.months[-1])],
+            env=self.installation.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        if process.stdout.readline() != "ready\n":
+            raise BrokenPromiseError("the run did not start")
+        return process
+
+    def run_undisturbed(self) -> float:
+        """Run to the end; gives the seconds it took, and fails where anything is not new."""
+        started = time.monotonic()
+        process = self.start()
+        begun = time.monotonic()
+        _, _ = process.communicate()
+        if process.returncode:
+            raise BrokenPromiseError(f"an undisturbed run failed after {begun - started:.1f} s")
+        if set(self.look().values()) != {self.rounds}:
+            raise BrokenPromiseError("an undisturbed run did not make every month new")
+        return time.monotonic() - begun
+
+    def kill_once(self, seconds: float) -> None:
+        """Change the feed, start a run, kill it after some seconds, and look."""
+        before = self.look()
+        self.write_feed()
+        process = self.start()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+        after = self.look()
+        for month in self.months:
+            if after[month] not in {before[month], self.rounds}:
+                raise BrokenPromiseError(f"{month} holds round {after[month]}, which was neither old nor new")
+        new = sum(after[month] == self.rounds for month in self.months)
+        if 0 < new < len(self.months):
+            raise BrokenPromiseError("a run published some of its months")
+        self.found["ended before the kill" if process.returncode == 0 else "killed"] += 1
+        self.found["new" if new else "old"] += 1
+        self.found["torn temporary files"] += len(
+            list(self.installation.settings.telemetry.rglob("*.partial"))
+        )
+
+    def look(self) -> dict[Month, int]:
+        """Open the tables and the partitions as readers do; gives the round that each month is of."""
+        settings = self.installation.settings
+        for partition in partitions(settings.telemetry, self.months):
+            if partition.path.exists():
+                rounds = pl.read_parquet(partition.path)["capacity"].unique().to_list()
+                if len(rounds) != 1:
+                    raise BrokenPromiseError(f"{partition.path} is of the rounds {rounds}")
+        with duckdb.connect(settings.warehouse, read_only=True) as connection:
+            rows = connection.execute(
+                "SELECT strftime(ds, '%Y-%m') AS month, list(DISTINCT capacity), count(*) "
+                "FROM processed_data GROUP BY month"
+            ).fetchall()
+            ((hosts,),) = connection.execute("SELECT count(*) FROM hosts").fetchall()
+            ((unaudited,),) = connection.execute(
+                "SELECT count(*) FROM (SELECT DISTINCT strftime(ds, '%Y-%m') AS month FROM processed_data) "
+                "ANTI JOIN audits USING (month)"
+            ).fetchall()
+        held = {}
+        for key, rounds, count in rows:
+            month = Month.parse(key)
+            if len(rounds) != 1 or count != hosts * len(month.days) * len(FAMILIES):
+                raise BrokenPromiseError(f"{month} holds {count} rows of the rounds {rounds}")
+            held[month] = int(rounds[0])
+        if unaudited or set(held) != set(self.months):
+            raise BrokenPromiseError("a month is missing, or is published without its audit")
+        return held
+
+
+def crash(harness: Harness, kills: int, seed: int) -> Counter[str]:
+    """Kill run after run, heal in the end, and count what was found.
+
+    Raises:
+        BrokenPromiseError: A reader would have met what must never be seen.
+    """
+    draw = random.Random(seed)  # noqa: S311 - instants, not secrets
+    harness.write_feed()
+    harness.run_undisturbed()
+    harness.write_feed()
+    seconds = harness.run_undisturbed()
+    for _ in range(kills):
+        harness.kill_once(draw.uniform(0, seconds))
+    harness.write_feed()
+    harness.run_undisturbed()
+    harness.found["healed"] += 1
+    return harness.found
+
+
+def make_harness(folder: Path, hosts: int, first: Month, last: Month) -> Harness:
+    """A fleet and an installation in `folder`."""
+    sample = make_sample(folder, hosts=hosts, first=first, last=last, seed=5)
+    settings = Settings(
+        feed=sample.feed,
+        warehouse=sample.warehouse,
+        telemetry=folder / "telemetry",
+        reports=folder / "reports",
+        alert_log=folder / "alerts.jsonl",
+        first_month=first,
+        last_month=last,
+    )
+    return Harness(install(folder, settings), list(Month.span(first, last)))
+
+
+def main() -> None:
+    """Run the command line."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--what", choices=["month", "history"], default="month")
+    options.add_argument("--kills", type=int, default=100)
+    options.add_argument("--hosts", type=int, default=200)
+    options.add_argument("--seed", type=int, default=1)
+    chosen = options.parse_args()
+    last = Month(2024, 1) if chosen.what == "month" else Month(2026, 12)
+    with TemporaryDirectory() as folder:
+        harness = make_harness(Path(folder), chosen.hosts, Month(2024, 1), last)
+        print(chosen.what, dict(crash(harness, chosen.kills, chosen.seed)))
+
+
+if __name__ == "__main__":
+    main()

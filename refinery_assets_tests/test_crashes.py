@@ -1,0 +1,150 @@
+"""What is left when a run is killed, the disk is full, or the warehouse cannot be written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from refinery_assets.months import Month
+from refinery_assets_tests.crashes import crash, make_harness
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
+
+REFINE_UNDER_A_FILE_SIZE_LIMIT = """
+import resource, sys
+from pathlib import Path
+import dagster as dg
+from refinery_assets.months import Month
+from refinery_assets.settings import Settings
+from refinery_assets_tests.scenario import Sandbox
+import os
+settings = Settings.from_environment(os.environ)
+with dg.DagsterInstance.ephemeral() as instance:
+    sandbox = Sandbox(settings, instance)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+    outcome = sandbox.refine(Month.parse(sys.argv[2]), Month.parse(sys.argv[3]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for step, why in outcome.failures.items():
+        print(step, why.replace("\\n", " "))
+sys.exit(not outcome.success)
+"""
+
+
+def refine_with_files_of_at_most(
+    installation: Installation, size: int, first: Month, last: Month
+) -> subprocess.CompletedProcess[str]:
+    """The nearest to a full disk that needs no rights: no file may grow beyond a size."""
+    return subprocess.run(
+        [sys.executable, "-c", REFINE_UNDER_A_FILE_SIZE_LIMIT, str(size), str(first), str(last)],
+        env=installation.environment | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [Month(2024, 1), Month(2024, 6)], ids=["a month", "a history"])
+def test_a_run_killed_at_any_instant_leaves_each_month_old_or_new_and_the_next_run_heals(
+    tmp_path: Path, last: Month
+) -> None:
+    harness = make_harness(tmp_path, 100, Month(2024, 1), last)
+
+    found = crash(harness, kills=3, seed=11)
+
+    assert found["killed"] + found["ended before the kill"] == 3
+    assert found["healed"] == 1
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_a_partition_is_written_leaves_the_old_one_and_the_old_month(
+    installation: Installation,
+) -> None:
+    with installation.sandbox() as sandbox:
+        assert sandbox.refine(JANUARY, FEBRUARY).success
+        before = sandbox.published()
+        partition = installation.settings.telemetry / "cpu_utilization" / "2024-01.parquet"
+        old = partition.read_bytes()
+        lines = sandbox.lines(CPU, JANUARY)
+        sandbox.write_lines(CPU, JANUARY, [lines[0], *(f"{line.rsplit(',', 1)[0]},3" for line in lines[1:])])
+
+        refined = refine_with_files_of_at_most(installation, len(old) // 2, JANUARY, FEBRUARY)
+
+        assert refined.returncode == 1, refined.stderr
+        assert f"The partition {partition} could not be written" in refined.stdout
+        assert list(partition.parent.glob(".*")) == []
+        assert partition.read_bytes() == old
+        assert sandbox.published() == before
+        assert sandbox.refine(JANUARY, FEBRUARY).success
+        assert sandbox.query(
+            "SELECT DISTINCT capacity FROM processed_data WHERE resource = 'cpu' AND month(ds) = 1"
+        ) == [(3.0,)]
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_the_table_is_written_leaves_the_old_months(
+    installation: Installation,
+) -> None:
+    with installation.sandbox() as sandbox:
+        assert sandbox.refine(JANUARY).success
+        before = sandbox.published()
+        # Room enough for the partitions of a small fleet, and not for its rows in the table's log.
+        refined = refine_with_files_of_at_most(installation, 60_000, FEBRUARY, FEBRUARY.next)
+
+        assert refined.returncode == 1, refined.stderr
+        assert "processed_data Nothing is published." in refined.stdout
+        assert "the room on its disk" in refined.stdout
+        assert sandbox.published() == before
+        assert sandbox.refine(FEBRUARY, FEBRUARY.next).success
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """Take away the right to write a file, from the superuser too where the file system can."""
+    if os.geteuid() == 0:
+        if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
+            pytest.skip("the superuser may write every file here: no immutable attribute")
+        try:
+            yield
+        finally:
+            subprocess.run(["chattr", "-i", str(path)], check=True)
+    else:
+        path.chmod(0o444)
+        try:
+            yield
+        finally:
+            path.chmod(0o644)
+
+
+def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY).success
+    before = sandbox.published()
+    with unwritable(sandbox.settings.warehouse):
+        outcome = sandbox.refine(JANUARY, FEBRUARY)
+
+    assert set(outcome.failures) == {"processed_data"}
+    assert f"The warehouse {sandbox.settings.warehouse} cannot be used" in outcome.failures["processed_data"]
+    assert "see to its rights" in outcome.failures["processed_data"]
+    assert sandbox.published() == before
+
+
+def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY).success
+    before = sandbox.published()
+    partition = sandbox.settings.telemetry / "memory_stats" / "2024-01.parquet"
+    partition.write_bytes(partition.read_bytes()[:-100])
+
+    outcome = sandbox.materialize(["processed_data"], JANUARY)
+
+    assert (
+        "memory_stats 2024-01: its partition cannot be read: materialize it again"
+        in outcome.failures["processed_data"]
+    )
+    assert sandbox.published() == before
+    assert sandbox.refine(JANUARY).success

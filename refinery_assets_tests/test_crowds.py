@@ -1,0 +1,151 @@
+"""Many runs and readers at once, over the real daemon and the real locks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from refinery_assets.months import Month
+from refinery_assets.sample_feed import make_sample
+from refinery_assets.settings import Settings
+from refinery_assets_tests.installation import Installation, install
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.server import served
+
+# Launched at once; REFINERY_CROWD asks for more of them by hand.
+CROWD = int(os.environ.get("REFINERY_CROWD", "6"))
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(warehouse: Path) -> Iterator[subprocess.Popen[str]]:
+    """An analyst's read-only connection; closing its input ends it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(warehouse)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.stdin.close()
+
+
+def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY).success
+    before = sandbox.published()
+    impatient = Sandbox(
+        replace(sandbox.settings, lock_wait_seconds=0.5, lock_retries=1, lock_retry_seconds=0.1),
+        sandbox.instance,
+    )
+    with held_by_another_process(sandbox.settings.warehouse) as holder:
+        outcome = impatient.materialize(["processed_data"], JANUARY)
+
+    (sentence,) = outcome.failures.values()
+    assert f"still held by process {holder.pid} (" in sentence
+    assert sentence.endswith("after 0.5 s; close it there and run again.")
+    events = [entry.dagster_event for entry in sandbox.instance.all_logs(outcome.run_id)]
+    assert sum(event is not None and event.is_step_up_for_retry for event in events) == 1
+    assert sandbox.published() == before
+
+
+def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY).success
+    with held_by_another_process(sandbox.settings.warehouse) as holder:
+        assert holder.stdin is not None
+        release = threading.Timer(1.5, holder.stdin.close)
+        release.start()
+        outcome = sandbox.materialize(["processed_data"], JANUARY)
+        release.join()
+
+    assert outcome.success
+
+
+def test_a_reader_during_many_rewrites_sees_whole_months_only(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    whole = [(1, 4 * 20 * 31), (2, 4 * 20 * 29)]
+    seen = []
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            reader = [sys.executable, "-c", READ, str(sandbox.settings.warehouse)]
+            seen.append(subprocess.run(reader, capture_output=True, text=True, check=False).stdout.strip())
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        for _ in range(4):
+            assert sandbox.materialize(["processed_data"], JANUARY, FEBRUARY).success
+    finally:
+        ended.set()
+        reading.join()
+
+    assert set(seen) <= {repr(whole), "locked"}
+    assert repr(whole) in seen
+
+
+READ = """
+import sys, duckdb
+try:
+    connection = duckdb.connect(sys.argv[1], read_only=True)
+except duckdb.IOException as error:
+    assert "lock on file" in str(error)
+    print("locked")
+else:
+    query = "SELECT month(ds), count(*) FROM processed_data GROUP BY 1 ORDER BY 1"
+    print(connection.execute(query).fetchall())
+"""
+
+
+@pytest.fixture
+def many_months(tmp_path: Path) -> Installation:
+    first, last = Month(2023, 1), Month(2023, 1)
+    for _ in range(CROWD - 1):
+        last = last.next
+    sample = make_sample(tmp_path, hosts=20, first=first, last=last, seed=7)
+    settings = Settings(
+        feed=sample.feed,
+        warehouse=sample.warehouse,
+        telemetry=tmp_path / "telemetry",
+        reports=tmp_path / "reports",
+        alert_log=tmp_path / "alerts.jsonl",
+        first_month=first,
+        last_month=last,
+    )
+    return install(tmp_path, settings)
+
+
+@pytest.mark.slow
+def test_single_month_runs_launched_at_once_all_succeed(many_months: Installation) -> None:
+    settings = many_months.settings
+    assert settings.last_month is not None
+    months = list(Month.span(settings.first_month, settings.last_month))
+    with served(many_months) as server:
+        runs = [server.launch(month) for month in months]
+        statuses = server.wait_for(runs, seconds=20.0 * len(runs))
+
+    assert set(statuses.values()) == {"SUCCESS"}
+    with duckdb.connect(settings.warehouse, read_only=True) as connection:
+        found = connection.execute(
+            "SELECT strftime(ds, '%Y-%m') AS month, count(*) FROM processed_data GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    assert found == [(str(month), 4 * 20 * len(month.days)) for month in months]
+    assert not settings.alert_log.exists()
