@@ -102,10 +102,8 @@ def served(installation: Installation) -> Iterator[Server]:
 
 def _answers(server: Server) -> bool:
     try:
-        located = server.ask(
-            "query { workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
-        )
-    except (urllib.error.URLError, ConnectionError):
+        located = server.ask(_LOCATIONS)
+    except urllib3.exceptions.HTTPError:
         return False
     entries = located["workspaceOrError"].get("locationEntries", [])
     return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)
