@@ -1,0 +1,70 @@
+"""The UI as a person sees it: real servers, a real browser, one month from the click to the picture."""
+
+from __future__ import annotations
+
+import base64
+from io import BytesIO
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from refinery_assets_tests.browser import browser_page, find_browser
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.server import served
+
+# Everything that is waited for; the pages load on two busy cores.
+_PATIENCE_MS = 60_000
+_LINEAGE = "/asset-groups?expanded=" + ",".join(
+    f"global@global:{group}" for group in ("entrance", "telemetry", "inventory", "refined")
+)
+_ASSETS = (
+    "legacy_feed",
+    "cpu_utilization",
+    "memory_stats",
+    "storage_usage",
+    "net_throughput",
+    "host_inventory",
+    "processed_data",
+)
+
+
+@pytest.mark.slow
+def test_a_month_materialized_in_the_ui_shows_its_checks_and_the_picture(installation: Installation) -> None:
+    program = find_browser()
+    if program is None:
+        pytest.skip("no browser on this machine: install chromium, as .ci/run does where it may")
+    expect.set_options(timeout=_PATIENCE_MS)
+    with served(installation) as server, browser_page(program) as page:
+        page.set_default_timeout(_PATIENCE_MS)
+
+        page.goto(f"{server.url}{_LINEAGE}")
+        for asset in _ASSETS:
+            expect(page.get_by_text(asset, exact=True).first).to_be_visible()
+
+        page.get_by_role("button", name="Materialize all").click()
+        months = page.get_by_placeholder(f"ex: {installation.settings.first_month}")
+        months.fill("2024-02")
+        months.press("Tab")
+        page.get_by_role("button", name="Launch").click()
+
+        page.goto(f"{server.url}/runs")
+        expect(page.get_by_text("Success", exact=True).first).to_be_visible()
+
+        page.goto(f"{server.url}/assets/processed_data?view=checks")
+        for check in ("row_parity", "behavioral_retention", "fleet_coverage"):
+            expect(page.get_by_text(check, exact=True).first).to_be_visible()
+        expect(page.get_by_text("Passed").first).to_be_visible()
+
+        page.goto(f"{server.url}/assets/processed_data")
+        expect(page.get_by_text("2024-02", exact=True).first).to_be_visible()
+        page.get_by_text("Show Markdown").first.click()
+        picture = page.get_by_role("img", name="behaviors")
+        expect(picture).to_be_visible()
+        source = picture.get_attribute("src") or ""
+
+    shown = base64.b64decode(source.partition("base64,")[2])
+    assert shown == (installation.settings.reports / "behaviors.png").read_bytes()
+    assert Image.open(BytesIO(shown)).format == "PNG"
+    with installation.sandbox() as sandbox:
+        assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(2,)]
