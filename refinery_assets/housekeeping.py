@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import psutil
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from refinery_assets.settings import Settings
 
@@ -105,7 +107,17 @@ def delete_superseded_runs(
     for run_id in superseded:
         instance.delete_run(run_id)
         instance.compute_log_manager.delete_logs(prefix=[run_id])
+        _remove_event_file(instance, run_id)
     return superseded
+
+
+def _remove_event_file(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove the file of a deleted run's events, which Dagster empties and leaves at its full size."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        file = Path(storage.path_for_shard(run_id))
+        for part in file.parent.glob(f"{file.name}*"):
+            part.unlink()
 
 
 def _runs_on_show(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> Iterator[str]:
