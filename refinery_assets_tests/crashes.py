@@ -12,6 +12,7 @@ mixed months can be told apart. In the end an undisturbed run must heal everythi
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,6 +85,7 @@ class Harness:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,
         )
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":
@@ -94,7 +97,7 @@ class Harness:
         started = time.monotonic()
         process = self.start()
         begun = time.monotonic()
-        _, _ = process.communicate()
+        process.wait()
         if process.returncode:
             raise BrokenPromiseError(f"an undisturbed run failed after {begun - started:.1f} s")
         if set(self.look().values()) != {self.rounds}:
@@ -110,7 +113,7 @@ class Harness:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.wait()
         after = self.look()
         for month in self.months:
             if after[month] not in {before[month], self.rounds}:
@@ -118,6 +121,9 @@ class Harness:
         new = sum(after[month] == self.rounds for month in self.months)
         if 0 < new < len(self.months):
             raise BrokenPromiseError("a run published some of its months")
+        # What a killed Dagster run leaves running: the programs that copy its output to its log.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         self.found["ended before the kill" if process.returncode == 0 else "killed"] += 1
         self.found["new" if new else "old"] += 1
         self.found["torn temporary files"] += len(
