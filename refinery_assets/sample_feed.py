@@ -9,7 +9,7 @@ writes, under the folder given, what the refinery's default settings look for in
 
     legacy/inputs/YYYY/MM/<family>_YYYYMM.csv    the feed
     refinery.duckdb                              the warehouse; only its table `hosts` is replaced
-    planted.csv                                  with `--dirt`: every faulty row, in QUARANTINE_COLUMNS
+    planted.csv                                  with `--dirt`: every faulty row, as in quarantined_rows
 
 The same arguments give the same bytes. A month's files depend on all arguments (growth spans the
 fleet's life) but on no other month. Files of months outside the span are left as they are.
@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from refinery_assets.contract import FAMILIES, HOSTS_COLUMNS, HOSTS_TABLE, QUARANTINE_COLUMNS, Family, Fault
+from refinery_assets.contract import FAMILIES, Family, Fault
+from refinery_assets.dictionary import HOSTS, QUARANTINED_ROWS
 from refinery_assets.months import Month
 from refinery_assets.refining.whole_files import write_whole
 from refinery_assets.sample_dirt import check_dirt, plant_dirt
@@ -122,12 +123,12 @@ def write_inventory(warehouse: Path, fleet: Fleet) -> None:
         duckdb.Error: The file cannot be opened or written.
     """
     warehouse.parent.mkdir(parents=True, exist_ok=True)
-    columns = ", ".join(f"{column.name} {column.sql_type}" for column in HOSTS_COLUMNS)
+    columns = ", ".join(f"{column.name} {column.sql_type}" for column in HOSTS.columns)
     with duckdb.connect(warehouse) as connection:
         connection.register("fleet_inventory", fleet.inventory)
         connection.begin()
-        connection.execute(f"CREATE OR REPLACE TABLE {HOSTS_TABLE} ({columns})")
-        connection.table("fleet_inventory").insert_into(HOSTS_TABLE)
+        connection.execute(f"CREATE OR REPLACE TABLE {HOSTS.name} ({columns})")
+        connection.table("fleet_inventory").insert_into(HOSTS.name)
         connection.commit()
 
 
@@ -147,7 +148,7 @@ def write_feed(
         feed: Root of the CSV files; made if it is missing.
         fleet: Whose readings to write.
         dirt: The share of rows that are made faulty, 0 to 0.5.
-        planted_file: Where to list the planted rows, as CSV with the columns of QUARANTINE_COLUMNS;
+        planted_file: Where to list the planted rows, as CSV with the columns of `quarantined_rows`;
             None: nowhere. When `dirt` is 0, a list of an earlier run is removed.
         on_file: Called after each file.
 
@@ -215,7 +216,7 @@ def _planted_list(path: Path | None) -> Iterator[Callable[[Sequence[object]], ob
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column.name for column in QUARANTINE_COLUMNS])
+        writer.writerow([column.name for column in QUARANTINED_ROWS.columns])
         yield writer.writerow
     unfinished.replace(path)
 

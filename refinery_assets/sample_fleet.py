@@ -23,7 +23,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from refinery_assets.contract import BEHAVIORS, FAMILIES, HOSTS_COLUMNS, UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.contract import BEHAVIORS, FAMILIES, UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.dictionary import HOSTS
 from refinery_assets.months import Month
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -132,7 +133,7 @@ class Fleet:
     """A fleet of hosts with ten behaviours, from the first to the last month of its life.
 
     Attributes:
-        inventory: One row per host, sorted by name; the columns of `HOSTS_COLUMNS`.
+        inventory: One row per host, sorted by name; the columns of `hosts`.
         first: The first month of the fleet's life.
         last: The last month of the fleet's life.
         seed: What every random draw starts from.
@@ -292,4 +293,4 @@ def _make_inventory(hosts: int, seed: int) -> pl.DataFrame:
         "scenario": [BEHAVIORS[index].scenario for index in behavior],
         "variant": [BEHAVIORS[index].variant for index in behavior],
     }
-    return pl.DataFrame(columns).select(column.name for column in HOSTS_COLUMNS)
+    return pl.DataFrame(columns).select(column.name for column in HOSTS.columns)

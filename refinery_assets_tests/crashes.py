@@ -90,6 +90,7 @@ class Harness:
         assert process.stdout is not None
         if process.stdout.readline() != "ready\n":
             raise BrokenPromiseError("the run did not start")
+        process.stdout.close()
         return process
 
     def run_undisturbed(self) -> float:
@@ -201,9 +202,9 @@ def main() -> None:
     options.add_argument("--hosts", type=int, default=200)
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()
-    last = Month(2024, 1) if chosen.what == "month" else Month(2026, 12)
+    first, last = Month(2023, 1), Month(2023, 1) if chosen.what == "month" else Month(2025, 12)
     with TemporaryDirectory() as folder:
-        harness = make_harness(Path(folder), chosen.hosts, Month(2024, 1), last)
+        harness = make_harness(Path(folder), chosen.hosts, first, last)
         print(chosen.what, dict(crash(harness, chosen.kills, chosen.seed)))
 
 

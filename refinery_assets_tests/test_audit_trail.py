@@ -6,7 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from refinery_assets.contract import AUDIT_COLUMNS, FAMILIES
+from refinery_assets.contract import FAMILIES
+from refinery_assets.dictionary import AUDITS
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox
 
 LAST_AUDIT = """
@@ -133,4 +134,4 @@ def test_the_table_has_the_declared_columns(sandbox: Sandbox) -> None:
     assert sandbox.query(
         "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'audits' "
         "ORDER BY column_index"
-    ) == [(column.name, column.sql_type.removesuffix(" NOT NULL")) for column in AUDIT_COLUMNS]
+    ) == [(column.name, column.sql_type.removesuffix(" NOT NULL")) for column in AUDITS.columns]

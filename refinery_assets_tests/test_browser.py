@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Response, expect
 
 from refinery_assets_tests.browser import browser_page, find_browser
 from refinery_assets_tests.installation import Installation
@@ -29,6 +29,11 @@ _ASSETS = (
 )
 
 
+def is_answer_to_a_launch(response: Response) -> bool:
+    asked = response.request.post_data or ""
+    return "mutation" in asked and "launch" in asked.lower()
+
+
 @pytest.mark.slow
 def test_a_month_materialized_in_the_ui_shows_its_checks_and_the_picture(installation: Installation) -> None:
     program = find_browser()
@@ -46,7 +51,8 @@ def test_a_month_materialized_in_the_ui_shows_its_checks_and_the_picture(install
         months = page.get_by_placeholder(f"ex: {installation.settings.first_month}")
         months.fill("2024-02")
         months.press("Tab")
-        page.get_by_role("button", name="Launch").click()
+        with page.expect_response(is_answer_to_a_launch):
+            page.get_by_role("button", name="Launch").click()
 
         page.goto(f"{server.url}/runs")
         expect(page.get_by_text("Success", exact=True).first).to_be_visible()

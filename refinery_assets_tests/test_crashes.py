@@ -56,9 +56,9 @@ def test_a_run_killed_at_any_instant_leaves_each_month_old_or_new_and_the_next_r
 ) -> None:
     harness = make_harness(tmp_path, 100, Month(2024, 1), last)
 
-    found = crash(harness, kills=3, seed=11)
+    found = crash(harness, kills=2, seed=11)
 
-    assert found["killed"] + found["ended before the kill"] == 3
+    assert found["killed"] + found["ended before the kill"] == 2
     assert found["healed"] == 1
 
 

@@ -22,7 +22,7 @@ from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 from refinery_assets_tests.server import served
 
 # Launched at once; REFINERY_CROWD asks for more of them by hand.
-CROWD = int(os.environ.get("REFINERY_CROWD", "6"))
+CROWD = int(os.environ.get("REFINERY_CROWD", "5"))
 
 HOLD = """
 import sys, duckdb

@@ -11,7 +11,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from refinery_assets.contract import FAMILIES, PROCESSED_COLUMNS, QUARANTINE_COLUMNS, Fault
+from refinery_assets.contract import FAMILIES, Fault
+from refinery_assets.dictionary import PROCESSED_DATA, QUARANTINED_ROWS
 from refinery_assets.months import Month
 from refinery_assets.refining.partition import Partition
 from refinery_assets.sample_feed import make_sample
@@ -62,15 +63,15 @@ def test_every_planted_row_is_quarantined_by_its_fault_and_no_other(tmp_path: Pa
 def test_the_tables_have_the_columns_of_the_contract(sandbox: Sandbox) -> None:
     sandbox.refine(JANUARY)
 
-    for table, columns in (("processed_data", PROCESSED_COLUMNS), ("quarantined_rows", QUARANTINE_COLUMNS)):
+    for table in (PROCESSED_DATA, QUARANTINED_ROWS):
         found = sandbox.query(
             "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE table_name = ? "
             "ORDER BY column_index",
-            [table],
+            [table.name],
         )
         assert found == [
             (column.name, column.sql_type.removesuffix(" NOT NULL"), "NOT NULL" not in column.sql_type)
-            for column in columns
+            for column in table.columns
         ]
 
 

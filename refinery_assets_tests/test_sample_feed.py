@@ -12,12 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from refinery_assets import dictionary
 from refinery_assets.contract import (
     BEHAVIORS,
     FAMILIES,
-    HOSTS_COLUMNS,
-    HOSTS_TABLE,
-    QUARANTINE_COLUMNS,
     Behavior,
     Fault,
 )
@@ -128,7 +126,7 @@ def test_other_tables_of_the_warehouse_are_left_as_they_are(tmp_path: Path) -> N
     warehouse = tmp_path / "refinery.duckdb"
     with duckdb.connect(warehouse) as connection:
         connection.execute("CREATE TABLE processed_data AS SELECT 42 AS y")
-        connection.execute(f"CREATE TABLE {HOSTS_TABLE} AS SELECT 'old' AS node_name")
+        connection.execute(f"CREATE TABLE {dictionary.HOSTS.name} AS SELECT 'old' AS node_name")
     small_sample(tmp_path)
     assert query(warehouse, "SELECT * FROM processed_data") == [(42,)]
     assert query(warehouse, "SELECT count(*), min(node_name) FROM hosts") == [(HOSTS, "srv-00001")]
@@ -139,9 +137,9 @@ def test_other_tables_of_the_warehouse_are_left_as_they_are(tmp_path: Path) -> N
 
 def test_the_inventory_has_the_columns_types_and_key_of_the_contract(tmp_path: Path) -> None:
     write_inventory(tmp_path / "any.duckdb", small_fleet())
-    described = query(tmp_path / "any.duckdb", f"DESCRIBE {HOSTS_TABLE}")
+    described = query(tmp_path / "any.duckdb", f"DESCRIBE {dictionary.HOSTS.name}")
     assert [(name, kind) for name, kind, *_ in described] == [
-        (column.name, column.sql_type.removesuffix(" PRIMARY KEY")) for column in HOSTS_COLUMNS
+        (column.name, column.sql_type.removesuffix(" PRIMARY KEY")) for column in dictionary.HOSTS.columns
     ]
     assert [name for name, _, _, key, *_ in described if key == "PRI"] == ["node_name"]
 
@@ -340,7 +338,7 @@ def test_the_list_of_planted_rows_matches_the_files_line_by_line(tmp_path: Path,
     with sample.planted_file.open(newline="") as file:
         reader = csv.DictReader(file)
         planted = list(reader)
-    assert reader.fieldnames == [column.name for column in QUARANTINE_COLUMNS]
+    assert reader.fieldnames == [column.name for column in dictionary.QUARANTINED_ROWS.columns]
     assert Counter(row["fault"] for row in planted) == sample.written.planted
 
     rows = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from refinery_assets.contract import Column
+from refinery_assets.dictionary import Column
 from refinery_assets.refining.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, shortened
 
 LONGEST_CELL = 200
@@ -73,9 +73,9 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
         [
             dg.TableColumn(
                 column.name,
-                column.sql_type.split()[0],
-                description=column.meaning,
-                constraints=dg.TableColumnConstraints(nullable="NOT NULL" not in column.sql_type),
+                column.type_name,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.sql_type == column.type_name),
             )
             for column in columns
         ]

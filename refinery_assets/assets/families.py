@@ -6,7 +6,8 @@ import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
 from refinery_assets.assets.trace import leave_trace
-from refinery_assets.contract import LEGACY_FEED, PARTITION_COLUMNS, Family
+from refinery_assets.contract import LEGACY_FEED, Family
+from refinery_assets.dictionary import PARTITION_COLUMNS
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
 from refinery_assets.refining.feed import FeedFile, RefusedFileError

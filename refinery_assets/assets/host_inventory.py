@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema
-from refinery_assets.contract import HOST_INVENTORY, HOSTS_COLUMNS
+from refinery_assets.contract import HOST_INVENTORY
+from refinery_assets.dictionary import HOSTS
 from refinery_assets.refining.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.refining.rules import verdicts
 from refinery_assets.resources import (
@@ -24,7 +25,7 @@ HOST_INVENTORY_SPEC = dg.AssetSpec(
     "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
     group_name="inventory",
     kinds={"duckdb"},
-    metadata={"dagster/column_schema": column_schema(HOSTS_COLUMNS), "dagster/table_name": "hosts"},
+    metadata={"dagster/column_schema": column_schema(HOSTS.columns), "dagster/table_name": HOSTS.name},
 )
 
 

@@ -5,15 +5,14 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from refinery_assets import dictionary
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
 from refinery_assets.assets.reports import Drawer, drawer, show_pictures
 from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
     HOST_INVENTORY,
-    PROCESSED_COLUMNS,
     PROCESSED_DATA,
-    PROCESSED_TABLE,
 )
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.audit import AUDIT_RULES
@@ -51,8 +50,8 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 kinds={"duckdb", "table"},
                 freshness_policy=daily_freshness(settings),
                 metadata={
-                    "dagster/column_schema": column_schema(PROCESSED_COLUMNS),
-                    "dagster/table_name": PROCESSED_TABLE,
+                    "dagster/column_schema": column_schema(dictionary.PROCESSED_DATA.columns),
+                    "dagster/table_name": dictionary.PROCESSED_DATA.name,
                 },
             )
         ],

@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 import duckdb
 
-from refinery_assets.contract import AUDIT_COLUMNS, AUDITS_TABLE
+from refinery_assets.dictionary import AUDITS
 from refinery_assets.months import Month
 from refinery_assets.refining.rules import Outcome, Verdict
 from refinery_assets.refining.tables import ensure_table
@@ -55,7 +55,7 @@ def record_audits(
     Raises:
         ForeignTableError: A table `audits` with other columns exists.
     """
-    ensure_table(connection, AUDITS_TABLE, AUDIT_COLUMNS)
+    ensure_table(connection, AUDITS)
     now = datetime.now(UTC).replace(tzinfo=None)
     connection.execute(
         """

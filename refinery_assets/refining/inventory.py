@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from refinery_assets.contract import BEHAVIORS, HOSTS_TABLE, Behavior
+from refinery_assets.contract import BEHAVIORS, Behavior
+from refinery_assets.dictionary import HOSTS
 from refinery_assets.refining.rules import Finding, Rule, listing, outcome
 
 NEEDED_COLUMNS = ("node_name", "scenario", "variant")
@@ -52,7 +53,7 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors:
         for (name,) in connection.execute(
             "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
             "AND schema_name = current_schema() AND table_name = $table",
-            {"table": HOSTS_TABLE},
+            {"table": HOSTS.name},
         ).fetchall()
     }
     if not columns:

@@ -14,7 +14,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from refinery_assets.contract import FAMILIES, PARTITION_COLUMNS, Family
+from refinery_assets.contract import FAMILIES, Family
+from refinery_assets.dictionary import PARTITION_COLUMNS
 from refinery_assets.months import Month
 from refinery_assets.refining.evidence import SourceFacts
 from refinery_assets.refining.feed import FeedFile

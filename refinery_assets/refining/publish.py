@@ -12,12 +12,9 @@ from pathlib import Path
 
 import duckdb
 
+from refinery_assets import dictionary
 from refinery_assets.contract import (
-    PROCESSED_COLUMNS,
     PROCESSED_DATA,
-    PROCESSED_TABLE,
-    QUARANTINE_COLUMNS,
-    QUARANTINE_TABLE,
     RESOURCES,
     UTILIZATION_CEILING_PERCENT,
 )
@@ -37,6 +34,7 @@ from refinery_assets.refining.partition import (
 )
 from refinery_assets.refining.rules import Row, Verdict, verdicts
 from refinery_assets.refining.tables import ensure_table, table_names, transaction
+from refinery_assets.refining.views import make_views
 from refinery_assets.settings import Settings
 
 
@@ -94,6 +92,7 @@ def publish(
             if publication.problems:
                 raise _RefusedError(publication)  # noqa: TRY301 - it leads out of the transaction
             record_audits(connection, run_id, publication.audits, published=True)
+            make_views(connection)
     except _RefusedError as refused:
         publication = refused.publication
         with transaction(connection):
@@ -106,7 +105,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Se
 
     The connection may be read-only. Nothing is written but temporary tables.
     """
-    if not {PROCESSED_TABLE, QUARANTINE_TABLE} <= table_names(connection):
+    if not {dictionary.PROCESSED_DATA.name, dictionary.QUARANTINED_ROWS.name} <= table_names(connection):
         return Publication(refusals=["nothing is published yet: materialize processed_data first"])
     inventory = verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors))
     if refusals := [verdict.sentence for verdict in inventory if verdict.failed]:
@@ -131,8 +130,8 @@ def _write_and_audit(
     if gate.refusals:
         return Publication(refusals=gate.refusals, audits=gate.audits)
     name_months(connection, months)
-    ensure_table(connection, PROCESSED_TABLE, PROCESSED_COLUMNS)
-    ensure_table(connection, QUARANTINE_TABLE, QUARANTINE_COLUMNS)
+    ensure_table(connection, dictionary.PROCESSED_DATA)
+    ensure_table(connection, dictionary.QUARANTINED_ROWS)
     _replace_rows(connection, files, months)
     publication = _judged(gather_evidence(connection, months, gate.sources, settings.min_coverage))
     exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)

@@ -6,12 +6,12 @@ made. Not here: what is written to them (`publish.py`, `audit_trail.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
 
-from refinery_assets.contract import Column
+from refinery_assets.dictionary import Relation
 
 
 class ForeignTableError(Exception):
@@ -39,25 +39,25 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {name for (name,) in rows}
 
 
-def ensure_table(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[Column]) -> None:
+def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     """Make the table unless it is there.
 
     Raises:
         ForeignTableError: It is there with other columns.
     """
-    if table not in table_names(connection):
+    if table.name not in table_names(connection):
         # Names and types are constants of the contract; a table cannot be named by a parameter.
-        declared = ", ".join(f"{column.name} {column.sql_type}" for column in columns)
-        connection.execute(f"CREATE TABLE {table} ({declared})")
+        declared = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
+        connection.execute(f"CREATE TABLE {table.name} ({declared})")
     found = connection.execute(
         "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
         "AND schema_name = current_schema() AND table_name = $table ORDER BY column_index",
-        {"table": table},
+        {"table": table.name},
     ).fetchall()
-    wanted = [(column.name, column.sql_type.split()[0]) for column in columns]
+    wanted = [(column.name, column.type_name) for column in table.columns]
     if found != wanted:
         raise ForeignTableError(
-            f"The warehouse has a table {table} that the refinery did not make: its columns are "
+            f"The warehouse has a table {table.name} that the refinery did not make: its columns are "
             f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "
             "another file, and run again."
         )
