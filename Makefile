@@ -43,7 +43,7 @@ ui: $(READY)  ## webserver and daemon at http://127.0.0.1:3000
 	$(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 lock: $(READY)  ## renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra forecast --generate-hashes \
 		--no-annotate --upgrade --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
 clean:  ## remove what was installed and cached; data/ stays
