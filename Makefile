@@ -16,7 +16,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test ui lock clean
+.PHONY: setup demo forecast test ui lock clean
 
 setup: $(READY)
 
@@ -31,6 +31,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)  ## make the sample fleet, refine its whole history in one run, print the audit
 	$(BIN)/python -m refinery_assets.demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
+
+forecast: $(READY)  ## one host of each behaviour through Prophet, drawn to data/reports/forecasts.png
+	$(BIN)/python -m refinery_assets.walkthrough
 
 test: $(READY)  ## format check, lint, types, tests
 	$(BIN)/ruff format --check .

@@ -1,0 +1,57 @@
+"""The data dictionary, and that README, warehouse and UI say the same as it does."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from refinery_assets.data_dictionary import README, with_dictionary
+from refinery_assets.definitions import build_defs
+from refinery_assets.dictionary import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
+from refinery_assets.refining.family import PARTITION_SCHEMA
+from refinery_assets_tests.scenario import JANUARY, Sandbox
+
+
+def test_the_readmes_copy_is_the_dictionary() -> None:
+    readme = README.read_text(encoding="utf-8")
+
+    assert with_dictionary(readme) == readme, "run: python -m refinery_assets.data_dictionary --write"
+
+
+def test_a_readme_without_the_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="lacks the marks"):
+        with_dictionary("# Something else\n")
+
+
+@pytest.mark.parametrize("relation", [*TABLES, *VIEWS], ids=lambda relation: relation.name)
+def test_the_warehouse_has_the_columns_types_and_comments_of_the_dictionary(
+    sandbox: Sandbox, relation: Relation
+) -> None:
+    assert sandbox.refine(JANUARY).success
+
+    found = sandbox.query(
+        "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? "
+        "ORDER BY column_index",
+        [relation.name],
+    )
+    assert found == [(column.name, column.type_name, column.description) for column in relation.columns]
+    catalog, name = f"duckdb_{relation.kind}s()", f"{relation.kind}_name"
+    assert sandbox.query(f"SELECT comment FROM {catalog} WHERE {name} = ?", [relation.name]) == [
+        (relation.meaning,)
+    ]
+
+
+def test_the_asset_pages_show_the_dictionarys_columns(sandbox: Sandbox) -> None:
+    graph = build_defs(sandbox.settings).resolve_asset_graph()
+
+    shown = {"processed_data": PROCESSED_DATA.columns, "cpu_utilization": PARTITION_COLUMNS}
+    for asset, columns in shown.items():
+        schema = graph.get(dg.AssetKey(asset)).metadata["dagster/column_schema"]
+        assert isinstance(schema, dg.TableSchema)
+        assert [(column.name, column.description) for column in schema.columns] == [
+            (column.name, column.description) for column in columns
+        ]
+
+
+def test_a_partition_has_the_columns_of_the_dictionary() -> None:
+    assert PARTITION_SCHEMA.names() == [column.name for column in PARTITION_COLUMNS]

@@ -1,0 +1,185 @@
+"""The forecasters themselves on the published sample fleet, with nothing between but the README's queries."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from subprocess import run
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from PIL import Image
+from sklearn.ensemble import HistGradientBoostingRegressor
+from statsforecast import StatsForecast
+from statsforecast.models import SeasonalNaive
+
+from refinery_assets.export import main as export
+from refinery_assets.months import Month
+from refinery_assets.refining.export import export_months
+from refinery_assets.sample_feed import make_sample
+from refinery_assets.settings import Settings
+from refinery_assets.walkthrough import HISTORY, forecast
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.scenario import Sandbox
+
+FIRST, LAST = Month(2024, 1), Month(2025, 1)
+DAYS = 366 + 31
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """A hundred hosts over thirteen months, refined."""
+    folder = tmp_path_factory.mktemp("forecasting")
+    sample = make_sample(folder, hosts=100, first=FIRST, last=LAST, seed=7)
+    settings = Settings(
+        feed=sample.feed,
+        warehouse=sample.warehouse,
+        telemetry=folder / "telemetry",
+        reports=folder / "reports",
+        first_month=FIRST,
+        last_month=LAST,
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert Sandbox(settings, instance).refine(FIRST, LAST).success
+    return Installation(folder, settings)
+
+
+@pytest.fixture
+def warehouse(installation: Installation) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(installation.settings.warehouse, read_only=True)
+
+
+def test_prophet_takes_a_series_as_it_comes(warehouse: duckdb.DuckDBPyConnection) -> None:
+    ((host,),) = warehouse.execute(
+        "SELECT min(host_id) FROM series WHERE scenario = 'STEADY_GROWTH' AND variant = 'BREACH'"
+    ).fetchall()
+    history = warehouse.sql(HISTORY, params={"host": host, "resource": "cpu"}).df()
+
+    ahead = forecast(history, 30)
+
+    assert list(history.columns) == ["ds", "y", "cap", "floor"]
+    assert len(ahead) == DAYS + 30
+    # The fleet's growth goes on, and the ceiling holds.
+    assert history["y"].iloc[-60:].mean() - 5 < ahead["yhat"].iloc[-1] <= 100
+
+
+def test_nixtla_takes_a_panel_of_a_hundred_series_as_it_comes(warehouse: duckdb.DuckDBPyConnection) -> None:
+    panel = warehouse.sql(
+        "SELECT unique_id, ds, y FROM forecast_panel WHERE resource = 'cpu' ORDER BY unique_id, ds"
+    ).df()
+
+    ahead = pd.DataFrame(StatsForecast(models=[SeasonalNaive(7)], freq="D").forecast(df=panel, h=14))
+
+    assert panel["unique_id"].nunique() == 100
+    assert len(ahead) == 100 * 14
+    last_week = panel.groupby("unique_id").tail(7)["y"].to_numpy()
+    assert np.allclose(ahead.groupby("unique_id").head(7)["SeasonalNaive"].to_numpy(), last_week)
+
+
+def test_gradient_boosting_learns_from_the_features_as_they_come(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = warehouse.sql(
+        "SELECT * EXCLUDE (unique_id, host_id, resource, is_imputed) FROM daily_features "
+        "WHERE resource = 'cpu' AND NOT is_imputed ORDER BY ds"
+    ).df()
+    features = rows.drop(columns=["ds", "y"])
+    is_past = rows["ds"] < pd.Timestamp("2025-01-01")
+
+    model = HistGradientBoostingRegressor(random_state=0, max_iter=50)
+    model.fit(features[is_past], rows["y"][is_past])
+
+    assert model.score(features[~is_past], rows["y"][~is_past]) > 0.8
+
+
+@pytest.mark.slow
+def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Installation) -> None:
+    walked = run(
+        [sys.executable, "-m", "refinery_assets.walkthrough", "--days", "30"],
+        env=installation.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert walked.returncode == 0, walked.stderr
+    assert len(walked.stdout.splitlines()) == 10 + 1
+    with Image.open(installation.settings.reports / "forecasts.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_walk_without_a_warehouse_ends_in_one_sentence(tmp_path: Path, installation: Installation) -> None:
+    walked = run(
+        [sys.executable, "-m", "refinery_assets.walkthrough"],
+        env=installation.environment | {"REFINERY_WAREHOUSE": str(tmp_path / "none.duckdb")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert walked.returncode == 1
+    assert "none.duckdb is not there" in walked.stderr
+    assert "Traceback" not in walked.stderr
+
+
+def test_exported_months_are_read_without_options(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert export(["--to", str(tmp_path / "out"), "--last", "2024-03"]) == 0
+
+    rows = 4 * 100 * (31 + 29 + 31)
+    assert pl.read_parquet(tmp_path / "out").height == rows
+    assert len(pd.read_parquet(tmp_path / "out")) == rows
+    with (
+        duckdb.connect() as connection,
+        duckdb.connect(installation.settings.warehouse, read_only=True) as table,
+    ):
+        files = str(tmp_path / "out" / "*" / "*.parquet")
+        exported = connection.execute(
+            "SELECT * EXCLUDE (month) FROM read_parquet($files) ORDER BY ALL", {"files": files}
+        ).fetchall()
+        assert connection.execute(
+            "SELECT DISTINCT month FROM read_parquet($files) ORDER BY 1", {"files": files}
+        ).fetchall() == [("2024-01",), ("2024-02",), ("2024-03",)]
+        assert (
+            exported
+            == table.execute("SELECT * FROM processed_data WHERE ds < '2024-04-01' ORDER BY ALL").fetchall()
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_month_that_cannot_be_exported_keeps_its_old_file(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    list(export_months(warehouse, [FIRST], tmp_path / "out"))
+    (file,) = (tmp_path / "out").rglob("*.parquet")
+    old = file.read_bytes()
+    # A folder stands where the unfinished file would be written.
+    (tmp_path / ".out.partial" / f"{FIRST}.parquet").mkdir(parents=True)
+
+    with pytest.raises(duckdb.IOException):
+        list(export_months(warehouse, [FIRST], tmp_path / "out"))
+
+    assert file.read_bytes() == old
+
+
+def test_an_export_of_months_that_are_not_there_says_so(
+    installation: Installation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(SystemExit, match="1"):
+        export(["--to", str(tmp_path / "out"), "--first", "2030-01"])
+
+    assert "No such month is published" in capsys.readouterr().err
