@@ -72,8 +72,9 @@ def test_nixtla_takes_a_panel_of_a_hundred_series_as_it_comes(warehouse: duckdb.
         "SELECT unique_id, ds, y FROM forecast_panel WHERE resource = 'cpu' ORDER BY unique_id, ds"
     ).df()
 
-    ahead = pd.DataFrame(StatsForecast(models=[SeasonalNaive(7)], freq="D").forecast(df=panel, h=14))
+    ahead = StatsForecast(models=[SeasonalNaive(7)], freq="D").forecast(df=panel, h=14)
 
+    assert isinstance(ahead, pd.DataFrame)
     assert panel["unique_id"].nunique() == 100
     assert len(ahead) == 100 * 14
     last_week = panel.groupby("unique_id").tail(7)["y"].to_numpy()
