@@ -53,6 +53,7 @@ def build_failed_runs(settings: Settings) -> dg.SensorDefinition:
 def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, Any]:
     """What the operator needs to know of a failed run."""
     checks, problems, recovery = [], [], []
+    engine_said = ""
     for entry in instance.all_logs(run.run_id):
         event = entry.dagster_event
         if event is None:
@@ -68,7 +69,11 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
             told = data.user_failure_data and data.user_failure_data.description
             problems.append(told or _cause(data.error) or event.message or "")
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not problems:
-            problems.append(_cause(event.job_failure_data.error) or event.message or "")
+            # The end of a run that was killed has no error; what became of its process was said just before.
+            found_out = event.event_specific_data and _cause(event.job_failure_data.error)
+            problems.append(found_out or f"{engine_said} {event.message or ''}".strip())
+        is_engines = event.event_type is dg.DagsterEventType.ENGINE_EVENT
+        engine_said = event.message or "" if is_engines else ""
     return {
         "time": _now(),
         "run_id": run.run_id,

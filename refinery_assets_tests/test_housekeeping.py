@@ -10,6 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from refinery_assets.alarms import describe_failure
 from refinery_assets.definitions import build_defs
 from refinery_assets.housekeeping import HOUSEKEEPING, delete_superseded_runs, end_dead_runs
 from refinery_assets.resources import WAREHOUSE_POOL
@@ -52,6 +53,9 @@ def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: 
             dg.DagsterRunStatus.SUCCESS,
         )
         assert places_taken(sandbox.instance) == 0
+        alert = describe_failure(sandbox.instance, killed)
+        assert alert["months"] == "2024-02"
+        assert alert["problems"] == ["The process of this run is gone; it was killed."]
 
 
 def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Installation) -> None:
