@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+from unittest.mock import patch
 
 import dagster as dg
 
@@ -75,7 +76,10 @@ class Installation:
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """The Dagster instance, as the started processes use it."""
-        with dg.DagsterInstance.from_config(str(self.home)) as instance:
+        with (
+            patch.dict(os.environ, DAGSTER_HOME=str(self.home)),
+            dg.DagsterInstance.from_config(str(self.home)) as instance,
+        ):
             yield instance
 
     @contextmanager

@@ -1,0 +1,133 @@
+"""The event log with kept connections: the stock storage's own files, read and followed by others."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from refinery_assets.event_log import KeptOpenEventLog
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.scenario import JANUARY, MARCH
+
+
+@pytest.fixture
+def instance(installation: Installation) -> Iterator[dg.DagsterInstance]:
+    with installation.instance() as instance:
+        yield instance
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+def noted(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata={"key": context.partition_key})
+
+
+def run_once(instance: dg.DagsterInstance, key: str = "a") -> str:
+    ran = dg.materialize([noted], instance=instance, partition_key=key)
+    assert ran.success
+    return ran.run_id
+
+
+def files_open_below(folder: Path) -> set[str]:
+    return {
+        Path(file.path).name
+        for file in psutil.Process().open_files()
+        if Path(file.path).is_relative_to(folder) and file.path.endswith(".db")
+    }
+
+
+def test_the_instance_of_the_project_stores_events_this_way(instance: dg.DagsterInstance) -> None:
+    assert isinstance(instance.event_log_storage, KeptOpenEventLog)
+
+
+def test_the_stock_storage_reads_what_was_stored_and_goes_on(
+    instance: dg.DagsterInstance, installation: Installation
+) -> None:
+    run_id = run_once(instance)
+    told = [entry.message for entry in instance.all_logs(run_id)]
+
+    own_file = installation.home / "dagster.yaml"
+    lines = own_file.read_text().splitlines()
+    at = lines.index("event_log_storage:")
+    own_file.write_text("\n".join(lines[:at] + lines[at + 6 :]))
+    with installation.instance() as stock:
+        assert type(stock.event_log_storage) is SqliteEventLogStorage
+        assert [entry.message for entry in stock.all_logs(run_id)] == told
+        later = run_once(stock, "b")
+
+    assert instance.all_logs(later)
+    assert set(instance.get_materialized_partitions(dg.AssetKey("noted"))) == {"a", "b"}
+
+
+def test_who_follows_a_run_hears_of_its_events_while_the_writer_keeps_the_file_open(
+    instance: dg.DagsterInstance, installation: Installation
+) -> None:
+    run_id = run_once(instance)
+    heard = threading.Event()
+    with installation.instance() as server:
+        server.watch_event_logs(run_id, server.get_records_for_run(run_id).cursor, lambda *_: heard.set())
+        run = instance.get_run_by_id(run_id)
+        assert run
+        instance.report_engine_event("one more", run)
+
+        assert heard.wait(30)
+
+
+def test_only_the_index_and_one_run_stay_open(
+    instance: dg.DagsterInstance, installation: Installation
+) -> None:
+    run_once(instance)
+    last = run_once(instance, "b")
+
+    assert files_open_below(installation.home / "history") == {"index.db", f"{last}.db"}
+
+
+def test_nothing_stays_open_after_the_instance(installation: Installation) -> None:
+    with installation.instance() as instance:
+        run_once(instance)
+
+    assert not files_open_below(installation.home / "history")
+
+
+def test_a_run_whose_file_was_removed_is_read_as_a_run_without_events(
+    instance: dg.DagsterInstance, installation: Installation
+) -> None:
+    run_id = run_once(instance)
+    for part in (installation.home / "history" / "runs").glob(f"{run_id}.db*"):
+        part.unlink()
+
+    assert not instance.all_logs(run_id)
+
+
+def test_what_fails_half_way_is_taken_back_and_the_next_event_is_stored(
+    instance: dg.DagsterInstance,
+) -> None:
+    run_id = run_once(instance)
+    run = instance.get_run_by_id(run_id)
+    assert run
+    stored = len(instance.all_logs(run_id))
+    with pytest.raises(ZeroDivisionError):
+        forget_all_and_fail(instance, run_id)
+
+    instance.report_engine_event("one more", run)
+
+    assert len(instance.all_logs(run_id)) == stored + 1
+
+
+def forget_all_and_fail(instance: dg.DagsterInstance, run_id: str) -> None:
+    storage = instance.event_log_storage
+    assert isinstance(storage, KeptOpenEventLog)
+    with storage.run_connection(run_id) as connection:
+        connection.exec_driver_sql("DELETE FROM event_logs")
+        raise ZeroDivisionError
+
+
+def test_every_month_of_a_run_keeps_an_event_of_its_own(installation: Installation) -> None:
+    with installation.sandbox() as sandbox:
+        assert sandbox.refine(JANUARY, MARCH).success
+        for asset in ("cpu_utilization", "processed_data"):
+            shown = sandbox.instance.get_materialized_partitions(dg.AssetKey(asset))
+            assert shown == {"2024-01", "2024-02", "2024-03"}
