@@ -11,6 +11,7 @@ from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
 from refinery_assets.assets.legacy_feed import build_legacy_feed
 from refinery_assets.assets.processed_data import build_processed_data
+from refinery_assets.assets.reports import Drawer
 from refinery_assets.automation import build_daily_refine, build_jobs
 from refinery_assets.contract import FAMILIES
 from refinery_assets.feed_sensor import build_feed_changes
@@ -39,6 +40,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             "warehouse": Warehouse(
                 database=str(settings.warehouse), lock_wait_seconds=settings.lock_wait_seconds
             ),
+            "drawer": Drawer(folder=str(settings.reports)),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.

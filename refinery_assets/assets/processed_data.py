@@ -7,7 +7,7 @@ import dagster as dg
 
 from refinery_assets import dictionary
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
-from refinery_assets.assets.reports import Drawer, drawer, show_pictures
+from refinery_assets.assets.reports import Drawer, show_pictures
 from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
@@ -62,7 +62,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         pool=WAREHOUSE_POOL,
     )
     def processed_data(
-        context: dg.AssetExecutionContext, warehouse: Warehouse
+        context: dg.AssetExecutionContext, warehouse: Warehouse, drawer: Drawer
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         is_publishing = bool(context.selected_asset_keys)
         if not is_publishing:
@@ -72,12 +72,11 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             if audited.problems:
                 raise refusal("What is published fails its audit.", audited.problems, audited.verdicts)
             return
-        with drawer() as drawing:
-            publication = _publish(context, warehouse, settings, drawing)
-            yield from _results(context, publication)
-            if publication.problems:
-                raise refusal("Nothing is published.", publication.problems, publication.verdicts)
-            pictures = show_pictures(context, drawing, settings.reports)
+        publication = _publish(context, warehouse, settings, drawer)
+        yield from _results(context, publication)
+        if publication.problems:
+            raise refusal("Nothing is published.", publication.problems, publication.verdicts)
+        pictures = show_pictures(context, drawer)
         for row in publication.months:
             figures = {
                 name: value
@@ -111,13 +110,13 @@ def _results(context: dg.AssetExecutionContext, publication: Publication) -> Ite
 
 
 def _publish(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, drawing: Drawer
+    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, drawer: Drawer
 ) -> Publication:
     months, run_id = months_of(context), context.run.run_id
     with _sentences(context, settings) as refused, warehouse.get_connection() as connection:
         publication = publish(connection, settings.telemetry, months, settings, run_id)
         if not publication.problems:
-            drawing.ask(read_history(connection))
+            drawer.ask(read_history(connection))
         return publication
     return Publication(refusals=refused)
 

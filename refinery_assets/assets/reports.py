@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from pydantic import PrivateAttr
 
 from refinery_assets.refining.history import History
 from refinery_assets.refining.whole_files import write_whole
@@ -20,14 +22,27 @@ class DrawingFailedError(Exception):
     """The process that draws ended without a picture."""
 
 
-class Drawer:
-    """A process that loads the plotting library while its owner works, and draws when it is asked to.
+class Drawer(dg.ConfigurableResource[Any]):
+    """A process that loads the plotting library while the run works, and draws when it is asked to.
 
-    Loading and drawing would add a second to every run, and the library's memory to the run's.
+    Loading and drawing would add a second to every run, and the library's memory to the run's. The process
+    ends with the run, whether it was asked for anything or not.
+
+    Attributes:
+        folder: Where the PNG files go.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    folder: str
+
+    _process: subprocess.Popen[bytes] = PrivateAttr()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Drawer"]:  # noqa: ARG002
+        """Start the process as early as the run knows that it will want pictures."""
+        with subprocess.Popen(  # noqa: S603 - a command of our own
+            [sys.executable, "-m", _DRAWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as self._process:
+            yield self
 
     def ask(self, history: History) -> None:
         """Have the history drawn; the pictures are taken later."""
@@ -48,30 +63,19 @@ class Drawer:
         return pictures
 
 
-@contextmanager
-def drawer() -> Iterator[Drawer]:
-    """Start a drawing process; it ends with the block, whether it was asked for anything or not."""
-    with subprocess.Popen(  # noqa: S603 - a command of our own
-        [sys.executable, "-m", _DRAWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        yield Drawer(process)
-
-
-def show_pictures(
-    context: dg.AssetExecutionContext, drawing: Drawer, folder: Path
-) -> dict[str, dg.MetadataValue]:
+def show_pictures(context: dg.AssetExecutionContext, drawer: Drawer) -> dict[str, dg.MetadataValue]:
     """Take the pictures, write them to `<folder>/<name>.png`, and give them as metadata.
 
     What goes wrong is told in the step's log and fails nothing: the months are published by then.
     """
     metadata: dict[str, dg.MetadataValue] = {}
     try:
-        for name, picture in drawing.take().items():
+        for name, picture in drawer.take().items():
             encoded = base64.b64encode(picture).decode()
             metadata[name] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{encoded})")
-            write_whole(folder / f"{name}.png", picture)
+            write_whole(Path(drawer.folder, f"{name}.png"), picture)
     except DrawingFailedError as error:
         context.log.warning(f"The pictures of the history were not drawn: {error}.")
     except OSError as error:
-        context.log.warning(f"The pictures were not written to {folder} (REFINERY_REPORTS): {error}")
+        context.log.warning(f"The pictures were not written to {drawer.folder} (REFINERY_REPORTS): {error}")
     return metadata
