@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from refinery_assets.refining.family import refine_file
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
+from refinery_assets.refining.points import point_of
 from refinery_assets.refining.read import read_clean, read_lines
 from refinery_assets.refining.scrub import scrub
 from refinery_assets.settings import Settings
@@ -138,3 +139,25 @@ def test_refining_any_file_gives_a_partition_whose_counts_add_up_or_a_refusal(da
                 assert file.name in str(refusal)  # noqa: PT017 - one of the two outcomes, not the one expected
                 continue
             assert tally.csv_rows == tally.landed == partition.filter(~pl.col("is_imputed")).height
+
+
+@steady
+@given(
+    st.lists(st.sampled_from(["a", "A", "b", "B", "ä", "c"]), min_size=1, max_size=5),
+    st.lists(DAYS, min_size=1, max_size=6),
+    st.data(),
+)
+def test_days_of_the_same_hosts_are_numbered_as_any_other_rows(
+    hosts: list[str], days: list[str], data: st.DataObject
+) -> None:
+    points = [(day, host) for day in days for host in hosts]
+    order = data.draw(
+        st.sampled_from([points, sorted(points), [*points[1:], points[0]], points[1:], points[::-1]])
+    )
+    text = "".join(f"{line}\n" for line in (HEADER, *(f"{day},{host},1.5,8" for day, host in order)))
+
+    rows = read_clean(text.encode(), FAMILY, MONTH)
+
+    assert rows is not None
+    assert rows.select(pl.col("ds").dt.to_string("%Y-%m-%d"), "host_id").rows() == order
+    assert rows["point"].to_list() == point_of(rows).to_list()

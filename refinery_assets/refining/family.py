@@ -26,7 +26,7 @@ PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 """The columns of a partition: every row of the file, and the imputed rows, whose `source_line` is null."""
 
 SAMPLE_PER_FILE = 5
-FILES_AHEAD = 2
+FILES_AHEAD = 3
 
 
 @dataclass(frozen=True)

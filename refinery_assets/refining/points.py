@@ -19,15 +19,19 @@ def point_of(rows: pl.DataFrame) -> pl.Series:
     without a gap.
     `rows` holds no null in `host_id` and `ds`, and one month only.
     """
-    names = rows["host_id"].unique().sort()
-    return rows.select(point=number(pl.col("ds").dt.day(), pl.col("host_id"), names))["point"]
+    host = rows["host_id"]
+    return number(rows["ds"].dt.day(), number_hosts(host, host.unique().sort()))
 
 
-def number(day: pl.Expr, host: pl.Expr, names: pl.Series) -> pl.Expr:
-    """The same for a day of the month and a host, where the sorted distinct `names` are at hand."""
+def number(day: pl.Series, host: pl.Series) -> pl.Series:
+    """The same for days of the month and hosts that are numbered."""
+    return pl.select(point=pl.lit(day).cast(pl.UInt64) * POINTS_PER_DAY + pl.lit(host))["point"]
+
+
+def number_hosts(host: pl.Series, names: pl.Series) -> pl.Series:
+    """Number hosts by name, where the sorted distinct `names` are at hand."""
     rank = names.str.to_lowercase().rank("dense").cast(pl.UInt64)
-    spelling = host.cast(pl.Enum(names)).to_physical()
-    return day.cast(pl.UInt64) * POINTS_PER_DAY + pl.lit(rank).gather(spelling)
+    return rank.gather(host.cast(pl.Enum(names)).to_physical())
 
 
 def host_count(point: pl.Series) -> int:

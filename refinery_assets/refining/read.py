@@ -13,12 +13,13 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, time
 
+import numpy as np
 import polars as pl
 
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.months import Month
 from refinery_assets.refining.feed import BLANKS, column_names, count_letter, header_line
-from refinery_assets.refining.points import number
+from refinery_assets.refining.points import number, number_hosts
 
 # What exports write where there is nothing to write.
 ABSENT = ("", "-", "n/a", "na", "none", "null")
@@ -62,9 +63,7 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         or count_letter(data, b",") != (len(family.columns) - 1) * ends
     ):
         return None
-    days = month.days
-    # An enumeration of the month's days takes exactly these texts for a date, nothing else.
-    types = (pl.Enum([day.isoformat() for day in days]), pl.String(), pl.Float64(), pl.Float64())
+    types = (pl.String(), pl.String(), pl.Float64(), pl.Float64())
     try:
         rows = pl.read_csv(data, schema=dict(zip(family.columns, types, strict=True)), quote_char=None)
     except pl.exceptions.PolarsError:
@@ -77,21 +76,38 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         or not _lie_within(capacity.drop_nulls(), math.inf)
     ):
         return None
-    names = host.unique().sort()
+    # Feeds are written day by day, so a day is looked at once for all the rows that follow each other.
+    runs = day.rle().struct.unnest()
+    # An enumeration of the month's days takes exactly these texts for a date, nothing else.
+    days = pl.Enum([each.isoformat() for each in month.days])
+    number_of_day = runs["value"].cast(days, strict=False).to_physical()
+    if number_of_day.has_nulls():
+        return None
+    number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
+    block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
+    names = block.unique().sort()
     if not _are_tidy(names.to_list()):
         return None
-    midnights = pl.Series([datetime.combine(each, time()) for each in days], dtype=pl.Datetime("us"))
-    number_of_day = pl.lit(day.to_physical())
+    blocks = len(host) // len(block) if runs.height else 1
+    number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
+    midnights = pl.Series([datetime.combine(each, time()) for each in month.days], dtype=pl.Datetime("us"))
     return pl.select(
         source_line=pl.int_range(2, rows.height + 2, dtype=pl.UInt32),
-        ds=pl.lit(midnights).gather(number_of_day),
+        ds=midnights.gather(number_of_day),
         host_id=host,
         y=value,
         capacity=capacity,
         fault=pl.lit(None, pl.String),
         raw=pl.lit(None, pl.String),
-        point=number(number_of_day + 1, pl.lit(host), names),
+        point=number(number_of_day + 1, number_of_host),
     )
+
+
+def _block_of(host: pl.Series, length: int) -> pl.Series:
+    """The first `length` names where the rest repeats them, in their order, to the end; else all names."""
+    if length and len(host) % length == 0 and (host[length:] == host[:-length]).all():
+        return host[:length]
+    return host
 
 
 def _lie_within(numbers: pl.Series, most: float) -> bool:
