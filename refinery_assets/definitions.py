@@ -38,7 +38,9 @@ def build_defs(settings: Settings) -> dg.Definitions:
         sensors=[build_feed_changes(settings), build_failed_runs(settings), build_housekeeping(settings)],
         resources={
             "warehouse": Warehouse(
-                database=str(settings.warehouse), lock_wait_seconds=settings.lock_wait_seconds
+                database=str(settings.warehouse),
+                connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
+                lock_wait_seconds=settings.lock_wait_seconds,
             ),
             "drawer": Drawer(folder=str(settings.reports)),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),

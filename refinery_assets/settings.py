@@ -52,6 +52,7 @@ class Settings:
         quiet_seconds: How long a changed file must rest before the feed sensor takes it for finished
             (`REFINERY_QUIET_SECONDS`).
         follow_links: Whether a symbolic link in the feed may lead out of its root (`REFINERY_FOLLOW_LINKS`).
+        memory_mib: How much memory DuckDB takes, in MiB, before it uses the disk (`REFINERY_MEMORY_MIB`).
         lock_wait_seconds: How long a step waits for a warehouse that another process holds
             (`REFINERY_LOCK_WAIT_SECONDS`).
         lock_retries: How often such a step is tried again after that (`REFINERY_LOCK_RETRIES`).
@@ -77,6 +78,7 @@ class Settings:
     late_days: int = 5
     quiet_seconds: float = 300.0
     follow_links: bool = False
+    memory_mib: int = 1024
     lock_wait_seconds: float = 60.0
     lock_retries: int = 3
     lock_retry_seconds: float = 30.0
@@ -136,6 +138,9 @@ class Settings:
             late_days=read("REFINERY_LATE_DAYS", _whole(0), days, cls.late_days),
             quiet_seconds=read("REFINERY_QUIET_SECONDS", _number(math.inf), seconds, cls.quiet_seconds),
             follow_links=read("REFINERY_FOLLOW_LINKS", _yes_or_no, "yes or no", cls.follow_links),
+            memory_mib=read(
+                "REFINERY_MEMORY_MIB", _whole(256), "a number of MiB, 256 or more", cls.memory_mib
+            ),
             lock_wait_seconds=read(
                 "REFINERY_LOCK_WAIT_SECONDS", _number(math.inf), seconds, cls.lock_wait_seconds
             ),

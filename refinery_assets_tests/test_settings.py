@@ -29,6 +29,7 @@ from refinery_assets.settings import PROJECT_ROOT, SettingError, Settings
         ("REFINERY_LATE_DAYS", "few", "a whole number of days, 0 or more"),
         ("REFINERY_QUIET_SECONDS", "inf", "a number of seconds, 0 or more"),
         ("REFINERY_FOLLOW_LINKS", "maybe", "yes or no"),
+        ("REFINERY_MEMORY_MIB", "1GB", "a number of MiB, 256 or more"),
         ("REFINERY_LOCK_WAIT_SECONDS", "-1", "a number of seconds, 0 or more"),
         ("REFINERY_LOCK_RETRIES", "1.5", "a whole number, 0 or more"),
         ("REFINERY_LOCK_RETRY_SECONDS", "soon", "a number of seconds, 0 or more"),

@@ -16,6 +16,9 @@ from refinery_assets.contract import RESOURCES
 from refinery_assets.months import Month
 from refinery_assets.refining.rules import Row
 
+# What is summed up in one go: the more months, the more series are in memory at once.
+_MONTHS_AT_ONCE = 3
+
 
 @dataclass(frozen=True)
 class SourceFacts:
@@ -96,7 +99,33 @@ def gather_evidence(
     name_months(connection, months)
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE audit_series AS
+        CREATE OR REPLACE TEMP TABLE audit_series (
+            month VARCHAR, resource VARCHAR, host_id VARCHAR, points BIGINT, imputed BIGINT, total DOUBLE,
+            days BIGINT, off_midnight BIGINT, out_of_range BIGINT
+        )
+        """
+    )
+    ordered = sorted(months)
+    for start in range(0, len(ordered), _MONTHS_AT_ONCE):
+        span = ordered[start : start + _MONTHS_AT_ONCE]
+        _sum_up(connection, span[0], span[-1])
+    quarantined = connection.execute(
+        "SELECT month, resource, count(*) FROM quarantined_rows "
+        "WHERE month IN (SELECT month FROM audit_months) GROUP BY ALL"
+    ).fetchall()
+    return AuditEvidence(
+        connection,
+        months,
+        sources,
+        {(month, resource): count for month, resource, count in quarantined},
+        min_coverage,
+    )
+
+
+def _sum_up(connection: duckdb.DuckDBPyConnection, first: Month, last: Month) -> None:
+    connection.execute(
+        """
+        INSERT INTO audit_series
         WITH series AS (
             SELECT
                 date_trunc('month', ds) AS month_start,
@@ -114,18 +143,7 @@ def gather_evidence(
         )
         SELECT month, series.* EXCLUDE (month_start) FROM series JOIN audit_months USING (month_start)
         """,
-        {"first": min(months).first_day, "end": max(months).next.first_day},
-    )
-    quarantined = connection.execute(
-        "SELECT month, resource, count(*) FROM quarantined_rows "
-        "WHERE month IN (SELECT month FROM audit_months) GROUP BY ALL"
-    ).fetchall()
-    return AuditEvidence(
-        connection,
-        months,
-        sources,
-        {(month, resource): count for month, resource, count in quarantined},
-        min_coverage,
+        {"first": first.first_day, "end": last.next.first_day},
     )
 
 
