@@ -31,6 +31,7 @@ def history_of(days: int, names: list[str], share: float = 1.0) -> History:
         behaviors=names,
         bands={name: Band(moments, flat - 10, flat, flat + 10) for name in names},
         only_wednesdays=False,
+        only_some_hosts=False,
         months=months,
         coverage=np.full((len(names), len(months)), share),
     )

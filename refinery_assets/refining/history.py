@@ -18,6 +18,8 @@ from refinery_assets.months import Month
 # Longer histories are drawn from one day of the week: it shows the same course, without the week's beat.
 _DAYS_DRAWN_IN_FULL = 200
 _WEDNESDAY = 3
+# Of more hosts than these the bands are the same to the eye, and reading them all takes seconds.
+HOSTS_DRAWN = 200
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class History:
         behaviors: The inventory's behaviours, in order.
         bands: Per behaviour; only where the table has rows.
         only_wednesdays: Whether the bands show one day of the week.
+        only_some_hosts: Whether the bands of any behaviour show `HOSTS_DRAWN` of its hosts, not all.
         months: The months in the table, in order.
         coverage: A row per behaviour, a column per month: readings there, as a share of those that its hosts
             would have on every day of the month so far, in every resource.
@@ -53,6 +56,7 @@ class History:
     behaviors: Sequence[str]
     bands: dict[str, Band]
     only_wednesdays: bool
+    only_some_hosts: bool
     months: Sequence[str]
     coverage: NDArray[np.float64]
 
@@ -63,7 +67,8 @@ def read_history(connection: duckdb.DuckDBPyConnection) -> History:
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE history_fleet AS
-        SELECT node_name, behavior, dense_rank() OVER (ORDER BY behavior) - 1 AS number
+        SELECT node_name, behavior, dense_rank() OVER (ORDER BY behavior) - 1 AS number,
+            row_number() OVER (PARTITION BY behavior ORDER BY md5(node_name)) AS place
         FROM (SELECT node_name, upper(trim(scenario)) || '/' || upper(trim(variant)) AS behavior FROM hosts)
         WHERE behavior IS NOT NULL
         """
@@ -78,7 +83,8 @@ def read_history(connection: duckdb.DuckDBPyConnection) -> History:
     only_wednesdays = first is not None and (last - first).days > _DAYS_DRAWN_IN_FULL
     bands = _read_bands(connection, behaviors, only_wednesdays=only_wednesdays)
     months, coverage = _read_coverage(connection, [count for _, count in hosts])
-    return History(behaviors, bands, only_wednesdays, months, coverage)
+    only_some_hosts = any(count > HOSTS_DRAWN for _, count in hosts)
+    return History(behaviors, bands, only_wednesdays, only_some_hosts, months, coverage)
 
 
 def _read_bands(
@@ -88,7 +94,7 @@ def _read_bands(
         """
         WITH daily AS (
             SELECT number, ds, quantile_cont(y, [0.1, 0.5, 0.9]) AS spread
-            FROM processed_data JOIN history_fleet ON host_id = node_name
+            FROM processed_data JOIN (FROM history_fleet WHERE place <= $hosts_drawn) ON host_id = node_name
             WHERE NOT $only_wednesdays OR dayofweek(ds) = $wednesday
             GROUP BY ALL
         )
@@ -96,7 +102,7 @@ def _read_bands(
             list(spread[2] ORDER BY ds), list(spread[3] ORDER BY ds)
         FROM daily GROUP BY ALL
         """,
-        {"only_wednesdays": only_wednesdays, "wednesday": _WEDNESDAY},
+        {"only_wednesdays": only_wednesdays, "wednesday": _WEDNESDAY, "hosts_drawn": HOSTS_DRAWN},
     ).fetchall()
     return {
         behaviors[number]: Band(np.array(days, "datetime64[D]"), *(np.array(each) for each in spread))
@@ -109,9 +115,12 @@ def _read_coverage(
 ) -> tuple[list[str], NDArray[np.float64]]:
     rows = connection.execute(
         """
-        SELECT date_trunc('month', ds) AS month, number, max(dayofmonth(ds)),
-            count(*) FILTER (NOT is_imputed)
-        FROM processed_data JOIN history_fleet ON host_id = node_name
+        SELECT date_trunc('month', ds) AS month, number, max(dayofmonth(ds)), sum(points)::BIGINT
+        FROM (
+            SELECT ds, number, count(*) FILTER (NOT is_imputed) AS points
+            FROM processed_data JOIN history_fleet ON host_id = node_name
+            GROUP BY ALL
+        )
         GROUP BY ALL
         """
     ).fetchall()

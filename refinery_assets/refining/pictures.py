@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT
-from refinery_assets.refining.history import History
+from refinery_assets.refining.history import HOSTS_DRAWN, History
 from refinery_assets.refining.rules import shortened
 
 _COLOR = "#1f6fb4"
@@ -57,11 +57,13 @@ def draw_behaviors(history: History) -> bytes:
     for panel in panels.flat:
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
-    days = "Wednesdays" if history.only_wednesdays else "all days"
+    drawn = "Wednesdays" if history.only_wednesdays else "all days"
+    if history.only_some_hosts:
+        drawn += f", at most {HOSTS_DRAWN} hosts each"
     figure.text(
         0.04,
         1 - 0.32 / figure.get_figheight(),
-        f"p95 utilization, percent: median and 10 to 90 percent of each behaviour's readings ({days})",
+        f"p95 utilization, percent: median and 10 to 90 percent of each behaviour's readings ({drawn})",
         fontsize=9.5,
     )
     figure.subplots_adjust(

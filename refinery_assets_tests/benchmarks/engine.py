@@ -47,7 +47,9 @@ def refine(settings: Settings, months: list[Month]) -> Publication:
             beside.replace(path)
             tallies.append(tally)
         _demand(verdicts(FAMILY_RULES, FamilyEvidence(tallies, settings.quarantine_tolerance)))
-    with duckdb.connect(settings.warehouse) as connection:
+    with duckdb.connect(
+        settings.warehouse, config={"memory_limit": f"{settings.memory_mib}MiB"}
+    ) as connection:
         _demand(verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors)))
         publication = publish(connection, settings.telemetry, months, settings, "engine")
     _demand(publication.verdicts)
