@@ -1,7 +1,9 @@
 """The event log with kept connections: the stock storage's own files, read and followed by others."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -10,7 +12,8 @@ import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from refinery_assets.event_log import KeptOpenEventLog
-from refinery_assets_tests.installation import Installation
+from refinery_assets.partitions import ONE_RUN, range_tags
+from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH
 
 
@@ -23,6 +26,17 @@ def instance(installation: Installation) -> Iterator[dg.DagsterInstance]:
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
 def noted(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     return dg.MaterializeResult(metadata={"key": context.partition_key})
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec("many")],
+    partitions_def=dg.MonthlyPartitionsDefinition("2024-01", fmt="%Y-%m"),
+    backfill_policy=ONE_RUN,
+    check_specs=[dg.AssetCheckSpec("sound", asset="many")],
+)
+def many() -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+    yield dg.MaterializeResult()
+    yield dg.AssetCheckResult(passed=True, check_name="sound")
 
 
 def run_once(instance: dg.DagsterInstance, key: str = "a") -> str:
@@ -43,18 +57,55 @@ def test_the_instance_of_the_project_stores_events_this_way(instance: dg.Dagster
     assert isinstance(instance.event_log_storage, KeptOpenEventLog)
 
 
+def without_our_storage(installation: Installation) -> Installation:
+    """The same home with Dagster's own storage."""
+    file = installation.home / "dagster.yaml"
+    lines = file.read_text().splitlines()
+    at = lines.index("event_log_storage:")
+    file.write_text("\n".join(lines[:at] + lines[at + 6 :]))
+    with installation.instance() as stock:
+        assert type(stock.event_log_storage) is SqliteEventLogStorage
+    return installation
+
+
+def test_a_run_over_months_stores_what_the_stock_storage_would_store(
+    installation: Installation, tmp_path: Path
+) -> None:
+    (tmp_path / "stock").mkdir()
+    stock = without_our_storage(install(tmp_path / "stock", installation.settings))
+    stored = []
+    for home in (installation, stock):
+        with home.instance() as instance:
+            ran = dg.materialize([many], instance=instance, tags=range_tags(JANUARY, MARCH))
+            assert ran.success
+        files = (home.home / "history" / "runs" / f"{name}.db" for name in ("index", ran.run_id))
+        stored.append([rows_of(file, ran.run_id) for file in files])
+
+    assert stored[0] == stored[1]
+    index, _ = stored[0]
+    assert sum(row[0] == "ASSET_MATERIALIZATION" for row in index[0]) == 3
+
+
+def rows_of(file: Path, run_id: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """All events of a file, and what its list of assets says; ids and times left out."""
+    with closing(sqlite3.connect(file)) as connection:
+        events = connection.execute(
+            "SELECT dagster_event_type, step_key, asset_key, partition FROM event_logs ORDER BY id"
+        ).fetchall()
+        assets = connection.execute("SELECT asset_key, last_run_id, last_materialization FROM asset_keys")
+        return events, [
+            (key, str(last_run == run_id), str('"partition": "2024-03"' in last))
+            for key, last_run, last in assets
+        ]
+
+
 def test_the_stock_storage_reads_what_was_stored_and_goes_on(
     instance: dg.DagsterInstance, installation: Installation
 ) -> None:
     run_id = run_once(instance)
     told = [entry.message for entry in instance.all_logs(run_id)]
 
-    own_file = installation.home / "dagster.yaml"
-    lines = own_file.read_text().splitlines()
-    at = lines.index("event_log_storage:")
-    own_file.write_text("\n".join(lines[:at] + lines[at + 6 :]))
-    with installation.instance() as stock:
-        assert type(stock.event_log_storage) is SqliteEventLogStorage
+    with without_our_storage(installation).instance() as stock:
         assert [entry.message for entry in stock.all_logs(run_id)] == told
         later = run_once(stock, "b")
 
