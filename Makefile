@@ -16,7 +16,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo forecast test ui lock clean
+.PHONY: setup demo forecast test bench ui lock clean
 
 setup: $(READY)
 
@@ -41,6 +41,9 @@ test: $(READY)  ## format check, lint, types, tests
 	$(BIN)/mypy
 	@mkdir -p .cache
 	$(BIN)/pytest -n 2 --basetemp=.cache/pytest
+
+bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh; writes data/bench/benchmarks.md
+	$(BIN)/python -m refinery_assets_tests.benchmarks.compare --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
 ui: $(READY)  ## webserver and daemon at http://127.0.0.1:3000
 	$(BIN)/dg dev --host 127.0.0.1 --port 3000

@@ -1,5 +1,5 @@
 {{ config(materialized='incremental', incremental_strategy='microbatch', event_time='ds', batch_size='month',
-    begin='2023-01-01') }}
+    begin=env_var('PEER_START')) }}
 
 {# Each batch reads its own month's files; without a batch (while parsing), any month serves. #}
 {% set months = model.batch.event_time_start.strftime('%Y/%m') if model.batch else '*/*' %}
