@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 import dagster as dg
 
 # The quarter of a million objects that Dagster has loaded by now stay to the end of the process. To look
-# through them for garbage again and again, and once more at the end, takes a second of every run. What is
-# loaded below is left out: DuckDB's library complains at the end of a process when it is not taken down.
-gc.freeze()
+# through them for garbage again and again, and once more at the end, takes a second of every run. DuckDB is
+# to be loaded after this: its library complains at the end of a process when it is not taken down.
+if "duckdb" not in sys.modules:
+    gc.freeze()
 
 from refinery_assets.alarms import build_failed_runs
 from refinery_assets.assets.families import build_family
