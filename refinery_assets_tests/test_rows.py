@@ -13,6 +13,7 @@ from refinery_assets.months import Month
 from refinery_assets.refining.entrance import newest_day
 from refinery_assets.refining.family import Tally, refine_file
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
+from refinery_assets.refining.points import HOSTS_PER_BLOCK
 from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.refining.scrub import scrub
 from refinery_assets.settings import Settings
@@ -254,3 +255,23 @@ def test_bytes_that_are_no_text_touch_their_own_line_only(tmp_path: Path) -> Non
 
     assert faults(frame) == [(3, "malformed_row", "2024-05-04,caf\\xe9,1,8")]
     assert readings(frame) == [(3, "web-1", 41.5, False)]
+
+
+def test_the_hosts_of_a_large_fleet_stand_in_blocks_that_each_go_day_by_day(tmp_path: Path) -> None:
+    file = FeedFile(tmp_path, CPU, MAY)
+    names = [f"web-{number:05d}" for number in range(2 * HOSTS_PER_BLOCK + 1)]
+    lines = [f"2024-05-0{day},{name},41.5,8" for day in (1, 2, 3) for name in names]
+    # A gap to fill in the second block, and a row that does not stand in the table.
+    del lines[len(names) + HOSTS_PER_BLOCK + 7]
+    lines.append("2024-05-04,web-00001,much,8")
+    file.path.parent.mkdir(parents=True)
+    file.path.write_text("\n".join([HEADER, *lines, ""]))
+
+    partition, tally = refine_file(file, Settings())
+
+    assert (tally.imputed, tally.quarantined) == (1, 1)
+    blocks = [names[at : at + HOSTS_PER_BLOCK] for at in range(0, len(names), HOSTS_PER_BLOCK)]
+    expected = [(day, name) for block in blocks for day in (1, 2, 3) for name in block]
+    there = partition.filter(pl.col("fault").is_null()).select(pl.col("ds").dt.day(), "host_id")
+    assert there.rows() == expected
+    assert partition["fault"].to_list()[-1] == Fault.NOT_A_NUMBER

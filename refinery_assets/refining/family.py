@@ -16,7 +16,7 @@ import polars as pl
 from refinery_assets.contract import Fault
 from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
 from refinery_assets.refining.plug import plug
-from refinery_assets.refining.points import point_of
+from refinery_assets.refining.points import in_blocks, point_of
 from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.refining.rules import Finding, Row, Rule, listing, outcome
 from refinery_assets.refining.scrub import scrub
@@ -74,7 +74,8 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
     """Read, scrub and plug one file.
 
     Returns:
-        The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by day and host; and its tally.
+        The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by day and host within blocks of
+        hosts (see `points.in_blocks`); and its tally.
 
     Raises:
         RefusedFileError: The file is not there, cannot be read, or its header does not serve.
@@ -103,11 +104,12 @@ def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally
 
 
 def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame) -> pl.DataFrame:
-    """The publishable rows sorted by day and host, and the faulty ones behind them."""
+    """The publishable rows in their order, and the faulty ones behind them."""
     parts = [points.with_columns(is_imputed=pl.lit(value=False))]
     if imputed.height:
         parts.append(imputed.with_columns(is_imputed=pl.lit(value=True)))
         parts = [pl.concat(parts, how="diagonal").sort("point")]
+    parts = [in_blocks(parts[0])]
     if faulty.height:
         parts.append(faulty.with_columns(is_imputed=pl.lit(value=False)))
         parts = [pl.concat(parts, how="diagonal")]

@@ -1,0 +1,97 @@
+"""The benchmarks measure what they say: the same rows from every candidate, and a process's own figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from refinery_assets.months import Month
+from refinery_assets_tests.benchmarks import engine, limit, script
+from refinery_assets_tests.benchmarks.candidates import CANDIDATES, PEERS
+from refinery_assets_tests.benchmarks.measuring import CommandFailedError, measure
+from refinery_assets_tests.benchmarks.report import write_report
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
+
+MONTHS = [JANUARY, FEBRUARY, MARCH]
+
+
+def test_the_engine_measures_nothing_on_a_feed_that_does_not_pass(sandbox: Sandbox) -> None:
+    sandbox.file(CPU, FEBRUARY).path.unlink()
+
+    with pytest.raises(engine.RefusedError, match="cpu_utilization_202402"):
+        engine.refine(sandbox.settings, MONTHS)
+
+
+def test_the_engine_publishes_what_the_graph_publishes(sandbox: Sandbox) -> None:
+    engine.refine(sandbox.settings, MONTHS)
+    by_the_engine = sandbox.published()
+
+    assert sandbox.refine(JANUARY, MARCH).success
+    assert sandbox.published() == by_the_engine
+
+
+def test_limit_and_script_land_every_row_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:
+    rows = sum(len(file.read_text().splitlines()) - 1 for file in sandbox.settings.feed.rglob("*.csv"))
+
+    limit.land(sandbox.settings.feed, tmp_path / "limit.duckdb")
+
+    with duckdb.connect(tmp_path / "limit.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM landed").fetchall() == [(rows,)]
+    assert script.refine(sandbox.settings.feed, sandbox.settings.warehouse) == (rows, 10)
+
+
+@pytest.mark.parametrize("peer", sorted({each.peer for each in CANDIDATES.values() if each.peer}))
+def test_every_package_of_a_peer_is_pinned(peer: str) -> None:
+    lines = (PEERS / peer / "requirements.txt").read_text().splitlines()
+
+    assert lines
+    assert all("==" in line for line in lines)
+
+
+def test_a_command_that_fails_is_not_measured_and_says_why(tmp_path: Path) -> None:
+    failing = [sys.executable, "-c", "import sys; print('no such feed'); sys.exit(3)"]
+
+    with pytest.raises(CommandFailedError, match="ended with 3: no such feed"):
+        measure(failing, tmp_path, os.environ)
+
+
+def test_memory_and_time_are_those_of_the_command_not_of_who_starts_it(tmp_path: Path) -> None:
+    ballast = bytearray(os.urandom(2**20) * 150)
+    small = measure([sys.executable, "-c", "pass"], tmp_path, os.environ)
+    large = measure([sys.executable, "-c", "x = bytearray(b'1' * 100 * 2**20)"], tmp_path, os.environ)
+
+    assert small.peak < len(ballast) / 2**20
+    assert large.peak - small.peak > 100
+    assert small.cpu > 0
+    assert small.wall > 0
+
+
+def test_the_table_holds_every_aim_and_leaves_open_what_was_not_measured(tmp_path: Path) -> None:
+    cost = {"cpu": 1.0, "peak": 500.0}
+    taken = {
+        "hosts": 2000,
+        "months": 36,
+        "rows": 8_768_000,
+        "taken": str(Month(2026, 1).first_day),
+        "machine": "a machine",
+        "costs": {
+            "limit": [{"wall": 2.0, **cost}, {"wall": 1.0, **cost}, {"wall": 1.0, **cost}],
+            "engine": [{"wall": 3.0, **cost}, {"wall": 3.0, **cost}, {"wall": 1.0, **cost}],
+        },
+        "bytes": {"limit": 5, "engine": 6},
+        "milliseconds_of_one_series": None,
+        "not_installed": ["sqlmesh"],
+    }
+    (tmp_path / "2000x36.json").write_text(json.dumps(taken))
+
+    write_report(tmp_path)
+
+    table = (tmp_path / "benchmarks.md").read_text().splitlines()
+    assert "| `engine` / `limit` | 1.50 | at most 2 |  | at most 1.8 |" in table
+    assert "| `full` / `script` |  | at most 1.6 |  | at most 0.8 |" in table
+    assert any("Not installed: sqlmesh." in line for line in table)
