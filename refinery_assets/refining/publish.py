@@ -154,8 +154,8 @@ def _replace_rows(
         {"first": min(months).first_day, "end": max(months).next.first_day},
     )
     connection.execute("DELETE FROM quarantined_rows WHERE month IN (SELECT month FROM audit_months)")
-    # Few names differ from the inventory's spelling, and only those are looked up row by row.
-    connection.execute(
+    # Few names differ from the inventory's spelling, mostly none; only those are looked up row by row.
+    ((respelled,),) = connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE respelled_hosts AS
         SELECT p.host_id, h.node_name
@@ -164,16 +164,20 @@ def _replace_rows(
         WHERE h.node_name <> p.host_id
         """,
         {"paths": globs(files)},
-    )
+    ).fetchall()
+    host, spelling = "p.host_id", ""
+    if respelled:
+        host = "coalesce(r.node_name, p.host_id)"
+        spelling = "LEFT JOIN respelled_hosts r ON r.host_id = p.host_id"
     # A row that the table cannot hold is not written; the audit counts it from the partition and fails.
     connection.execute(
         f"""
         INSERT INTO processed_data
-        SELECT p.ds, coalesce(r.node_name, p.host_id), f.resource, p.y, $ceiling, p.capacity, p.is_imputed
-        FROM {PARTITION_ROWS} LEFT JOIN respelled_hosts r ON r.host_id = p.host_id
+        SELECT p.ds, {host}, f.resource, p.y, $ceiling, p.capacity, p.is_imputed
+        FROM {PARTITION_ROWS} {spelling}
         WHERE p.fault IS NULL AND p.ds >= f.month_start AND p.ds < f.month_end
             AND p.host_id IS NOT NULL AND p.y IS NOT NULL
-        """,  # noqa: S608 - a constant of the package
+        """,  # noqa: S608 - constants of the package
         {"paths": globs(files), "ceiling": UTILIZATION_CEILING_PERCENT},
     )
     connection.execute(

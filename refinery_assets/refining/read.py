@@ -9,7 +9,6 @@ text, for `scrub.judge` to cast. Not here: verdicts on values, duplicates and ga
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from datetime import datetime, time
 
@@ -19,7 +18,7 @@ import polars as pl
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.months import Month
 from refinery_assets.refining.feed import BLANKS, column_names, count_letter, header_line
-from refinery_assets.refining.points import number, number_hosts
+from refinery_assets.refining.points import distinct_hosts, number, number_hosts
 
 # What exports write where there is nothing to write.
 ABSENT = ("", "-", "n/a", "na", "none", "null")
@@ -85,8 +84,8 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
         return None
     number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
     block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
-    names = block.unique().sort()
-    if not _are_tidy(names.to_list()):
+    names = distinct_hosts(block)
+    if not _are_tidy(names):
         return None
     blocks = len(host) // len(block) if runs.height else 1
     number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
@@ -119,11 +118,12 @@ def _lie_within(numbers: pl.Series, most: float) -> bool:
     return least >= 0 and greatest <= most and math.isfinite(total)
 
 
-def _are_tidy(names: list[str]) -> bool:
+def _are_tidy(names: pl.Series) -> bool:
     """Whether no name is padded, stands for an absent one, or holds control characters."""
     return not (
-        any(name != name.strip() or name.lower() in ABSENT for name in names)
-        or re.search(_CONTROL_CHARACTERS, "".join(names))
+        (names.str.strip_chars() != names).any()
+        or names.str.to_lowercase().is_in(ABSENT).any()
+        or names.str.contains(_CONTROL_CHARACTERS).any()
     )
 
 
