@@ -117,8 +117,9 @@ def _read_coverage(
         """
         SELECT date_trunc('month', ds) AS month, number, max(dayofmonth(ds)), sum(points)::BIGINT
         FROM (
-            SELECT ds, number, count(*) FILTER (NOT is_imputed) AS points
+            SELECT ds, number, count(*) AS points
             FROM processed_data JOIN history_fleet ON host_id = node_name
+            WHERE NOT is_imputed
             GROUP BY ALL
         )
         GROUP BY ALL
