@@ -216,9 +216,7 @@ def test_months_apart_are_published_in_one_run_without_those_between(sandbox: Sa
     with duckdb.connect(sandbox.settings.warehouse) as connection:
         from refinery_assets.refining.publish import publish  # noqa: PLC0415
 
-        assert not publish(
-            connection, sandbox.settings.telemetry, [MARCH, JANUARY], sandbox.settings, "by hand"
-        ).problems
+        assert not publish(connection, [MARCH, JANUARY], sandbox.settings, "by hand").problems
 
     assert (
         sandbox.query("SELECT * FROM processed_data WHERE month(ds) = 2 ORDER BY resource, host_id, ds")

@@ -7,7 +7,7 @@ import dagster as dg
 
 from refinery_assets import dictionary
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
-from refinery_assets.assets.reports import Drawer, show_pictures
+from refinery_assets.assets.reports import Drawer, remember_history, show_pictures
 from refinery_assets.automation import daily_freshness
 from refinery_assets.contract import (
     FAMILIES,
@@ -16,7 +16,6 @@ from refinery_assets.contract import (
 )
 from refinery_assets.partitions import ONE_RUN, months_of
 from refinery_assets.refining.audit import AUDIT_RULES
-from refinery_assets.refining.history import read_history
 from refinery_assets.refining.publish import (
     Publication,
     publish,
@@ -114,9 +113,16 @@ def _publish(
 ) -> Publication:
     months, run_id = months_of(context), context.run.run_id
     with _sentences(context, settings) as refused, warehouse.get_connection() as connection:
-        publication = publish(connection, settings.telemetry, months, settings, run_id)
+        publication = publish(
+            connection,
+            months,
+            settings,
+            run_id,
+            # Drawn while the months are judged; taken only when they are published.
+            when_written=lambda written: drawer.draw(written, months),
+        )
         if not publication.problems:
-            drawer.ask(read_history(connection))
+            remember_history(context, drawer, connection)
         return publication
     return Publication(refusals=refused)
 
@@ -126,7 +132,7 @@ def _reaudit(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: 
         _sentences(context, settings) as refused,
         warehouse.get_connection(read_only=True) as connection,
     ):
-        return reaudit(connection, settings.telemetry, settings)
+        return reaudit(connection, settings)
     return Publication(refusals=refused)
 
 

@@ -4,15 +4,18 @@ import base64
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 from pydantic import PrivateAttr
 
-from refinery_assets.refining.history import History
+from refinery_assets.months import Month
+from refinery_assets.refining.history import HistoryRead, read_basis, read_history
+from refinery_assets.refining.history_memory import recall, remember
 from refinery_assets.refining.whole_files import write_whole
 
 _DRAWING = "refinery_assets.refining.pictures"
@@ -35,6 +38,7 @@ class Drawer(dg.ConfigurableResource[Any]):
     folder: str
 
     _process: subprocess.Popen[bytes] = PrivateAttr()
+    _read: HistoryRead = PrivateAttr()
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Drawer"]:
@@ -47,13 +51,39 @@ class Drawer(dg.ConfigurableResource[Any]):
         with subprocess.Popen(  # noqa: S603 - a command of our own
             [sys.executable, "-m", _DRAWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as self._process:
-            yield self
+            try:
+                yield self
+            finally:
+                self._end()
 
-    def ask(self, history: History) -> None:
-        """Have the history drawn; the pictures are taken later."""
+    def _end(self) -> None:
+        """Let the process come to its end, whether it was asked for pictures and whether they were taken."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None and not pipe.closed:
+                if pipe.readable():
+                    pipe.read()
+                pipe.close()
+
+    def draw(self, connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
+        """Have the history drawn, in which `months` are new; the pictures are taken later."""
+        basis = read_basis(connection)
+        self._read = read_history(connection, basis, recall(self._memory, connection, basis, months))
         if self._process.stdin is not None:
-            self._process.stdin.write(pickle.dumps(history))
-            self._process.stdin.close()
+            # A process that has died is told of when its pictures are taken.
+            with suppress(BrokenPipeError), self._process.stdin as pipe:
+                pipe.write(pickle.dumps(self._read.history))
+
+    def remember(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Keep what was read of the months, when they are published.
+
+        Raises:
+            OSError: It cannot be kept; then the next run reads all months again.
+        """
+        remember(self._memory, connection, self._read)
+
+    @property
+    def _memory(self) -> Path:
+        return Path(self.folder, "history.json")
 
     def take(self) -> Mapping[str, bytes]:
         """Wait for the pictures: PNG files by name.
@@ -66,6 +96,18 @@ class Drawer(dg.ConfigurableResource[Any]):
             raise DrawingFailedError(f"the drawing process ended with status {self._process.returncode}")
         pictures: dict[str, bytes] = pickle.loads(drawn)  # noqa: S301 - from our own process
         return pictures
+
+
+def remember_history(
+    context: dg.AssetExecutionContext, drawer: Drawer, connection: duckdb.DuckDBPyConnection
+) -> None:
+    """Keep what was read for the pictures; what goes wrong is told in the step's log and fails nothing."""
+    try:
+        drawer.remember(connection)
+    except OSError as error:
+        context.log.warning(
+            f"What the pictures show was not kept in {drawer.folder} (REFINERY_REPORTS): {error}"
+        )
 
 
 def show_pictures(context: dg.AssetExecutionContext, drawer: Drawer) -> dict[str, dg.MetadataValue]:

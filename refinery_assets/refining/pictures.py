@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from refinery_assets.contract import UTILIZATION_CEILING_PERCENT
-from refinery_assets.refining.history import HOSTS_DRAWN, History
+from refinery_assets.refining.history import HOSTS_DRAWN, MOST_BEHAVIORS, History
 from refinery_assets.refining.rules import shortened
 
 _COLOR = "#1f6fb4"
@@ -30,14 +30,13 @@ _PALETTE = 48
 _MOST_MONTH_LABELS = 18
 _MOST_LABELS = 400
 _MOST_TICKS = 3
-_MOST_BEHAVIORS = 50
 _LONGEST_LABEL = 40
 _DARK = 0.5
 
 
 def draw_behaviors(history: History) -> bytes:
     """Small multiples, one panel per behaviour: median and 10 to 90 percent band, as PNG."""
-    behaviors = history.behaviors[:_MOST_BEHAVIORS]
+    behaviors = history.behaviors[:MOST_BEHAVIORS]
     rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
     figure = Figure(figsize=(13, 0.9 + 2.1 * rows), dpi=_DOTS_PER_INCH)
     panels = figure.subplots(
@@ -74,8 +73,8 @@ def draw_behaviors(history: History) -> bytes:
 
 def draw_coverage(history: History) -> bytes:
     """A heat map, month by behaviour: which share of the possible readings the table holds, as PNG."""
-    behaviors = history.behaviors[:_MOST_BEHAVIORS]
-    coverage = history.coverage[:_MOST_BEHAVIORS]
+    behaviors = history.behaviors[:MOST_BEHAVIORS]
+    coverage = history.coverage[:MOST_BEHAVIORS]
     figure = Figure(figsize=(13, 1.3 + 0.27 * len(behaviors)), dpi=_DOTS_PER_INCH)
     axes = figure.subplots()
     image = axes.imshow(coverage, vmin=0, vmax=1, aspect="auto", cmap="YlGnBu", interpolation="nearest")

@@ -6,9 +6,8 @@ Here: the transaction. Not here: what must hold before anything is written (`gat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import duckdb
 
@@ -72,10 +71,10 @@ class _RefusedError(Exception):
 
 def publish(
     connection: duckdb.DuckDBPyConnection,
-    telemetry: Path,
     months: Sequence[Month],
     settings: Settings,
     run_id: str,
+    when_written: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
 ) -> Publication:
     """Replace `months` of `processed_data` and `quarantined_rows` by what the partitions hold.
 
@@ -83,12 +82,20 @@ def publish(
     inventory, the partitions and every exit rule let the months pass; otherwise it is rolled back, the
     tables stay as they were, and a transaction of its own notes the refusal in `audits`.
 
+    Args:
+        connection: The warehouse.
+        months: What is replaced.
+        settings: Where the partitions are, and the limits that the rules judge by.
+        run_id: The run that `audits` names.
+        when_written: Called inside the transaction, when the months stand in the table and are yet to be
+            judged.
+
     Raises:
         ForeignTableError: A table with one of the three names has other columns.
     """
     try:
         with transaction(connection):
-            publication = _write_and_audit(connection, telemetry, months, settings)
+            publication = _write_and_audit(connection, months, settings, when_written)
             if publication.problems:
                 raise _RefusedError(publication)  # noqa: TRY301 - it leads out of the transaction
             record_audits(connection, run_id, publication.audits, published=True)
@@ -100,7 +107,7 @@ def publish(
     return publication
 
 
-def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Settings) -> Publication:
+def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Publication:
     """Judge the published table by the exit rules, against the partitions as they are now.
 
     The connection may be read-only. Nothing is written but temporary tables.
@@ -116,16 +123,19 @@ def reaudit(connection: duckdb.DuckDBPyConnection, telemetry: Path, settings: Se
     months = [Month.of(start) for (start,) in starts.fetchall()]
     if not months:
         return Publication(refusals=["nothing is published yet: materialize processed_data first"])
-    files = [file for file in partitions(telemetry, months) if file.path.exists()]
+    files = [file for file in partitions(settings.telemetry, months) if file.path.exists()]
     name_partitions(connection, files)
     evidence = gather_evidence(connection, months, source_facts(connection, files), settings.min_coverage)
     return _judged(evidence)
 
 
 def _write_and_audit(
-    connection: duckdb.DuckDBPyConnection, telemetry: Path, months: Sequence[Month], settings: Settings
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    settings: Settings,
+    when_written: Callable[[duckdb.DuckDBPyConnection], None],
 ) -> Publication:
-    files = partitions(telemetry, months)
+    files = partitions(settings.telemetry, months)
     gate = judge_before_writing(connection, files, months, settings)
     if gate.refusals:
         return Publication(refusals=gate.refusals, audits=gate.audits)
@@ -133,6 +143,7 @@ def _write_and_audit(
     ensure_table(connection, dictionary.PROCESSED_DATA)
     ensure_table(connection, dictionary.QUARANTINED_ROWS)
     _replace_rows(connection, files, months)
+    when_written(connection)
     publication = _judged(gather_evidence(connection, months, gate.sources, settings.min_coverage))
     exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)
     return replace(publication, audits=[*gate.audits, *exit_audits])

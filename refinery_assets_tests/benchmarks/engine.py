@@ -51,7 +51,7 @@ def refine(settings: Settings, months: list[Month]) -> Publication:
         settings.warehouse, config={"memory_limit": f"{settings.memory_mib}MiB"}
     ) as connection:
         _demand(verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors)))
-        publication = publish(connection, settings.telemetry, months, settings, "engine")
+        publication = publish(connection, months, settings, "engine")
     _demand(publication.verdicts)
     return publication
 
