@@ -7,16 +7,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import duckdb
 from pydantic import PrivateAttr
 
 from refinery_assets.months import Month
 from refinery_assets.refining.history import HistoryRead, read_basis, read_history
 from refinery_assets.refining.history_memory import recall, remember
 from refinery_assets.refining.whole_files import write_whole
+
+if TYPE_CHECKING:
+    # A resource lives to the very end of the process, and the library complains of what it keeps hold of.
+    import duckdb
 
 _DRAWING = "refinery_assets.refining.pictures"
 
@@ -64,7 +67,7 @@ class Drawer(dg.ConfigurableResource[Any]):
                     pipe.read()
                 pipe.close()
 
-    def draw(self, connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
+    def draw(self, connection: "duckdb.DuckDBPyConnection", months: Sequence[Month]) -> None:
         """Have the history drawn, in which `months` are new; the pictures are taken later."""
         basis = read_basis(connection)
         self._read = read_history(connection, basis, recall(self._memory, connection, basis, months))
@@ -73,7 +76,7 @@ class Drawer(dg.ConfigurableResource[Any]):
             with suppress(BrokenPipeError), self._process.stdin as pipe:
                 pipe.write(pickle.dumps(self._read.history))
 
-    def remember(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def remember(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Keep what was read of the months, when they are published.
 
         Raises:
@@ -99,7 +102,7 @@ class Drawer(dg.ConfigurableResource[Any]):
 
 
 def remember_history(
-    context: dg.AssetExecutionContext, drawer: Drawer, connection: duckdb.DuckDBPyConnection
+    context: dg.AssetExecutionContext, drawer: Drawer, connection: "duckdb.DuckDBPyConnection"
 ) -> None:
     """Keep what was read for the pictures; what goes wrong is told in the step's log and fails nothing."""
     try:

@@ -39,23 +39,26 @@ def draw_behaviors(history: History) -> bytes:
     behaviors = history.behaviors[:MOST_BEHAVIORS]
     rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
     figure = Figure(figsize=(13, 0.9 + 2.1 * rows), dpi=_DOTS_PER_INCH)
-    panels = figure.subplots(
-        rows, _PANELS_IN_A_ROW, sharex=True, sharey=True, squeeze=False, gridspec_kw={"hspace": 0.28}
-    )
-    for panel, behavior in zip(panels.flat, behaviors, strict=False):
-        panel.set_title(_label(behavior), fontsize=8.5, loc="left", parse_math=False)
+    panels = figure.subplots(rows, _PANELS_IN_A_ROW, squeeze=False, gridspec_kw={"hspace": 0.28})
+    ticks = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
+    days = [day for band in history.bands.values() for day in (band.days[0], band.days[-1])]
+    for number, (panel, behavior) in enumerate(zip(panels.flat, behaviors, strict=False)):
+        panel.text(0, 1.03, _label(behavior), transform=panel.transAxes, fontsize=8.5, parse_math=False)
         if band := history.bands.get(behavior):
             panel.fill_between(band.days, band.low, band.high, color=_COLOR, alpha=0.25, linewidth=0)
             panel.plot(band.days, band.middle, color=_COLOR, linewidth=1)
-    for panel in panels.flat[len(behaviors) :]:
-        panel.set_axis_off()
-    corner = panels[0, 0]
-    corner.set_ylim(0, UTILIZATION_CEILING_PERCENT)
-    ticks = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
-    corner.set_xticks(np.array(ticks, "datetime64[D]"), ticks)
-    for panel in panels.flat:
+        panel.set_ylim(0, UTILIZATION_CEILING_PERCENT)
+        if days and min(days) < max(days):
+            panel.set_xlim(min(days), max(days))
+        # Ticks take most of the time to draw, so that only the panels at the edges have them.
+        is_lowest, is_first = number + _PANELS_IN_A_ROW >= len(behaviors), number % _PANELS_IN_A_ROW == 0
+        panel.set_xticks(np.array(ticks, "datetime64[D]"), ticks) if is_lowest else panel.set_xticks([])
+        if not is_first:
+            panel.set_yticks([])
         panel.tick_params(labelsize=7)
         panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels.flat[len(behaviors) :]:
+        panel.set_axis_off()
     drawn = "Wednesdays" if history.only_wednesdays else "all days"
     if history.only_some_hosts:
         drawn += f", at most {HOSTS_DRAWN} hosts each"
@@ -111,7 +114,7 @@ def _png(figure: Figure) -> bytes:
     size = tuple(int(side * _DOTS_PER_INCH) for side in figure.get_size_inches())
     drawn = Image.frombytes("RGBA", (size[0], size[1]), raw.getvalue()).convert("RGB")
     file = BytesIO()
-    drawn.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE).save(file, "PNG", optimize=True)
+    drawn.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE).save(file, "PNG")
     return file.getvalue()
 
 
