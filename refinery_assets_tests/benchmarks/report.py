@@ -22,23 +22,24 @@ Measured = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """What is aimed at: a figure, and what it should be for 2,000 and for 20,000 hosts."""
+    """What is aimed at: a figure, and what it should be for 2,000 and for 20,000 hosts; None: shown only."""
 
     meaning: str
     figure: Callable[[Measured], float | None]
-    aims: tuple[float, float]
+    aims: tuple[float, float] | None
     at_least: bool = False
 
 
 def _ratio(upper: str, lower: str) -> Callable[[Measured], float | None]:
-    """The median of the ratios within each round, where both were measured."""
+    """The median of the ratios within each round, where all were measured; `upper` may be a sum."""
+    summands = upper.split(" + ")
 
     def figure(measured: Measured) -> float | None:
         costs = measured["costs"]
-        if not (costs.get(upper) and costs.get(lower)):
+        if not all(costs.get(name) for name in (*summands, lower)):
             return None
-        pairs = zip(costs[upper], costs[lower], strict=True)
-        return float(median(above["wall"] / below["wall"] for above, below in pairs))
+        rounds = zip(*(costs[name] for name in (*summands, lower)), strict=True)
+        return float(median(sum(run["wall"] for run in above) / below["wall"] for *above, below in rounds))
 
     return figure
 
@@ -56,6 +57,8 @@ def _file_ratio(measured: Measured) -> float | None:
 TARGETS = (
     Target("`engine` / `limit`", _ratio("engine", "limit"), (2.0, 1.8)),
     Target("`full` / `script`", _ratio("full", "script"), (1.6, 0.8)),
+    # No run can be faster that lands the feed through DuckDB from within Dagster, whatever it checks.
+    Target("(`noop` + `limit`) / `script`, the floor of it", _ratio("noop + limit", "script"), None),
     Target("`again` / `full`", _ratio("again", "full"), (1.2, 1.2)),
     Target("`month` / `noop`", _ratio("month", "noop"), (1.3, 1.6)),
     Target("`dbt_microbatch` / `full`", _ratio("dbt_microbatch", "full"), (1.0, 1.0), at_least=True),
@@ -88,10 +91,11 @@ def _targets(sizes: dict[str, Measured]) -> str:
     rows = []
     for target in TARGETS:
         row = [target.meaning]
-        for found, aim in zip(measured, target.aims, strict=True):
+        word = "at least" if target.at_least else "at most"
+        aims = [f"{word} {aim:g}" for aim in target.aims] if target.aims else ["", ""]
+        for found, aim in zip(measured, aims, strict=True):
             figure = target.figure(found) if found else None
-            word = "at least" if target.at_least else "at most"
-            row += ["" if figure is None else f"{figure:.2f}", f"{word} {aim:g}"]
+            row += ["" if figure is None else f"{figure:.2f}", aim]
         rows.append(row)
     return _table(["what", "2,000 hosts", "aim", "20,000 hosts", "aim"], rows)
 
