@@ -12,6 +12,7 @@ import pytest
 
 from refinery_assets.assets import reports
 from refinery_assets.contract import FAMILIES, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.refining import history as history_module
 from refinery_assets.refining.history import History, read_basis, read_history
 from refinery_assets.refining.history_memory import recall
 from refinery_assets.refining.pictures import PICTURES
@@ -140,6 +141,22 @@ def test_what_is_remembered_is_what_the_table_says(sandbox: Sandbox) -> None:
 
     recalled, read = histories(sandbox)
 
+    assert_same(recalled, read)
+
+
+def test_a_history_read_some_months_at_a_time_is_the_same(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sandbox.refine(JANUARY, MARCH).success
+    _, whole = histories(sandbox)
+    monkeypatch.setattr(history_module, "_MONTHS_AT_ONCE", 2)
+
+    _, in_pieces = histories(sandbox)
+
+    assert_same(in_pieces, whole)
+
+
+def assert_same(recalled: History, read: History) -> None:
     assert recalled.months == read.months == ["2024-01", "2024-02", "2024-03"]
     assert (recalled.coverage == read.coverage).all()
     assert recalled.bands.keys() == read.bands.keys()

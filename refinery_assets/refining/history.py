@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Longer histories are drawn from one day of the week: it shows the same course, without the week's beat.
 _DAYS_DRAWN_IN_FULL = 200
 _WEDNESDAY = 3
+# What is read in one go, so that the memory it takes does not grow with the history.
+_MONTHS_AT_ONCE = 12
 # Of more hosts than these the bands are the same to the eye, and reading them all takes seconds.
 HOSTS_DRAWN = 200
 MOST_BEHAVIORS = 50
@@ -180,14 +182,14 @@ def read_history(
 
 
 def _spans(months: Iterable[Month]) -> list[tuple[Month, Month]]:
-    """Months that follow each other, as first and last."""
-    spans: list[tuple[Month, Month]] = []
+    """Months that follow each other, at most `_MONTHS_AT_ONCE` of them, as first and last."""
+    spans: list[list[Month]] = []
     for month in months:
-        if spans and spans[-1][1].next == month:
-            spans[-1] = spans[-1][0], month
+        if spans and spans[-1][-1].next == month and len(spans[-1]) < _MONTHS_AT_ONCE:
+            spans[-1].append(month)
         else:
-            spans.append((month, month))
-    return spans
+            spans.append([month])
+    return [(span[0], span[-1]) for span in spans]
 
 
 def _read_months(
