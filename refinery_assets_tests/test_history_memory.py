@@ -13,7 +13,7 @@ import pytest
 from refinery_assets.assets import reports
 from refinery_assets.contract import FAMILIES, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.refining import history as history_module
-from refinery_assets.refining.history import History, read_basis, read_history
+from refinery_assets.refining.history import Basis, History, read_basis, read_history
 from refinery_assets.refining.history_memory import recall
 from refinery_assets.refining.pictures import PICTURES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
@@ -62,10 +62,19 @@ def histories(sandbox: Sandbox) -> tuple[History, History]:
         b'{"May": {"stamp": "", "figures": {"newest": 1, "readings": {}, "spread": {}}}}',
     ],
 )
-def test_a_memory_that_cannot_be_read_is_made_anew(sandbox: Sandbox, content: bytes) -> None:
+def test_a_memory_that_cannot_be_read_recalls_nothing(tmp_path: Path, content: bytes) -> None:
+    memory = tmp_path / "history.json"
+    memory.write_bytes(content)
+    basis = Basis([JANUARY], only_wednesdays=False, hosts={}, fleet=0)
+
+    with duckdb.connect() as connection:
+        assert recall(memory, connection, basis, []) == {}
+
+
+def test_a_memory_that_cannot_be_read_is_made_anew(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     whole = remembered(sandbox)
-    memory_of(sandbox).write_bytes(content)
+    memory_of(sandbox).write_bytes(b"{")
 
     assert sandbox.refine(FEBRUARY).success
 
