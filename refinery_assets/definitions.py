@@ -7,10 +7,11 @@ import os
 import sys
 
 import dagster as dg
+import dagster_polars  # noqa: F401 - loaded here for what it loads
 
-# The quarter of a million objects that Dagster has loaded by now stay to the end of the process. To look
-# through them for garbage again and again, and once more at the end, takes a second of every run. DuckDB is
-# to be loaded after this: its library complains at the end of a process when it is not taken down.
+# The quarter of a million objects that Dagster and Polars have loaded by now stay to the end of the process.
+# To look through them for garbage again and again, and once more at the end, takes a second of every run.
+# DuckDB is to be loaded after this: its library complains at the end of a process when it is not taken down.
 if "duckdb" not in sys.modules:
     gc.freeze()
 

@@ -11,6 +11,7 @@ Here: how the files are opened, and how many events are stored at once. Not here
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -32,7 +33,11 @@ class KeptOpenEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
+        self._begun: dict[str, Connection] = {}
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
+        # A thread that has begun a transaction may go on in it; the others wait.
+        self._db_lock = threading.RLock()  # type: ignore[assignment]  # the stock storage's never nests
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
@@ -51,12 +56,19 @@ class KeptOpenEventLog(SqliteEventLogStorage):
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
+            if shard in self._begun:
+                yield self._begun[shard]
+                return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
-                yield connection
+                self._begun[shard] = connection
+                try:
+                    yield connection
+                finally:
+                    del self._begun[shard]
 
     def _engine(self, shard: str) -> Engine:
         is_there = Path(self.path_for_shard(shard)).exists()
@@ -76,21 +88,32 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         )
         return self._engines[shard]
 
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has the table; looked up until it has, because none is ever dropped."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event, and let those know who follow the run."""
         super().store_event(event)
-        # The webserver watches the run's file, which stays as it is while the event is in the write-ahead log
-        # beside it.
-        os.utime(self.path_for_shard(event.run_id))
+        self._tell(event.run_id)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events in order; those of assets that follow each other in one transaction a file."""
+        """Store events in order; those that follow each other for a run in one transaction a file."""
         for (run_id, is_of_assets), group in groupby(events, key=_kind):
-            if is_of_assets:
-                self._store_asset_events(run_id, list(group))
-            else:
-                for event in group:
-                    self.store_event(event)
+            with self.run_connection(run_id), self.index_connection():
+                if is_of_assets:
+                    self._store_asset_events(run_id, list(group))
+                else:
+                    for event in group:
+                        super().store_event(event)
+            self._tell(run_id)
+
+    def _tell(self, run_id: str) -> None:
+        # The webserver watches the run's file, which stays as it is while the event is in the write-ahead log
+        # beside it.
+        os.utime(self.path_for_shard(run_id))
 
     def _store_asset_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
         with self.run_connection(run_id) as connection:
@@ -108,7 +131,6 @@ class KeptOpenEventLog(SqliteEventLogStorage):
             # In the list of assets stands nothing but the last event of a type.
             for event, event_id in latest.values():
                 self._store_asset_event(connection, event, event_id)
-        os.utime(self.path_for_shard(run_id))
 
     def dispose(self) -> None:
         """Close the files."""

@@ -14,6 +14,7 @@ import duckdb
 from refinery_assets.contract import BEHAVIORS, Behavior
 from refinery_assets.dictionary import HOSTS
 from refinery_assets.refining.rules import Finding, Rule, listing, outcome
+from refinery_assets.refining.tables import column_types
 
 NEEDED_COLUMNS = ("node_name", "scenario", "variant")
 
@@ -48,14 +49,7 @@ class InventoryFacts:
 
 def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors: int) -> InventoryFacts:
     """Look at the table `hosts`; what is wrong is told in the facts, not raised."""
-    columns = {
-        name.lower()
-        for (name,) in connection.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
-            "AND schema_name = current_schema() AND table_name = $table",
-            {"table": HOSTS.name},
-        ).fetchall()
-    }
+    columns = {name.lower() for name in column_types(connection, HOSTS.name)}
     if not columns:
         return InventoryFacts(expected_behaviors, problem="the warehouse has no table hosts")
     if missing := [column for column in NEEDED_COLUMNS if column not in columns]:

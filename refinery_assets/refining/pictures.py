@@ -13,8 +13,10 @@ import pickle
 import sys
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -27,7 +29,11 @@ _PANELS_IN_A_ROW = 5
 _DOTS_PER_INCH = 90
 # A run's event log keeps the pictures for as long as the run: few colours make them small.
 _PALETTE = 48
-_MOST_MONTH_LABELS = 18
+# A panel's distance from the next, as a share of its width; and from the next row, in percent of utilization.
+_GAP = 0.08
+_PITCH = 1.3 * UTILIZATION_CEILING_PERCENT
+_LEVELS = (0, 50, 100)
+_MOST_MONTH_LABELS = 12
 _MOST_LABELS = 400
 _MOST_TICKS = 3
 _LONGEST_LABEL = 40
@@ -39,37 +45,50 @@ def draw_behaviors(history: History) -> bytes:
     behaviors = history.behaviors[:MOST_BEHAVIORS]
     rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
     figure = Figure(figsize=(13, 0.9 + 2.1 * rows), dpi=_DOTS_PER_INCH)
-    panels = figure.subplots(rows, _PANELS_IN_A_ROW, squeeze=False, gridspec_kw={"hspace": 0.28})
-    ticks = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
+    height = figure.get_figheight()
+    # All panels share one pair of axes, each moved to its place: a pair for each takes thrice as long.
+    axes = figure.add_axes((0.04, 0.4 / height, 0.95, 1 - 1.1 / height))
+    axes.spines[:].set_visible(False)
     days = [day for band in history.bands.values() for day in (band.days[0], band.days[-1])]
-    for number, (panel, behavior) in enumerate(zip(panels.flat, behaviors, strict=False)):
-        panel.text(0, 1.03, _label(behavior), transform=panel.transAxes, fontsize=8.5, parse_math=False)
+    first = min(days, default=np.datetime64("1970-01-01", "D"))
+    width = max(_number_of(max(days, default=first), first), 1)
+    corners = [
+        ((1 + _GAP) * width * (number % _PANELS_IN_A_ROW), -_PITCH * (number // _PANELS_IN_A_ROW))
+        for number in range(len(behaviors))
+    ]
+    areas, lines, frames = [], [], []
+    for behavior, (left, bottom) in zip(behaviors, corners, strict=True):
+        axes.text(
+            left, bottom + UTILIZATION_CEILING_PERCENT + 3, _label(behavior), fontsize=8.5, parse_math=False
+        )
+        frames.append([(left, bottom + UTILIZATION_CEILING_PERCENT), (left, bottom), (left + width, bottom)])
         if band := history.bands.get(behavior):
-            panel.fill_between(band.days, band.low, band.high, color=_COLOR, alpha=0.25, linewidth=0)
-            panel.plot(band.days, band.middle, color=_COLOR, linewidth=1)
-        panel.set_ylim(0, UTILIZATION_CEILING_PERCENT)
-        if days and min(days) < max(days):
-            panel.set_xlim(min(days), max(days))
-        # Ticks take most of the time to draw, so that only the panels at the edges have them.
-        is_lowest, is_first = number + _PANELS_IN_A_ROW >= len(behaviors), number % _PANELS_IN_A_ROW == 0
-        panel.set_xticks(np.array(ticks, "datetime64[D]"), ticks) if is_lowest else panel.set_xticks([])
-        if not is_first:
-            panel.set_yticks([])
-        panel.tick_params(labelsize=7)
-        panel.spines[["top", "right"]].set_visible(False)
-    for panel in panels.flat[len(behaviors) :]:
-        panel.set_axis_off()
+            across = left + _number_of(band.days, first)
+            low, middle, high = bottom + band.low, bottom + band.middle, bottom + band.high
+            lines.append(np.column_stack([across, middle]))
+            areas.append(np.column_stack([np.append(across, across[::-1]), np.append(low, high[::-1])]))
+    axes.add_collection(PolyCollection(areas, facecolor=_COLOR, alpha=0.25, linewidth=0), autolim=False)
+    axes.add_collection(LineCollection(lines, colors=_COLOR, linewidth=1), autolim=False)
+    axes.add_collection(LineCollection(frames, colors="black", linewidth=0.8, clip_on=False), autolim=False)
+    months = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
+    ticks = [
+        (left + max(0, _number_of(np.datetime64(month, "D"), first)), month)
+        for left, _ in corners[:_PANELS_IN_A_ROW]
+        for month in months
+    ]
+    axes.set_xticks([at for at, _ in ticks], [month for _, month in ticks], fontsize=7)
+    levels = [(bottom + level, level) for _, bottom in corners[::_PANELS_IN_A_ROW] for level in _LEVELS]
+    axes.set_yticks([at for at, _ in levels], [str(level) for _, level in levels], fontsize=7)
+    axes.set_xlim(0, (_PANELS_IN_A_ROW + _GAP * (_PANELS_IN_A_ROW - 1)) * width)
+    axes.set_ylim(-_PITCH * (rows - 1), UTILIZATION_CEILING_PERCENT)
     drawn = "Wednesdays" if history.only_wednesdays else "all days"
     if history.only_some_hosts:
         drawn += f", at most {HOSTS_DRAWN} hosts each"
     figure.text(
         0.04,
-        1 - 0.32 / figure.get_figheight(),
+        1 - 0.32 / height,
         f"p95 utilization, percent: median and 10 to 90 percent of each behaviour's readings ({drawn})",
         fontsize=9.5,
-    )
-    figure.subplots_adjust(
-        left=0.04, right=0.99, bottom=0.09, top=1 - 0.7 / figure.get_figheight(), wspace=0.08
     )
     return _png(figure)
 
@@ -80,7 +99,7 @@ def draw_coverage(history: History) -> bytes:
     coverage = history.coverage[:MOST_BEHAVIORS]
     figure = Figure(figsize=(13, 1.3 + 0.27 * len(behaviors)), dpi=_DOTS_PER_INCH)
     axes = figure.subplots()
-    image = axes.imshow(coverage, vmin=0, vmax=1, aspect="auto", cmap="YlGnBu", interpolation="nearest")
+    axes.imshow(coverage, vmin=0, vmax=1, aspect="auto", cmap="YlGnBu", interpolation="nearest")
     step = max(1, -(-len(history.months) // _MOST_MONTH_LABELS))
     axes.set_xticks(range(0, len(history.months), step), history.months[::step], fontsize=7.5)
     axes.set_yticks(range(len(behaviors)), map(_label, behaviors), fontsize=8, parse_math=False)
@@ -90,18 +109,22 @@ def draw_coverage(history: History) -> bytes:
         color = "white" if share > _DARK else "black"
         axes.text(column, row, f"{int(share * 100)}", ha="center", va="center", fontsize=6.5, color=color)
     axes.set_title(
-        "Readings in the table, as a share of those that the behaviour's hosts would have; "
-        "below 1 in percent (imputed ones are not counted)",
+        "Readings in the table, of those that the behaviour's hosts would have: dark is all of them, "
+        "less stands there in percent (imputed ones are not counted)",
         fontsize=9.5,
         loc="left",
     )
-    figure.colorbar(image, ax=axes, pad=0.01, aspect=12).ax.tick_params(labelsize=7)
-    figure.subplots_adjust(left=0.14, right=1.04, bottom=0.12, top=0.9)
+    figure.subplots_adjust(left=0.14, right=0.99, bottom=0.12, top=0.9)
     return _png(figure)
 
 
 PICTURES: dict[str, Callable[[History], bytes]] = {"behaviors": draw_behaviors, "coverage": draw_coverage}
 """The pictures by name; each is a PNG file."""
+
+
+def _number_of(days: Any, first: np.datetime64) -> Any:
+    """Days, or one of them, as their distance from the first."""
+    return (days - first) / np.timedelta64(1, "D")
 
 
 def _label(behavior: str) -> str:

@@ -39,6 +39,18 @@ def table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {name for (name,) in rows}
 
 
+def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """The table's columns in order, with their types; empty when there is no such table."""
+    # Not from `duckdb_columns()`, which works out the columns of every view in the file first.
+    try:
+        rows = connection.execute(
+            "SELECT name, type FROM pragma_table_info($table) ORDER BY cid", {"table": table}
+        )
+        return dict(rows.fetchall())
+    except duckdb.CatalogException:
+        return {}
+
+
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
     """Make the table unless it is there.
 
@@ -49,13 +61,8 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None
         # Names and types are constants of the contract; a table cannot be named by a parameter.
         declared = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
         connection.execute(f"CREATE TABLE {table.name} ({declared})")
-    found = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        "AND schema_name = current_schema() AND table_name = $table ORDER BY column_index",
-        {"table": table.name},
-    ).fetchall()
-    wanted = [(column.name, column.type_name) for column in table.columns]
-    if found != wanted:
+    found = list(column_types(connection, table.name).items())
+    if found != [(column.name, column.type_name) for column in table.columns]:
         raise ForeignTableError(
             f"The warehouse has a table {table.name} that the refinery did not make: its columns are "
             f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "

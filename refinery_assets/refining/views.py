@@ -15,13 +15,14 @@ from refinery_assets.dictionary import (
     FEATURE_LAGS,
     FEATURE_WINDOWS,
     FORECAST_PANEL,
+    HOSTS,
     INVENTORY_ATTRIBUTES,
     SERIES,
     TABLES,
     VIEWS,
     Relation,
 )
-from refinery_assets.refining.tables import ForeignTableError
+from refinery_assets.refining.tables import ForeignTableError, column_types
 
 _UNIQUE_ID = "p.host_id || '/' || p.resource"
 
@@ -34,13 +35,7 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
     Raises:
         ForeignTableError: Something else than a view stands under the name of one.
     """
-    there = {
-        name.lower()
-        for (name,) in connection.execute(
-            "SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() "
-            "AND schema_name = current_schema() AND table_name = 'hosts'"
-        ).fetchall()
-    }
+    there = {name.lower() for name in column_types(connection, HOSTS.name)}
     # Attributes that this inventory lacks are null; types are fixed, so that reloading it breaks no view.
     attributes = ", ".join(
         f"CAST({source} AS {column.type_name}) AS {column.name}"

@@ -181,6 +181,10 @@ CANDIDATES: Mapping[str, Candidate] = {
         "a Dagster run of one asset that does nothing",
         lambda _: _launch("--assets", "nothing", "-m", f"{_HERE}.noop"),
     ),
+    "shape": Candidate(
+        "a Dagster run of our steps and checks for one month that do nothing, libraries loaded",
+        lambda arena: _launch("--job", "refine", "--partition", str(arena.last), "-m", f"{_HERE}.shape"),
+    ),
     "full": Candidate(
         "our whole graph, all months, all checks, into an empty warehouse",
         lambda arena: _launch("--job", "refine", "--partition-range", arena.months),
