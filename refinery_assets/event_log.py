@@ -102,9 +102,9 @@ class KeptOpenEventLog(SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in order; those that follow each other for a run in one transaction a file."""
         for (run_id, is_of_assets), group in groupby(events, key=_kind):
-            with self.run_connection(run_id), self.index_connection():
+            with self.run_connection(run_id) as run_file, self.index_connection() as index:
                 if is_of_assets:
-                    self._store_asset_events(run_id, list(group))
+                    self._store_asset_events(run_file, index, list(group))
                 else:
                     for event in group:
                         super().store_event(event)
@@ -115,22 +115,22 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         # beside it.
         os.utime(self.path_for_shard(run_id))
 
-    def _store_asset_events(self, run_id: str, events: Sequence[EventLogEntry]) -> None:
-        with self.run_connection(run_id) as connection:
-            connection.execute(self.prepare_insert_event_batch(events))
+    def _store_asset_events(
+        self, run_file: Connection, index: Connection, events: Sequence[EventLogEntry]
+    ) -> None:
+        run_file.execute(self.prepare_insert_event_batch(events))
         latest: dict[tuple[AssetKey | None, str], tuple[EventLogEntry, int]] = {}
-        with self.index_transaction() as connection:
-            ids = []
-            for event in events:
-                stored = connection.execute(self.prepare_insert_event(event))
-                event_id = stored.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
-                ids.append(event_id)
-                told = event.get_dagster_event()
-                latest[told.asset_key, told.event_type_value] = event, event_id
-            self._store_asset_event_tags(connection, events, ids)
-            # In the list of assets stands nothing but the last event of a type.
-            for event, event_id in latest.values():
-                self._store_asset_event(connection, event, event_id)
+        ids = []
+        for event in events:
+            stored = index.execute(self.prepare_insert_event(event))
+            event_id = stored.inserted_primary_key[0]  # type: ignore[index]  # an insert has one
+            ids.append(event_id)
+            told = event.get_dagster_event()
+            latest[told.asset_key, told.event_type_value] = event, event_id
+        self._store_asset_event_tags(index, events, ids)
+        # In the list of assets stands nothing but the last event of a type.
+        for event, event_id in latest.values():
+            self._store_asset_event(index, event, event_id)
 
     def dispose(self) -> None:
         """Close the files."""

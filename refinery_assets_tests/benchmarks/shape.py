@@ -4,6 +4,7 @@ dg launch --job refine --partition 2025-12 -m refinery_assets_tests.benchmarks.s
 """
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,16 +17,18 @@ import dagster_duckdb  # noqa: E402, F401
 import duckdb  # noqa: E402, F401
 
 from refinery_assets.assets.checks import check_specs  # noqa: E402
+from refinery_assets.automation import build_jobs  # noqa: E402
 from refinery_assets.contract import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA  # noqa: E402
-from refinery_assets.partitions import ONE_RUN  # noqa: E402
+from refinery_assets.partitions import ONE_RUN, monthly_partitions  # noqa: E402
 from refinery_assets.refining.audit import AUDIT_RULES  # noqa: E402
 from refinery_assets.refining.entrance import ENTRANCE_RULES  # noqa: E402
 from refinery_assets.refining.family import FAMILY_RULES  # noqa: E402
 from refinery_assets.refining.inventory import INVENTORY_RULES  # noqa: E402
 from refinery_assets.refining.rules import Rule  # noqa: E402
 from refinery_assets.resources import WAREHOUSE_POOL  # noqa: E402
+from refinery_assets.settings import Settings  # noqa: E402
 
-_MONTHS = dg.MonthlyPartitionsDefinition("2023-01", fmt="%Y-%m", end_offset=1)
+_MONTHS = monthly_partitions(Settings.from_environment(os.environ))
 
 
 def _step(
@@ -67,11 +70,6 @@ defs = dg.Definitions(
         _step(PROCESSED_DATA, AUDIT_RULES, [*_FAMILIES, HOST_INVENTORY], WAREHOUSE_POOL),
     ],
     asset_checks=[host_inventory_checks],
-    jobs=[
-        dg.define_asset_job(
-            "refine",
-            dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets(HOST_INVENTORY),
-        )
-    ],
+    jobs=build_jobs(),
     executor=dg.in_process_executor,
 )
