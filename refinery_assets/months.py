@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -74,3 +74,14 @@ class Month:
         while month <= last:
             yield month
             month = month.next
+
+    @staticmethod
+    def unbroken(months: Iterable[Month], at_most: int | None = None) -> list[list[Month]]:
+        """Months in order, in groups that follow one another without a gap; `at_most` so many in a group."""
+        groups: list[list[Month]] = []
+        for month in months:
+            if groups and groups[-1][-1].next == month and len(groups[-1]) != at_most:
+                groups[-1].append(month)
+            else:
+                groups.append([month])
+        return groups

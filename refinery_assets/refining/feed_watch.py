@@ -66,13 +66,7 @@ class FeedChanges:
 
     def spans(self) -> list[list[Month]]:
         """The changed months in groups that follow one another without a gap."""
-        spans: list[list[Month]] = []
-        for month in self.changed:
-            if spans and spans[-1][-1].next == month:
-                spans[-1].append(month)
-            else:
-                spans.append([month])
-        return spans
+        return Month.unbroken(self.changed)
 
     def request_key(self, months: Iterable[Month]) -> str:
         """Names a request: the same when it is repeated because this look was not remembered."""

@@ -7,7 +7,7 @@ what is remembered of months from run to run (`history_memory.py`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -176,20 +176,10 @@ def read_history(
     The connection may be read-only.
     """
     figures = dict(known or {})
-    for first, last in _spans(month for month in basis.months if month not in figures):
-        figures |= _read_months(connection, first, last, basis)
+    unknown = [month for month in basis.months if month not in figures]
+    for months in Month.unbroken(unknown, at_most=_MONTHS_AT_ONCE):
+        figures |= _read_months(connection, months[0], months[-1], basis)
     return HistoryRead(basis, {month: figures[month] for month in basis.months})
-
-
-def _spans(months: Iterable[Month]) -> list[tuple[Month, Month]]:
-    """Months that follow each other, at most `_MONTHS_AT_ONCE` of them, as first and last."""
-    spans: list[list[Month]] = []
-    for month in months:
-        if spans and spans[-1][-1].next == month and len(spans[-1]) < _MONTHS_AT_ONCE:
-            spans[-1].append(month)
-        else:
-            spans.append([month])
-    return [(span[0], span[-1]) for span in spans]
 
 
 def _read_months(
