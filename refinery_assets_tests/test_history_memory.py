@@ -12,9 +12,10 @@ import pytest
 
 from refinery_assets.assets import reports
 from refinery_assets.contract import FAMILIES, LEGACY_FEED, PROCESSED_DATA
-from refinery_assets.refining import history as history_module
-from refinery_assets.refining.history import Basis, History, read_basis, read_history
+from refinery_assets.refining import history_read
+from refinery_assets.refining.history import Basis, History
 from refinery_assets.refining.history_memory import recall
+from refinery_assets.refining.history_read import read_basis, read_history
 from refinery_assets.refining.pictures import PICTURES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
 
@@ -96,7 +97,7 @@ def test_months_that_were_refused_are_neither_shown_nor_remembered(sandbox: Sand
 def test_a_drawing_process_that_dies_leaves_the_month_published(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reports, "_DRAWING", "refinery_assets.no_such_module")
+    monkeypatch.setattr(reports, "_DRAWING", "import refinery_assets.no_such_module")
 
     outcome = sandbox.refine(JANUARY)
 
@@ -158,7 +159,7 @@ def test_a_history_read_some_months_at_a_time_is_the_same(
 ) -> None:
     assert sandbox.refine(JANUARY, MARCH).success
     _, whole = histories(sandbox)
-    monkeypatch.setattr(history_module, "_MONTHS_AT_ONCE", 2)
+    monkeypatch.setattr(history_read, "_MONTHS_AT_ONCE", 2)
 
     _, in_pieces = histories(sandbox)
 

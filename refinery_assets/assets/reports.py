@@ -1,6 +1,7 @@
 """The pictures of the published history: files under the reports folder, and Markdown on the asset's page."""
 
 import base64
+import os
 import pickle
 import subprocess
 import sys
@@ -13,15 +14,19 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from refinery_assets.months import Month
-from refinery_assets.refining.history import HistoryRead, read_basis, read_history
+from refinery_assets.refining.history import HistoryRead
 from refinery_assets.refining.history_memory import recall, remember
+from refinery_assets.refining.history_read import read_basis, read_history
 from refinery_assets.refining.whole_files import write_whole
 
 if TYPE_CHECKING:
     # A resource lives to the very end of the process, and the library complains of what it keeps hold of.
     import duckdb
 
-_DRAWING = "refinery_assets.refining.pictures"
+# The process is short and the run waits for it: looking for garbage, and a thread for every core just because
+# NumPy is loaded, take a quarter of its time.
+_DRAWING = "import gc; gc.disable(); from refinery_assets.refining.pictures import main; main()"
+_DRAWING_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 class DrawingFailedError(Exception):
@@ -52,7 +57,10 @@ class Drawer(dg.ConfigurableResource[Any]):
             yield self
             return
         with subprocess.Popen(  # noqa: S603 - a command of our own
-            [sys.executable, "-m", _DRAWING], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", _DRAWING],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **_DRAWING_ENVIRONMENT},
         ) as self._process:
             try:
                 yield self

@@ -13,13 +13,6 @@ from datetime import date
 from refinery_assets.refining.evidence import AuditEvidence
 from refinery_assets.refining.rules import SAMPLE_SIZE, Finding, Row, Rule, listing, outcome
 
-# The inventory's hosts, and their behaviours by name and by number in the names' order.
-_FLEET = """
-    SELECT node_name, behavior, dense_rank() OVER (ORDER BY behavior) - 1 AS number
-    FROM (SELECT node_name, upper(trim(scenario)) || '/' || upper(trim(variant)) AS behavior FROM hosts)
-    WHERE behavior IS NOT NULL
-"""
-
 
 def _row_parity(evidence: AuditEvidence) -> Finding:
     table = evidence.per_resource(
@@ -66,16 +59,15 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
         """
         SELECT host_id, count(DISTINCT month) AS months, min(month) AS first_month,
             string_agg(DISTINCT resource, ', ' ORDER BY resource) AS resources, sum(points)::BIGINT AS rows
-        FROM audit_series ANTI JOIN hosts ON host_id = node_name
+        FROM audit_series WHERE NOT is_known
         GROUP BY host_id ORDER BY rows DESC, host_id
         """
     )
     nameless = sum(source.bad_host for source in evidence.sources.values())
     by_month = evidence.rows(
         """
-        WITH seen AS (SELECT DISTINCT month, host_id FROM audit_series)
-        SELECT month, count(host_id) AS hosts,
-            count(*) FILTER (host_id NOT IN (SELECT node_name FROM hosts)) AS unknown_hosts
+        WITH seen AS (SELECT DISTINCT month, host_id, is_known FROM audit_series)
+        SELECT month, count(host_id) AS hosts, count(*) FILTER (NOT is_known) AS unknown_hosts
         FROM seen GROUP BY month ORDER BY month
         """
     )
@@ -106,27 +98,23 @@ def _referential_integrity(evidence: AuditEvidence) -> Finding:
 
 def _behavioral_retention(evidence: AuditEvidence) -> Finding:
     retained = evidence.rows(
-        f"""
-        WITH fleet AS ({_FLEET}), kept_hosts AS (
-            SELECT host_id, sum(points) AS rows FROM audit_series GROUP BY host_id
-        ), kept AS (
-            SELECT behavior, count(*) AS hosts, sum(rows)::BIGINT AS rows
-            FROM kept_hosts JOIN fleet ON host_id = node_name GROUP BY behavior
-        ), inventory AS (SELECT behavior, count(*) AS hosts FROM fleet GROUP BY behavior)
-        SELECT inventory.behavior, inventory.hosts AS hosts_in_inventory,
-            coalesce(kept.hosts, 0) AS hosts_retained, coalesce(kept.rows, 0) AS rows,
-            coalesce(kept.hosts, 0) / inventory.hosts AS share
-        FROM inventory LEFT JOIN kept USING (behavior) ORDER BY inventory.behavior
-        """  # noqa: S608 - a constant of this module
+        """
+        WITH kept AS (
+            SELECT number, count(*) AS hosts, sum(rows)::BIGINT AS rows
+            FROM (SELECT number, host_id, sum(points) AS rows FROM audit_series GROUP BY ALL)
+            GROUP BY number
+        ), inventory AS (
+            SELECT number, behavior, count(*) AS hosts FROM fleet WHERE behavior IS NOT NULL GROUP BY ALL
+        )
+        SELECT behavior, inventory.hosts AS hosts_in_inventory, coalesce(kept.hosts, 0) AS hosts_retained,
+            coalesce(kept.rows, 0) AS rows, coalesce(kept.hosts, 0) / inventory.hosts AS share
+        FROM inventory LEFT JOIN kept USING (number) ORDER BY number
+        """
     )
     behaviors = [str(row["behavior"]) for row in retained]
     present = defaultdict(set)
-    # By number: telling millions of series apart by the behaviours' names takes many times as long.
     for month, resource, number in evidence.connection.execute(
-        f"""
-        WITH fleet AS ({_FLEET})
-        SELECT DISTINCT month, resource, number FROM audit_series JOIN fleet ON host_id = node_name
-        """  # noqa: S608 - a constant of this module
+        "SELECT DISTINCT month, resource, number FROM audit_series WHERE number IS NOT NULL"
     ).fetchall():
         present[month, resource].add(behaviors[number])
     offenders: list[Row] = [
@@ -248,8 +236,7 @@ def _utilization_in_range(evidence: AuditEvidence) -> Finding:
 def _fleet_coverage(evidence: AuditEvidence) -> Finding:
     ((fleet,),) = evidence.connection.execute("SELECT count(*) FROM hosts").fetchall()
     table = evidence.per_resource(
-        "SELECT month, resource, count(*), bit_or(days) FROM audit_series "
-        "SEMI JOIN hosts ON host_id = node_name GROUP BY ALL"
+        "SELECT month, resource, count(*), bit_or(days) FROM audit_series WHERE is_known GROUP BY ALL"
     )
     newest: dict[str, date] = {}
     for (month, _), source in evidence.sources.items():

@@ -6,7 +6,7 @@ Here: the facts and how they are gathered, each source read once for all rules. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,10 +14,8 @@ import duckdb
 
 from refinery_assets.contract import RESOURCES
 from refinery_assets.months import Month
+from refinery_assets.refining.fleet import name_fleet
 from refinery_assets.refining.rules import Row
-
-# What is summed up in one go: the more months, the more series are in memory at once.
-_MONTHS_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,10 @@ class SourceFacts:
 class AuditEvidence:
     """What the exit rules look at.
 
-    The connection holds the temporary tables `audit_months` (`month`, `month_start`), and `audit_series`,
-    one row per month, resource and host of the table: `points`, `imputed`, `total` (sum of `y`), `days` (bit
-    n: a reading on day n), `off_midnight`, `out_of_range`.
+    The connection holds the temporary tables `audit_months` (`month`, `month_start`), `fleet` (see
+    `fleet.py`), and `audit_series`, one row per month, resource and host of the table: `is_known` (the host
+    stands in the inventory), `number` (of its behaviour, as in `fleet`), `points`, `imputed`, `total` (sum of
+    `y`), `days` (bit n: a row of day n), `off_midnight`, `out_of_range`.
 
     Attributes:
         connection: The warehouse, inside the publishing transaction or on the published table.
@@ -97,18 +96,9 @@ def gather_evidence(
 ) -> AuditEvidence:
     """Sum up the table's months into `audit_series`, reading the table once."""
     name_months(connection, months)
-    connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE audit_series (
-            month VARCHAR, resource VARCHAR, host_id VARCHAR, points BIGINT, imputed BIGINT, total DOUBLE,
-            days BIGINT, off_midnight BIGINT, out_of_range BIGINT
-        )
-        """
-    )
-    ordered = sorted(months)
-    for start in range(0, len(ordered), _MONTHS_AT_ONCE):
-        span = ordered[start : start + _MONTHS_AT_ONCE]
-        _sum_up(connection, span[0], span[-1])
+    name_fleet(connection)
+    connection.execute("DROP TABLE IF EXISTS temp.audit_series")
+    sum_up(connection, months)
     quarantined = connection.execute(
         "SELECT month, resource, count(*) FROM quarantined_rows "
         "WHERE month IN (SELECT month FROM audit_months) GROUP BY ALL"
@@ -122,13 +112,36 @@ def gather_evidence(
     )
 
 
-def _sum_up(connection: duckdb.DuckDBPyConnection, first: Month, last: Month) -> None:
+def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> list[Month]:
+    """Have the table's rows of `months` in `audit_series`; needs `name_fleet` before.
+
+    Returns:
+        The months that were read; those that stood there already are not read again.
+    """
+    connection.execute(
+        """
+        CREATE TEMP TABLE IF NOT EXISTS audit_series (
+            month VARCHAR, resource VARCHAR, host_id VARCHAR, is_known BOOLEAN, number BIGINT, points BIGINT,
+            imputed BIGINT, total DOUBLE, days BIGINT, off_midnight BIGINT, out_of_range BIGINT
+        )
+        """
+    )
+    there = {month for (month,) in connection.execute("SELECT DISTINCT month FROM audit_series").fetchall()}
+    lacking = [month for month in months if str(month) not in there]
+    # Month by month: no more series are in memory at once than a month has.
+    for month in lacking:
+        _sum_up_month(connection, month)
+    return lacking
+
+
+def _sum_up_month(connection: duckdb.DuckDBPyConnection, month: Month) -> None:
     connection.execute(
         """
         INSERT INTO audit_series
-        WITH series AS (
+        SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, days,
+            off_midnight, out_of_range
+        FROM (
             SELECT
-                date_trunc('month', ds) AS month_start,
                 resource,
                 host_id,
                 count(*) AS points,
@@ -140,10 +153,9 @@ def _sum_up(connection: duckdb.DuckDBPyConnection, first: Month, last: Month) ->
             FROM processed_data
             WHERE ds >= $first AND ds < $end
             GROUP BY ALL
-        )
-        SELECT month, series.* EXCLUDE (month_start) FROM series JOIN audit_months USING (month_start)
+        ) LEFT JOIN fleet ON node_name = host_id
         """,
-        {"first": first.first_day, "end": last.next.first_day},
+        {"month": str(month), "first": month.first_day, "end": month.next.first_day},
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def remember(path: Path, connection: duckdb.DuckDBPyConnection, read: HistoryRea
     """
     stamps = _stamps(connection, read.basis)
     entries = {
-        str(month): {_STAMP: stamps[month], _FIGURES: asdict(figures)}
+        str(month): {_STAMP: stamps[month], _FIGURES: vars(figures)}
         for month, figures in read.figures.items()
         if month in stamps
     }

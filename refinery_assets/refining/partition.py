@@ -90,24 +90,27 @@ def source_facts(
         return {}
     # Rows of a kind are counted, and only the few counts are told apart by what they mean.
     rows = connection.execute(
-        f"""
+        """
         WITH kinds AS (
-            SELECT p.filename, p.fault IS NULL AS is_fit, p.is_imputed,
-                coalesce(p.ds >= f.month_start AND p.ds < f.month_end, false) AS is_inside,
-                count(*) AS rows, count(p.host_id) AS named, count(p.y) AS valued, max(p.ds) AS newest
-            FROM {PARTITION_ROWS} GROUP BY ALL
+            SELECT filename, ds, fault IS NULL AS is_fit, is_imputed,
+                count(*) AS rows, count(host_id) AS named, count(y) AS valued
+            FROM read_parquet($paths, filename = true) GROUP BY ALL
+        ), placed AS (
+            SELECT f.month, f.resource, kinds.*,
+                coalesce(ds >= f.month_start AND ds < f.month_end, false) AS is_inside
+            FROM kinds JOIN audit_partitions f ON f.path = filename
         )
-        SELECT f.month, f.resource,
+        SELECT month, resource,
             coalesce(sum(rows) FILTER (NOT is_imputed), 0)::BIGINT,
             coalesce(sum(rows) FILTER (is_fit AND NOT is_imputed), 0)::BIGINT,
             coalesce(sum(rows) FILTER (is_imputed), 0)::BIGINT,
             coalesce(sum(rows) FILTER (NOT is_fit), 0)::BIGINT,
-            max(newest) FILTER (is_inside AND NOT is_imputed)::DATE,
+            max(ds) FILTER (is_inside AND NOT is_imputed)::DATE,
             coalesce(sum(rows) FILTER (is_fit AND NOT is_inside), 0)::BIGINT,
             coalesce(sum(rows - named) FILTER (is_fit), 0)::BIGINT,
             coalesce(sum(rows - valued) FILTER (is_fit), 0)::BIGINT
-        FROM kinds JOIN audit_partitions f ON f.path = filename GROUP BY f.month, f.resource
-        """,  # noqa: S608 - a constant of this module
+        FROM placed GROUP BY month, resource
+        """,
         {"paths": globs(files)},
     ).fetchall()
     return {(month, resource): SourceFacts(*numbers) for month, resource, *numbers in rows}

@@ -87,8 +87,8 @@ def publish(
         months: What is replaced.
         settings: Where the partitions are, and the limits that the rules judge by.
         run_id: The run that `audits` names.
-        when_written: Called inside the transaction, when the months stand in the table and are yet to be
-            judged.
+        when_written: Called inside the transaction, when the months stand in the table and in
+            `audit_series` (see `evidence.py`) and are yet to be judged.
 
     Raises:
         ForeignTableError: A table with one of the three names has other columns.
@@ -143,8 +143,9 @@ def _write_and_audit(
     ensure_table(connection, dictionary.PROCESSED_DATA)
     ensure_table(connection, dictionary.QUARANTINED_ROWS)
     _replace_rows(connection, files, months)
+    evidence = gather_evidence(connection, months, gate.sources, settings.min_coverage)
     when_written(connection)
-    publication = _judged(gather_evidence(connection, months, gate.sources, settings.min_coverage))
+    publication = _judged(evidence)
     exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)
     return replace(publication, audits=[*gate.audits, *exit_audits])
 
@@ -221,9 +222,11 @@ def month_figures(evidence: AuditEvidence) -> list[Row]:
         {**row, "quarantined": quarantined.get(str(row["month"]), 0)}
         for row in evidence.rows(
             f"""
+            WITH hosts_seen AS (SELECT DISTINCT month, host_id FROM audit_series)
             SELECT month, sum(points)::BIGINT AS rows, sum(imputed)::BIGINT AS imputed,
-                count(DISTINCT host_id) AS hosts, bit_count(bit_or(days)) AS days, {means}
-            FROM audit_series GROUP BY month ORDER BY month
+                (SELECT count(*) FROM hosts_seen h WHERE h.month = s.month) AS hosts,
+                bit_count(bit_or(days)) AS days, {means}
+            FROM audit_series s GROUP BY month ORDER BY month
             """  # noqa: S608 - names of the contract
         )
     ]
