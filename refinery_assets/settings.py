@@ -78,7 +78,7 @@ class Settings:
     late_days: int = 5
     quiet_seconds: float = 300.0
     follow_links: bool = False
-    memory_mib: int = 768
+    memory_mib: int = 384
     lock_wait_seconds: float = 60.0
     lock_retries: int = 3
     lock_retry_seconds: float = 30.0

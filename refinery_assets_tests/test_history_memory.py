@@ -13,6 +13,7 @@ import pytest
 from refinery_assets.assets import reports
 from refinery_assets.contract import FAMILIES, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.refining import history_read
+from refinery_assets.refining.fleet import name_fleet
 from refinery_assets.refining.history import Basis, History
 from refinery_assets.refining.history_memory import recall
 from refinery_assets.refining.history_read import read_basis, read_history
@@ -43,6 +44,7 @@ def is_false(sandbox: Sandbox, month: str) -> bool:
 def histories(sandbox: Sandbox) -> tuple[History, History]:
     """The history with the help of the memory, and without."""
     with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
+        name_fleet(connection)
         basis = read_basis(connection)
         known = recall(memory_of(sandbox), connection, basis, [])
         assert set(known) == set(basis.months)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refinery_assets.refining.fleet import name_fleet
 from refinery_assets.refining.history import Band, History
 from refinery_assets.refining.history_read import read_basis, read_history
 from refinery_assets.refining.pictures import PICTURES
@@ -66,6 +67,7 @@ def test_the_numbers_are_those_of_the_table(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
 
     with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
+        name_fleet(connection)
         history = read_history(connection, read_basis(connection)).history
 
     ((behavior,),) = sandbox.query("SELECT scenario || '/' || variant FROM hosts WHERE node_name = ?", [host])

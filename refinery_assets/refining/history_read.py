@@ -12,7 +12,6 @@ import duckdb
 
 from refinery_assets.months import Month
 from refinery_assets.refining.evidence import sum_up
-from refinery_assets.refining.fleet import name_fleet
 from refinery_assets.refining.history import HOSTS_DRAWN, MOST_BEHAVIORS, Basis, HistoryRead, MonthFigures
 
 # Longer histories are drawn from one day of the week: it shows the same course, without the week's beat.
@@ -23,24 +22,29 @@ _MONTHS_AT_ONCE = 12
 
 
 def read_basis(connection: duckdb.DuckDBPyConnection) -> Basis:
-    """Look at the inventory and at the ends of the table; names the hosts to draw in `history_fleet`."""
-    name_fleet(connection)
+    """Look at the inventory and at the ends of the table; needs `name_fleet` before.
+
+    Names the hosts to draw in the temporary table `drawn_hosts`.
+    """
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE history_fleet AS
-        SELECT *, row_number() OVER (PARTITION BY number ORDER BY md5(node_name)) AS place
-        FROM fleet WHERE number < $most_behaviors
+        CREATE OR REPLACE TEMP TABLE drawn_hosts AS
+        SELECT number, unnest(min_by(node_name, md5(node_name), $hosts_drawn)) AS node_name
+        FROM fleet WHERE number < $most_behaviors GROUP BY number
         """,
-        {"most_behaviors": MOST_BEHAVIORS},
+        {"hosts_drawn": HOSTS_DRAWN, "most_behaviors": MOST_BEHAVIORS},
     )
     hosts = connection.execute(
-        "SELECT behavior, count(*) FROM history_fleet GROUP BY behavior ORDER BY behavior"
+        "SELECT behavior, count(*) FROM fleet WHERE number < $most_behaviors GROUP BY ALL ORDER BY behavior",
+        {"most_behaviors": MOST_BEHAVIORS},
     ).fetchall()
     ((fleet,),) = connection.execute(
-        "SELECT coalesce(bit_xor(hash(node_name, behavior)), 0) FROM history_fleet"
+        "SELECT coalesce(bit_xor(hash(node_name, behavior)), 0) FROM fleet WHERE behavior IS NOT NULL"
     ).fetchall()
+    # Found by the row groups' extremes, where min and max read the whole column.
     ((first, last),) = connection.execute(
-        "SELECT min(ds)::DATE, max(ds)::DATE FROM processed_data"
+        "SELECT (SELECT ds::DATE FROM processed_data ORDER BY ds LIMIT 1), "
+        "(SELECT ds::DATE FROM processed_data ORDER BY ds DESC LIMIT 1)"
     ).fetchall()
     months = [] if first is None else list(Month.span(Month.of(first), Month.of(last)))
     only_wednesdays = first is not None and (last - first).days > _DAYS_DRAWN_IN_FULL
@@ -89,7 +93,7 @@ def _read_months(
     spread = connection.execute(
         """
         SELECT number, ds::DATE, quantile_cont(y, [0.1, 0.5, 0.9])
-        FROM processed_data JOIN (FROM history_fleet WHERE place <= $hosts_drawn) ON host_id = node_name
+        FROM processed_data JOIN drawn_hosts ON host_id = node_name
         WHERE ds >= $first AND ds < $end AND (NOT $only_wednesdays OR dayofweek(ds) = $wednesday)
         GROUP BY ALL ORDER BY ALL
         """,
@@ -98,7 +102,6 @@ def _read_months(
             "end": last.next.first_day,
             "only_wednesdays": basis.only_wednesdays,
             "wednesday": _WEDNESDAY,
-            "hosts_drawn": HOSTS_DRAWN,
         },
     ).fetchall()
     for number, day, percentiles in spread:

@@ -6,7 +6,7 @@ Here: the transaction. Not here: what must hold before anything is written (`gat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -20,7 +20,7 @@ from refinery_assets.contract import (
 from refinery_assets.months import Month
 from refinery_assets.refining.audit import AUDIT_RULES
 from refinery_assets.refining.audit_trail import AuditRow, audit_rows, record_audits
-from refinery_assets.refining.evidence import AuditEvidence, gather_evidence, name_months
+from refinery_assets.refining.evidence import AuditEvidence, SourceFacts, gather_evidence, name_months
 from refinery_assets.refining.gate import judge_before_writing
 from refinery_assets.refining.inventory import INVENTORY_RULES, inspect_inventory
 from refinery_assets.refining.partition import (
@@ -142,7 +142,7 @@ def _write_and_audit(
     name_months(connection, months)
     ensure_table(connection, dictionary.PROCESSED_DATA)
     ensure_table(connection, dictionary.QUARANTINED_ROWS)
-    _replace_rows(connection, files, months)
+    _replace_rows(connection, files, months, gate.sources.values())
     evidence = gather_evidence(connection, months, gate.sources, settings.min_coverage)
     when_written(connection)
     publication = _judged(evidence)
@@ -158,13 +158,16 @@ def _judged(evidence: AuditEvidence) -> Publication:
 
 
 def _replace_rows(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Partition], months: Sequence[Month]
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[Partition],
+    months: Sequence[Month],
+    sources: Iterable[SourceFacts],
 ) -> None:
-    connection.execute(
-        "DELETE FROM processed_data WHERE ds >= $first AND ds < $end "
-        "AND date_trunc('month', ds) IN (SELECT month_start FROM audit_months)",
-        {"first": min(months).first_day, "end": max(months).next.first_day},
-    )
+    for span in Month.unbroken(sorted(months)):
+        connection.execute(
+            "DELETE FROM processed_data WHERE ds >= $first AND ds < $end",
+            {"first": span[0].first_day, "end": span[-1].next.first_day},
+        )
     connection.execute("DELETE FROM quarantined_rows WHERE month IN (SELECT month FROM audit_months)")
     # Few names differ from the inventory's spelling, mostly none; only those are looked up row by row.
     ((respelled,),) = connection.execute(
@@ -182,13 +185,17 @@ def _replace_rows(
         host = "coalesce(r.node_name, p.host_id)"
         spelling = "LEFT JOIN respelled_hosts r ON r.host_id = p.host_id"
     # A row that the table cannot hold is not written; the audit counts it from the partition and fails.
+    # Where the partitions hold none, no row is asked.
+    fit = "p.fault IS NULL"
+    if any(source.bad_ds or source.bad_host or source.bad_y for source in sources):
+        fit += (
+            " AND p.ds >= f.month_start AND p.ds < f.month_end AND p.host_id IS NOT NULL AND p.y IS NOT NULL"
+        )
     connection.execute(
         f"""
         INSERT INTO processed_data
         SELECT p.ds, {host}, f.resource, p.y, $ceiling, p.capacity, p.is_imputed
-        FROM {PARTITION_ROWS} {spelling}
-        WHERE p.fault IS NULL AND p.ds >= f.month_start AND p.ds < f.month_end
-            AND p.host_id IS NOT NULL AND p.y IS NOT NULL
+        FROM {PARTITION_ROWS} {spelling} WHERE {fit}
         """,  # noqa: S608 - constants of the package
         {"paths": globs(files), "ceiling": UTILIZATION_CEILING_PERCENT},
     )

@@ -23,6 +23,7 @@ from refinery_assets_tests.installation import BIN
 
 PEERS = Path(__file__).parent / "peers"
 _HERE = "refinery_assets_tests.benchmarks"
+_SHAPE = ("-m", f"{_HERE}.shape")
 # Older than the warehouse's own format, because SQLMesh comes with an older DuckDB.
 _STORAGE_VERSION = "v1.2.0"
 
@@ -188,6 +189,10 @@ CANDIDATES: Mapping[str, Candidate] = {
         file="refinery",
         fresh=False,
     ),
+    "shape_all": Candidate(
+        "a Dagster run of our steps and checks for all months that do nothing, libraries loaded",
+        lambda arena: _launch("--job", "refine", "--partition-range", arena.months, *_SHAPE),
+    ),
     "month": Candidate(
         "one month into the warehouse that is full",
         lambda arena: _launch("--job", "refine", "--partition", str(arena.last)),
@@ -195,8 +200,8 @@ CANDIDATES: Mapping[str, Candidate] = {
         fresh=False,
     ),
     "shape": Candidate(
-        "a Dagster run of our steps and checks for one month that do nothing, libraries loaded",
-        lambda arena: _launch("--job", "refine", "--partition", str(arena.last), "-m", f"{_HERE}.shape"),
+        "our steps and checks for one month that do nothing, libraries loaded",
+        lambda arena: _launch("--job", "refine", "--partition", str(arena.last), *_SHAPE),
     ),
     "noop": Candidate(
         "a Dagster run of one asset that does nothing",

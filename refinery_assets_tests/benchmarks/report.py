@@ -57,11 +57,12 @@ def _file_ratio(measured: Measured) -> float | None:
 TARGETS = (
     Target("`engine` / `limit`", _ratio("engine", "limit"), (2.0, 1.8)),
     Target("`full` / `script`", _ratio("full", "script"), (1.6, 0.8)),
-    # No run can be faster that lands the feed through DuckDB from within Dagster, whatever it checks.
-    Target("(`noop` + `limit`) / `script`, the floor of it", _ratio("noop + limit", "script"), None),
+    # What Dagster takes for as many steps, checks and months as ours, and a load that checks nothing.
+    Target(
+        "(`shape_all` + `limit`) / `script`, the floor of it", _ratio("shape_all + limit", "script"), None
+    ),
     Target("`again` / `full`", _ratio("again", "full"), (1.2, 1.2)),
     Target("`month` / `noop`", _ratio("month", "noop"), (1.3, 1.6)),
-    # What Dagster takes for as many steps and checks as ours, and loading what they need.
     Target("`shape` / `noop`, the floor of it", _ratio("shape", "noop"), None),
     Target("`dbt_microbatch` / `full`", _ratio("dbt_microbatch", "full"), (1.0, 1.0), at_least=True),
     Target("`dbt` / `full`", _ratio("dbt", "full"), (0.8, 1.0), at_least=True),

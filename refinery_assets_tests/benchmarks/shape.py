@@ -1,6 +1,8 @@
 """Our graph's steps and checks without any work in them: what Dagster takes for them, and loading libraries.
 
-dg launch --job refine --partition 2025-12 -m refinery_assets_tests.benchmarks.shape
+    dg launch --job refine --partition 2025-12 -m refinery_assets_tests.benchmarks.shape
+
+Takes `--partition-range 2023-01...2025-12`, too.
 """
 
 import gc
