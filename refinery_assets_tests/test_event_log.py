@@ -1,5 +1,6 @@
 """The event log with kept connections: the stock storage's own files, read and followed by others."""
 
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -151,6 +152,33 @@ def test_a_run_whose_file_was_removed_is_read_as_a_run_without_events(
         part.unlink()
 
     assert not instance.all_logs(run_id)
+
+
+# Kills itself in the midst of a step, so that nobody closes or flushes anything.
+KILLED = """
+import os, signal
+import dagster as dg
+
+@dg.asset
+def cut_short(context):
+    context.log.info("about to be killed")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with dg.DagsterInstance.get() as instance:
+    dg.materialize([cut_short], instance=instance)
+"""
+
+
+def test_a_killed_process_loses_no_event_that_it_stored(
+    instance: dg.DagsterInstance, installation: Installation
+) -> None:
+    killed = installation.start("python", "-c", KILLED)
+    told = killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL, told
+
+    (run,) = instance.get_runs()
+
+    assert "about to be killed" in [entry.user_message for entry in instance.all_logs(run.run_id)]
 
 
 def test_what_fails_half_way_is_taken_back_and_the_next_event_is_stored(
