@@ -3,7 +3,7 @@
 Here: the drawing. Not here: the numbers (`history.py`) and where pictures are kept
 (`refinery_assets/assets/reports.py`).
 
-As a process of its own it takes a pickled `History` from its input and gives the pictures, a pickled
+As a process of its own (`main`) it takes a pickled `History` from its input and gives the pictures, a pickled
 dictionary of PNG files by name, to its output. Its input and output are its parent's, who started it.
 """
 
@@ -151,7 +151,3 @@ def main() -> None:
         sys.stdout.flush()
         # The parent waits; to take the library down piece by piece would take half as long as a picture.
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
