@@ -37,10 +37,10 @@ $(READY) $(DEV_READY): pyproject.toml
 	@touch $@
 
 demo: $(READY)  ## make the sample fleet, refine its whole history in one run, print the audit
-	$(BIN)/python -m refinery_assets.demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
+	$(BIN)/python -m refinery_assets.sample.demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
 forecast: $(DEV_READY)  ## one host of each behaviour through Prophet, drawn to data/reports/forecasts.png
-	$(DEV_BIN)/python -m refinery_assets.walkthrough
+	$(DEV_BIN)/python -m refinery_assets.sample.walkthrough
 
 test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/ruff format --check .

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from refinery_assets.dictionary import TABLES, VIEWS, Relation
-from refinery_assets.settings import PROJECT_ROOT
+from refinery_assets.contract.columns import TABLES, VIEWS, Relation
+from refinery_assets.contract.settings import PROJECT_ROOT
 
 README = PROJECT_ROOT / "README.md"
 BEGIN = "<!-- data dictionary: written by python -m refinery_assets.data_dictionary --write -->\n"

@@ -2,7 +2,7 @@
 
     python -m refinery_assets.export [--to data/export] [--first 2024-01] [--last 2024-12]
 
-Without months, all of the table. The layout is described in `refining/export.py`; settings are those of the
+Without months, all of the table. The layout is described in `warehouse/export.py`; settings are those of the
 refinery.
 """
 
@@ -14,15 +14,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from refinery_assets.refining.export import export_months, published_months
-from refinery_assets.resources import (
+from refinery_assets.assets.resources import (
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
 )
-from refinery_assets.sample_feed import month_argument
-from refinery_assets.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.sample.feed import month_argument
+from refinery_assets.warehouse.export import export_months, published_months
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

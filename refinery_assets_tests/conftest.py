@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from refinery_assets.months import Month
-from refinery_assets.sample_feed import make_sample
-from refinery_assets.settings import Settings
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH, Sandbox
 

@@ -28,19 +28,19 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.months import Month
-from refinery_assets.refining.partition import partitions
-from refinery_assets.sample_feed import make_sample
-from refinery_assets.settings import Settings
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.sample.feed import make_sample
+from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets_tests.installation import Installation, install
 
 _RUN = """
 import sys
-from refinery_assets.automation import REFINE
+from refinery_assets.operations.automation import REFINE
 from refinery_assets.definitions import defs
-from refinery_assets.partitions import range_tags
-from refinery_assets.months import Month
+from refinery_assets.operations.partitions import range_tags
+from refinery_assets.contract.months import Month
 import dagster as dg
 job = defs.resolve_job_def(REFINE)
 with dg.DagsterInstance.get() as instance:

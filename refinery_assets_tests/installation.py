@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import dagster as dg
 
-from refinery_assets.settings import PROJECT_ROOT, Settings
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets_tests.scenario import Sandbox
 
 BIN = Path(sys.executable).parent

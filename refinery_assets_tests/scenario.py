@@ -12,13 +12,13 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from refinery_assets.automation import REFINE
-from refinery_assets.contract import FAMILIES, Family
-from refinery_assets.definitions import build_defs
-from refinery_assets.months import Month
-from refinery_assets.partitions import range_tags
-from refinery_assets.refining.feed import FeedFile
-from refinery_assets.settings import Settings
+from refinery_assets.build import build_defs
+from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile
+from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.partitions import range_tags
 
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 CPU, MEMORY, DISK, NETWORK = FAMILIES

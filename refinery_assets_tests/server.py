@@ -18,8 +18,8 @@ from typing import Any
 
 import urllib3
 
-from refinery_assets.automation import REFINE
-from refinery_assets.months import Month
+from refinery_assets.contract.months import Month
+from refinery_assets.operations.automation import REFINE
 from refinery_assets_tests.installation import BIN, Installation
 
 _SECONDS_TO_START = 90.0

@@ -15,9 +15,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from refinery_assets import alarms
-from refinery_assets.alarms import FAILED_RUNS, append_line
-from refinery_assets.definitions import build_defs
+from refinery_assets.build import build_defs
+from refinery_assets.operations import alerts as alarms
+from refinery_assets.operations.alerts import FAILED_RUNS, append_line
 from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
 
 TOKEN = "token-4711"  # noqa: S105 - nobody's

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.dictionary import AUDITS
+from refinery_assets.contract.columns import AUDITS
+from refinery_assets.contract.families import FAMILIES
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox
 
 LAST_AUDIT = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from refinery_assets.months import Month
+from refinery_assets.contract.months import Month
 from refinery_assets_tests.benchmarks import engine, limit, script
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, PEERS
 from refinery_assets_tests.benchmarks.measuring import CommandFailedError, measure

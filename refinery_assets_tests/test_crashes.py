@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.months import Month
+from refinery_assets.contract.months import Month
 from refinery_assets_tests.crashes import crash, make_harness
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
@@ -20,8 +20,8 @@ REFINE_UNDER_A_FILE_SIZE_LIMIT = """
 import resource, sys
 from pathlib import Path
 import dagster as dg
-from refinery_assets.months import Month
-from refinery_assets.settings import Settings
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets_tests.scenario import Sandbox
 import os
 settings = Settings.from_environment(os.environ)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from refinery_assets.build import build_defs
+from refinery_assets.contract.columns import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
 from refinery_assets.data_dictionary import README, with_dictionary
-from refinery_assets.definitions import build_defs
-from refinery_assets.dictionary import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
-from refinery_assets.refining.family import PARTITION_SCHEMA
+from refinery_assets.rows.family import PARTITION_SCHEMA
 from refinery_assets_tests.scenario import JANUARY, Sandbox
 
 

@@ -15,12 +15,12 @@ import pytest
 from dagster_polars.io_managers.parquet import scan_parquet
 from upath import UPath
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.definitions import build_defs
-from refinery_assets.months import Month
-from refinery_assets.refining.partition import Partition
-from refinery_assets.settings import PROJECT_ROOT, Settings
-from refinery_assets.telemetry import MonthlyFrames, TelemetryIOManager
+from refinery_assets.assets.io_manager import MonthlyFrames, TelemetryIOManager
+from refinery_assets.build import build_defs
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
 
 BIN = Path(sys.executable).parent

@@ -10,10 +10,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.demo import DemoError, SampleOrder, ensure_sample
-from refinery_assets.months import Month
-from refinery_assets.refining.feed import FeedFile
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.months import Month
+from refinery_assets.feed.files import FeedFile
+from refinery_assets.sample.demo import DemoError, SampleOrder, ensure_sample
 
 MARCH = Month(2024, 3)
 
@@ -23,7 +23,7 @@ def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     home.mkdir(parents=True, exist_ok=True)
     arguments = ["--folder", str(folder), "--first", "2024-01", "--last", "2024-03", *options]
     return subprocess.run(
-        [sys.executable, "-m", "refinery_assets.demo", *arguments],
+        [sys.executable, "-m", "refinery_assets.sample.demo", *arguments],
         env=os.environ | {"DAGSTER_HOME": str(home)},
         capture_output=True,
         text=True,

@@ -12,8 +12,8 @@ import psutil
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from refinery_assets.event_log import KeptOpenEventLog
-from refinery_assets.partitions import ONE_RUN, range_tags
+from refinery_assets.operations.event_log import KeptOpenEventLog
+from refinery_assets.operations.partitions import ONE_RUN, range_tags
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH
 

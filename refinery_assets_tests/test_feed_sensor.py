@@ -10,12 +10,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from refinery_assets.contract import FAMILIES, Family
-from refinery_assets.definitions import build_defs
-from refinery_assets.feed_sensor import FEED_CHANGES
-from refinery_assets.months import Month
-from refinery_assets.refining.feed import FeedFile
-from refinery_assets.settings import Settings
+from refinery_assets.build import build_defs
+from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile
+from refinery_assets.operations.feed_sensor import FEED_CHANGES
 
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 MARCH, APRIL, MAY = Month(2024, 3), Month(2024, 4), Month(2024, 5)

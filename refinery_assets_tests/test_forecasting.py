@@ -17,12 +17,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from statsforecast import StatsForecast
 from statsforecast.models import SeasonalNaive
 
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets.export import main as export
-from refinery_assets.months import Month
-from refinery_assets.refining.export import export_months
-from refinery_assets.sample_feed import make_sample
-from refinery_assets.settings import Settings
-from refinery_assets.walkthrough import HISTORY, forecast
+from refinery_assets.sample.feed import make_sample
+from refinery_assets.sample.walkthrough import HISTORY, forecast
+from refinery_assets.warehouse.export import export_months
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import Sandbox
 
@@ -100,7 +100,7 @@ def test_gradient_boosting_learns_from_the_features_as_they_come(
 @pytest.mark.slow
 def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Installation) -> None:
     walked = run(
-        [sys.executable, "-m", "refinery_assets.walkthrough", "--days", "30"],
+        [sys.executable, "-m", "refinery_assets.sample.walkthrough", "--days", "30"],
         env=installation.environment,
         capture_output=True,
         text=True,
@@ -115,7 +115,7 @@ def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Install
 
 def test_a_walk_without_a_warehouse_ends_in_one_sentence(tmp_path: Path, installation: Installation) -> None:
     walked = run(
-        [sys.executable, "-m", "refinery_assets.walkthrough"],
+        [sys.executable, "-m", "refinery_assets.sample.walkthrough"],
         env=installation.environment | {"REFINERY_WAREHOUSE": str(tmp_path / "none.duckdb")},
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from dagster._core.definitions.freshness_evaluator import CronFreshnessPolicyEva
 from dagster._core.loader import LoadingContext
 from dagster._time import get_current_datetime
 
-from refinery_assets.definitions import build_defs
+from refinery_assets.build import build_defs
 from refinery_assets_tests.scenario import JANUARY, Sandbox
 
 

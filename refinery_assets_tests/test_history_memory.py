@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from refinery_assets.assets import reports
-from refinery_assets.contract import FAMILIES, LEGACY_FEED, PROCESSED_DATA
-from refinery_assets.refining import history_read
-from refinery_assets.refining.fleet import name_fleet
-from refinery_assets.refining.history import Basis, History
-from refinery_assets.refining.history_memory import recall
-from refinery_assets.refining.history_read import read_basis, read_history
-from refinery_assets.refining.pictures import PICTURES
+from refinery_assets.contract.families import FAMILIES, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.reports import history_read
+from refinery_assets.reports.charts import PICTURES
+from refinery_assets.reports.history import Basis, History
+from refinery_assets.reports.history_memory import recall
+from refinery_assets.reports.history_read import read_basis, read_history
+from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
 
 

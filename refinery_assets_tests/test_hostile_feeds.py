@@ -9,15 +9,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.refining import read
-from refinery_assets.refining.entrance import ENTRANCE_RULES, inspect_feed
-from refinery_assets.refining.family import Tally, refine_file
-from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, feed_files
-from refinery_assets.refining.read import read_clean, read_lines
-from refinery_assets.refining.rules import verdicts
-from refinery_assets.refining.scrub import scrub
-from refinery_assets.settings import Settings
+from refinery_assets.checks.rules import verdicts
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, feed_files
+from refinery_assets.rows import read
+from refinery_assets.rows.family import Tally, refine_file
+from refinery_assets.rows.read import read_clean, read_lines
+from refinery_assets.rows.scrub import scrub
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets_tests.hostile import FAMILY, MONTH, READINGS, ROWS, SOUND, Pollution, as_text, pollutions
 
 CORPUS = list(pollutions())

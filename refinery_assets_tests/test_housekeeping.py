@@ -10,10 +10,10 @@ import dagster as dg
 import duckdb
 import pytest
 
-from refinery_assets.alarms import describe_failure
-from refinery_assets.definitions import build_defs
-from refinery_assets.housekeeping import HOUSEKEEPING, delete_superseded_runs, end_dead_runs
-from refinery_assets.resources import WAREHOUSE_POOL
+from refinery_assets.assets.resources import WAREHOUSE_POOL
+from refinery_assets.build import build_defs
+from refinery_assets.operations.alerts import describe_failure
+from refinery_assets.operations.housekeeping import HOUSEKEEPING, delete_superseded_runs, end_dead_runs
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 

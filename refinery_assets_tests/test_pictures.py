@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refinery_assets.refining.fleet import name_fleet
-from refinery_assets.refining.history import Band, History
-from refinery_assets.refining.history_read import read_basis, read_history
-from refinery_assets.refining.pictures import PICTURES
+from refinery_assets.reports.charts import PICTURES
+from refinery_assets.reports.history import Band, History
+from refinery_assets.reports.history_read import read_basis, read_history
+from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
 
 

@@ -11,11 +11,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from refinery_assets.contract import FAMILIES, Fault
-from refinery_assets.dictionary import PROCESSED_DATA, QUARANTINED_ROWS
-from refinery_assets.months import Month
-from refinery_assets.refining.partition import Partition
-from refinery_assets.sample_feed import make_sample
+from refinery_assets.contract.columns import PROCESSED_DATA, QUARANTINED_ROWS
+from refinery_assets.contract.families import FAMILIES, Fault
+from refinery_assets.contract.months import Month
+from refinery_assets.sample.feed import make_sample
+from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, Sandbox
 
 
@@ -214,7 +214,7 @@ def test_months_apart_are_published_in_one_run_without_those_between(sandbox: Sa
     kept = sandbox.processed()
 
     with duckdb.connect(sandbox.settings.warehouse) as connection:
-        from refinery_assets.refining.publish import publish  # noqa: PLC0415
+        from refinery_assets.warehouse.publish import publish  # noqa: PLC0415
 
         assert not publish(connection, [MARCH, JANUARY], sandbox.settings, "by hand").problems
 

@@ -10,12 +10,12 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refinery_assets.refining.family import refine_file
-from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
-from refinery_assets.refining.points import point_of
-from refinery_assets.refining.read import read_clean, read_lines
-from refinery_assets.refining.scrub import scrub
-from refinery_assets.settings import Settings
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
+from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.points import point_of
+from refinery_assets.rows.read import read_clean, read_lines
+from refinery_assets.rows.scrub import scrub
 from refinery_assets_tests.hostile import FAMILY, HEADER, MONTH, ROW_FAULTS, SOUND
 
 # The same examples at every run: what is found here must not come and go.

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refinery_assets.contract import BEHAVIORS, FAMILIES, Family
-from refinery_assets.months import Month
-from refinery_assets.refining.partition import Partition
+from refinery_assets.contract.families import BEHAVIORS, FAMILIES, Family
+from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import (
     CPU,
     DISK,

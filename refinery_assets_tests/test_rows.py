@@ -8,15 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from refinery_assets.contract import FAMILIES, Fault
-from refinery_assets.months import Month
-from refinery_assets.refining.entrance import newest_day
-from refinery_assets.refining.family import Tally, refine_file
-from refinery_assets.refining.feed import FeedFile, RefusedFileError, count_data_rows, header_problem
-from refinery_assets.refining.points import HOSTS_PER_BLOCK
-from refinery_assets.refining.read import TYPED_SCHEMA, read_clean, read_lines
-from refinery_assets.refining.scrub import scrub
-from refinery_assets.settings import Settings
+from refinery_assets.contract.families import FAMILIES, Fault
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
+from refinery_assets.rows.family import Tally, refine_file
+from refinery_assets.rows.points import HOSTS_PER_BLOCK
+from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
+from refinery_assets.rows.scrub import scrub
+from refinery_assets.rows.source_checks import newest_day
 
 CPU = FAMILIES[0]
 MAY = Month(2024, 5)

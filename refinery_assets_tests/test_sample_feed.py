@@ -12,16 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from refinery_assets import dictionary
-from refinery_assets.contract import (
+from refinery_assets.contract import columns as dictionary
+from refinery_assets.contract.families import (
     BEHAVIORS,
     FAMILIES,
     Behavior,
     Fault,
 )
-from refinery_assets.months import Month
-from refinery_assets.sample_dirt import plant_dirt
-from refinery_assets.sample_feed import (
+from refinery_assets.contract.months import Month
+from refinery_assets.sample.dirt import plant_dirt
+from refinery_assets.sample.feed import (
     FeedWritten,
     Sample,
     main,
@@ -30,7 +30,7 @@ from refinery_assets.sample_feed import (
     write_feed,
     write_inventory,
 )
-from refinery_assets.sample_fleet import Fleet, Floats
+from refinery_assets.sample.fleet import Fleet, Floats
 
 HOSTS = 20
 FIRST, LAST = Month(2024, 1), Month(2024, 2)

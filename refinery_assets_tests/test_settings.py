@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.months import Month
-from refinery_assets.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 
 
 @pytest.mark.parametrize(

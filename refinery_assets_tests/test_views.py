@@ -8,8 +8,13 @@ from datetime import date, timedelta
 
 import pytest
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.dictionary import DAILY_FEATURES, FEATURE_LAGS, FEATURE_WINDOWS, INVENTORY_ATTRIBUTES
+from refinery_assets.contract.columns import (
+    DAILY_FEATURES,
+    FEATURE_LAGS,
+    FEATURE_WINDOWS,
+    INVENTORY_ATTRIBUTES,
+)
+from refinery_assets.contract.families import FAMILIES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Rows, Sandbox
 
 FEATURES = [column.name for column in DAILY_FEATURES.columns if column.name.startswith("y_")]

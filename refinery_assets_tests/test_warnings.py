@@ -8,9 +8,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from refinery_assets.contract import Family
-from refinery_assets.refining import family as family_module
-from refinery_assets.refining.read import read_lines
+from refinery_assets.contract.families import Family
+from refinery_assets.rows import family as family_module
+from refinery_assets.rows.read import read_lines
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox
 
 

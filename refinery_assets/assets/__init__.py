@@ -1,1 +1,1 @@
-"""The asset graph. Thin: every asset calls a plain function of `refinery_assets.refining`."""
+"""The asset graph. Thin: every asset calls plain functions of the rooms for data work."""

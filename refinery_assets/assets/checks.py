@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 
-from refinery_assets.dictionary import Column
-from refinery_assets.refining.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, shortened
+from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, shortened
+from refinery_assets.contract.columns import Column
 
 LONGEST_CELL = 200
 """A raw line may be as long as its file; the event log keeps the beginning of it."""

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
+from refinery_assets.assets.io_manager import MonthlyFrames
+from refinery_assets.assets.resources import Warehouse
 from refinery_assets.assets.trace import leave_trace
-from refinery_assets.contract import LEGACY_FEED, Family
-from refinery_assets.dictionary import PARTITION_COLUMNS
-from refinery_assets.partitions import ONE_RUN, months_of
-from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
-from refinery_assets.refining.feed import FeedFile, RefusedFileError
-from refinery_assets.refining.rules import verdicts
-from refinery_assets.resources import Warehouse
-from refinery_assets.settings import Settings
-from refinery_assets.telemetry import MonthlyFrames
+from refinery_assets.checks.rules import verdicts
+from refinery_assets.contract.columns import PARTITION_COLUMNS
+from refinery_assets.contract.families import LEGACY_FEED, Family
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, RefusedFileError
+from refinery_assets.operations.partitions import ONE_RUN, months_of
+from refinery_assets.rows.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
 
 
 def build_family(

@@ -5,11 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema
-from refinery_assets.contract import HOST_INVENTORY
-from refinery_assets.dictionary import HOSTS
-from refinery_assets.refining.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
-from refinery_assets.refining.rules import verdicts
-from refinery_assets.resources import (
+from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
@@ -17,7 +13,11 @@ from refinery_assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.settings import Settings
+from refinery_assets.checks.rules import verdicts
+from refinery_assets.contract.columns import HOSTS
+from refinery_assets.contract.families import HOST_INVENTORY
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 
 HOST_INVENTORY_SPEC = dg.AssetSpec(
     HOST_INVENTORY,

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, refusal
+from refinery_assets.assets.resources import Warehouse
 from refinery_assets.assets.trace import leave_trace
-from refinery_assets.contract import LEGACY_FEED
-from refinery_assets.partitions import ONE_RUN, months_of
-from refinery_assets.refining.entrance import ENTRANCE_RULES, inspect_feed
-from refinery_assets.refining.rules import verdicts
-from refinery_assets.resources import Warehouse
-from refinery_assets.settings import Settings
+from refinery_assets.checks.rules import verdicts
+from refinery_assets.contract.families import LEGACY_FEED
+from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.partitions import ONE_RUN, months_of
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 
 
 def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

@@ -5,24 +5,9 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from refinery_assets import dictionary
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
 from refinery_assets.assets.reports import Drawer, remember_history, show_pictures
-from refinery_assets.automation import daily_freshness
-from refinery_assets.contract import (
-    FAMILIES,
-    HOST_INVENTORY,
-    PROCESSED_DATA,
-)
-from refinery_assets.partitions import ONE_RUN, months_of
-from refinery_assets.refining.audit import AUDIT_RULES
-from refinery_assets.refining.publish import (
-    Publication,
-    publish,
-    reaudit,
-)
-from refinery_assets.refining.tables import ForeignTableError
-from refinery_assets.resources import (
+from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
@@ -30,7 +15,22 @@ from refinery_assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.settings import Settings
+from refinery_assets.contract import columns as dictionary
+from refinery_assets.contract.families import (
+    FAMILIES,
+    HOST_INVENTORY,
+    PROCESSED_DATA,
+)
+from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.automation import daily_freshness
+from refinery_assets.operations.partitions import ONE_RUN, months_of
+from refinery_assets.warehouse.publish import (
+    Publication,
+    publish,
+    reaudit,
+)
+from refinery_assets.warehouse.publish_checks import AUDIT_RULES
+from refinery_assets.warehouse.tables import ForeignTableError
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import PrivateAttr
 
-from refinery_assets.months import Month
-from refinery_assets.refining.history import HistoryRead
-from refinery_assets.refining.history_memory import recall, remember
-from refinery_assets.refining.history_read import read_basis, read_history
-from refinery_assets.refining.whole_files import write_whole
+from refinery_assets.contract.months import Month
+from refinery_assets.feed.atomic import write_whole
+from refinery_assets.reports.history import HistoryRead
+from refinery_assets.reports.history_memory import recall, remember
+from refinery_assets.reports.history_read import read_basis, read_history
 
 if TYPE_CHECKING:
     # A resource lives to the very end of the process, and the library complains of what it keeps hold of.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # The process is short and the run waits for it: looking for garbage, and a thread for every core just because
 # NumPy is loaded, take a quarter of its time.
-_DRAWING = "import gc; gc.disable(); from refinery_assets.refining.pictures import main; main()"
+_DRAWING = "import gc; gc.disable(); from refinery_assets.reports.charts import main; main()"
 _DRAWING_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
 
 

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from refinery_assets.partitions import months_of
-from refinery_assets.refining.audit_trail import audit_rows, record_audits
-from refinery_assets.refining.rules import Verdict
-from refinery_assets.refining.tables import ForeignTableError, transaction
-from refinery_assets.resources import (
+from refinery_assets.assets.resources import (
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
 )
+from refinery_assets.checks.rules import Verdict
+from refinery_assets.operations.partitions import months_of
+from refinery_assets.warehouse.audits import audit_rows, record_audits
+from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
 
 def leave_trace(

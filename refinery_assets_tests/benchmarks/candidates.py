@@ -16,9 +16,9 @@ from pathlib import Path
 
 import duckdb
 
-from refinery_assets.months import Month
-from refinery_assets.sample_feed import make_sample
-from refinery_assets.settings import PROJECT_ROOT
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import BIN
 
 PEERS = Path(__file__).parent / "peers"

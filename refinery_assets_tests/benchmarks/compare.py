@@ -24,9 +24,9 @@ from statistics import median
 import duckdb
 from rich.console import Console
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.months import Month
-from refinery_assets.settings import PROJECT_ROOT
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, Candidate, install_peer
 from refinery_assets_tests.benchmarks.measuring import Cost, measure
 from refinery_assets_tests.benchmarks.report import write_report

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 
 import duckdb
 
-from refinery_assets.contract import FAMILIES
-from refinery_assets.months import Month
-from refinery_assets.refining.entrance import ENTRANCE_RULES, inspect_feed
-from refinery_assets.refining.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
-from refinery_assets.refining.feed import FeedFile
-from refinery_assets.refining.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.refining.partition import Partition
-from refinery_assets.refining.publish import Publication, publish
-from refinery_assets.refining.rules import Verdict, verdicts
-from refinery_assets.settings import Settings
+from refinery_assets.checks.rules import Verdict, verdicts
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile
+from refinery_assets.rows.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
+from refinery_assets.warehouse.family_partitions import Partition
+from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.publish import Publication, publish
 
 
 class RefusedError(Exception):

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from refinery_assets.months import Month
-from refinery_assets.refining.feed import feed_files
-from refinery_assets.refining.feed_watch import FeedSeen, look_for_changes
-from refinery_assets.settings import Settings
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.changes import FeedSeen, look_for_changes
+from refinery_assets.feed.files import feed_files
 
 _LONG_AGO = 1_000_000_000
 

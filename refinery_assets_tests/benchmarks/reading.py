@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-from refinery_assets.months import Month
-from refinery_assets.refining.family import refine_files
-from refinery_assets.refining.feed import FeedFile, feed_files
-from refinery_assets.sample_feed import make_sample
-from refinery_assets.settings import Settings
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, feed_files
+from refinery_assets.rows.family import refine_files
+from refinery_assets.sample.feed import make_sample
 
 
 def plain(files: Sequence[FeedFile], out: Path) -> None:

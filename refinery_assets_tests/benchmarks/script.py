@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from refinery_assets.contract import FAMILIES
+from refinery_assets.contract.families import FAMILIES
 
 
 def refine(feed: Path, warehouse: Path) -> tuple[int, int]:

@@ -19,16 +19,16 @@ import dagster_duckdb  # noqa: E402, F401
 import duckdb  # noqa: E402, F401
 
 from refinery_assets.assets.checks import check_specs  # noqa: E402
-from refinery_assets.automation import build_jobs  # noqa: E402
-from refinery_assets.contract import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA  # noqa: E402
-from refinery_assets.partitions import ONE_RUN, monthly_partitions  # noqa: E402
-from refinery_assets.refining.audit import AUDIT_RULES  # noqa: E402
-from refinery_assets.refining.entrance import ENTRANCE_RULES  # noqa: E402
-from refinery_assets.refining.family import FAMILY_RULES  # noqa: E402
-from refinery_assets.refining.inventory import INVENTORY_RULES  # noqa: E402
-from refinery_assets.refining.rules import Rule  # noqa: E402
-from refinery_assets.resources import WAREHOUSE_POOL  # noqa: E402
-from refinery_assets.settings import Settings  # noqa: E402
+from refinery_assets.assets.resources import WAREHOUSE_POOL  # noqa: E402
+from refinery_assets.checks.rules import Rule  # noqa: E402
+from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA  # noqa: E402
+from refinery_assets.contract.settings import Settings  # noqa: E402
+from refinery_assets.operations.automation import build_jobs  # noqa: E402
+from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions  # noqa: E402
+from refinery_assets.rows.family import FAMILY_RULES  # noqa: E402
+from refinery_assets.rows.source_checks import ENTRANCE_RULES  # noqa: E402
+from refinery_assets.warehouse.inventory import INVENTORY_RULES  # noqa: E402
+from refinery_assets.warehouse.publish_checks import AUDIT_RULES  # noqa: E402
 
 _MONTHS = monthly_partitions(Settings.from_environment(os.environ))
 

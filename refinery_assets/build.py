@@ -1,0 +1,61 @@
+"""The graph over given settings: assets, checks, jobs, schedule, sensors and resources.
+
+Here: putting them together. Not here: the environment, which `definitions.py` reads at import.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import dagster as dg
+import dagster_polars  # noqa: F401 - loaded here for what it loads
+
+# The quarter of a million objects that Dagster and Polars have loaded by now stay to the end of the process.
+# To look through them for garbage again and again, and once more at the end, takes a second of every run.
+# DuckDB is to be loaded after this: its library complains at the end of a process when it is not taken down.
+if "duckdb" not in sys.modules:
+    gc.freeze()
+
+from refinery_assets.assets.families import build_family
+from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
+from refinery_assets.assets.io_manager import TelemetryIOManager
+from refinery_assets.assets.legacy_feed import build_legacy_feed
+from refinery_assets.assets.processed_data import build_processed_data
+from refinery_assets.assets.reports import Drawer
+from refinery_assets.assets.resources import Warehouse
+from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.alerts import build_failed_runs
+from refinery_assets.operations.automation import build_daily_refine, build_jobs
+from refinery_assets.operations.feed_sensor import build_feed_changes
+from refinery_assets.operations.housekeeping import build_housekeeping
+from refinery_assets.operations.partitions import monthly_partitions
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
+    """The graph over the given settings; tests call it with their own."""
+    partitions = monthly_partitions(settings)
+    return dg.Definitions(
+        assets=[
+            build_legacy_feed(settings, partitions),
+            *(build_family(family, settings, partitions) for family in FAMILIES),
+            HOST_INVENTORY_SPEC,
+            build_processed_data(settings, partitions),
+        ],
+        asset_checks=[build_host_inventory_checks(settings)],
+        jobs=build_jobs(),
+        schedules=[build_daily_refine(settings)],
+        sensors=[build_feed_changes(settings), build_failed_runs(settings), build_housekeeping(settings)],
+        resources={
+            "warehouse": Warehouse(
+                database=str(settings.warehouse),
+                connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
+                lock_wait_seconds=settings.lock_wait_seconds,
+            ),
+            "drawer": Drawer(folder=str(settings.reports)),
+            "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
+        },
+        # The steps share the machine's cores within themselves; a process for each costs seconds a step.
+        executor=dg.in_process_executor,
+    )

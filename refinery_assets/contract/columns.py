@@ -1,0 +1,258 @@
+"""The data dictionary: every table, view and partition column that others may rely on, declared once.
+
+Here: names, types, meanings, units, sources and rules. From this come the tables and their comments in
+DuckDB, the columns on the assets' pages, and the dictionary in the README. Not here: how a view is computed
+(`warehouse/views.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        name: Its name.
+        sql_type: Its type in DuckDB, with NOT NULL or PRIMARY KEY where that holds.
+        meaning: What it says.
+        unit: Its unit; empty where it has none.
+        source: The column that it comes from; empty where the meaning says it.
+        rule: What holds of it, and the check that sees to it.
+    """
+
+    name: str
+    sql_type: str
+    meaning: str
+    unit: str = ""
+    source: str = ""
+    rule: str = ""
+
+    @property
+    def type_name(self) -> str:
+        """The type without what holds of it."""
+        return self.sql_type.split()[0]
+
+    @property
+    def description(self) -> str:
+        """All of it in one line."""
+        parts = [self.meaning]
+        parts += [f"unit: {self.unit}"] if self.unit else []
+        parts += [f"from {self.source}"] if self.source else []
+        parts += [self.rule] if self.rule else []
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or a view of the warehouse."""
+
+    name: str
+    kind: str
+    meaning: str
+    columns: tuple[Column, ...]
+
+
+_DAY = "midnight of the day measured"
+_PERCENT = "percent"
+_RESOURCE = "`cpu`, `memory`, `disk` or `network`"
+_IN_RANGE = "finite, 0 to `cap` (`utilization_in_range`)"
+_KNOWN = "a `node_name` of `hosts` (`referential_integrity`)"
+_STANDARD = "midnight, within its month (`timestamps_standardized`)"
+_IMPUTED = "true where a gap of at most `REFINERY_MAX_GAP_DAYS` days was filled by linear interpolation"
+_CAPACITY = "the physical limit that the feed states; null where it states none"
+_CAPACITY_UNIT = "cores, GB, MB or Mbps, by resource"
+_CAPACITY_SOURCE = "`max_cores`, `memory_gb`, `storage_mb`, `throughput_mbps`"
+_Y_SOURCE = "`cpu_p95`, `memory_p95`, `disk_p95`, `network_p95`"
+
+PARTITION_COLUMNS = (
+    Column("source_line", "UINTEGER", "the line in the file; the header is line 1; null where imputed"),
+    Column("ds", "TIMESTAMP", _DAY, source="`date`"),
+    Column("host_id", "VARCHAR", "the host as the file names it, stripped", source="`host_id`"),
+    Column("y", "DOUBLE", "p95 utilization of the day", _PERCENT, _Y_SOURCE),
+    Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _CAPACITY_SOURCE),
+    Column("fault", "VARCHAR", "why the row is not let through; null: clean"),
+    Column("raw", "VARCHAR", "the line as it stood, where faulty or taken as 100"),
+    Column("is_imputed", "BOOLEAN NOT NULL", _IMPUTED),
+)
+
+PROCESSED_DATA = Relation(
+    "processed_data",
+    "table",
+    "one row per day, host and resource",
+    (
+        Column("ds", "TIMESTAMP NOT NULL", _DAY, source="`date`", rule=_STANDARD),
+        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`", "", "`host_id`", _KNOWN),
+        Column("resource", "VARCHAR NOT NULL", _RESOURCE, source="the file's family"),
+        Column("y", "DOUBLE NOT NULL", "p95 utilization of the day", _PERCENT, _Y_SOURCE, _IN_RANGE),
+        Column("cap", "DOUBLE NOT NULL", "100.0: the ceiling of `y`", _PERCENT),
+        Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _CAPACITY_SOURCE, "finite, 0 or more"),
+        Column("is_imputed", "BOOLEAN NOT NULL", _IMPUTED),
+    ),
+)
+
+QUARANTINED_ROWS = Relation(
+    "quarantined_rows",
+    "table",
+    "one row per line of a file that was not let through",
+    (
+        Column("month", "VARCHAR NOT NULL", "the month whose file held the row, as YYYY-MM"),
+        Column("resource", "VARCHAR NOT NULL", _RESOURCE),
+        Column("source_file", "VARCHAR NOT NULL", "the file, relative to the root of the feed"),
+        Column("source_line", "BIGINT NOT NULL", "the line in that file; the header is line 1"),
+        Column("raw", "VARCHAR", "the line as it stood"),
+        Column(
+            "fault",
+            "VARCHAR NOT NULL",
+            "why the row was not let through",
+            rule="at most `REFINERY_QUARANTINE_TOLERANCE` of a file's rows (`quarantine_within_tolerance`)",
+        ),
+    ),
+)
+
+AUDITS = Relation(
+    "audits",
+    "table",
+    "one row per check, month and run that published the month or was refused",
+    (
+        Column("run_id", "VARCHAR NOT NULL", "the Dagster run that audited the month"),
+        Column("month", "VARCHAR NOT NULL", "the month audited, as YYYY-MM"),
+        Column("asset", "VARCHAR NOT NULL", "the asset that the check belongs to"),
+        Column("check_name", "VARCHAR NOT NULL", "the check"),
+        Column("verdict", "VARCHAR NOT NULL", "`passed`, `warning` or `failed`, for this month alone"),
+        Column(
+            "severity", "VARCHAR NOT NULL", "`WARN` for a warning, else `ERROR`: what the verdict may stop"
+        ),
+        Column(
+            "counts", "JSON NOT NULL", "the check's figures for the month, by resource where it has them so"
+        ),
+        Column("audited_at", "TIMESTAMP NOT NULL", "when the month was audited", "UTC"),
+        Column("published_at", "TIMESTAMP", "when the run published the month; null: it was refused", "UTC"),
+        Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
+    ),
+)
+
+HOSTS = Relation(
+    "hosts",
+    "table",
+    "the inventory, one row per host; kept by another system, only read here",
+    (
+        Column(
+            "node_name", "VARCHAR PRIMARY KEY", "the host's name", rule="stands once (`host_names_unique`)"
+        ),
+        Column("classification", "VARCHAR", "the service class, such as production or development"),
+        Column("server_type", "VARCHAR", "what the host is: physical, virtual, ..."),
+        Column("region", "VARCHAR", "where the host stands"),
+        Column("cpu_cores", "INTEGER", "cores"),
+        Column("memory_gb", "INTEGER", "memory", "GB"),
+        Column("storage_capacity_mb", "INTEGER", "storage", "MB"),
+        Column("department", "VARCHAR", "who pays for the host"),
+        Column("scenario", "VARCHAR", "first half of the host's behaviour", rule="`behaviors_complete`"),
+        Column("variant", "VARCHAR", "second half of the host's behaviour", rule="`behaviors_complete`"),
+    ),
+)
+INVENTORY_ATTRIBUTES = tuple(column for column in HOSTS.columns if column.name != "node_name")
+
+_UNIQUE_ID = Column("unique_id", "VARCHAR", "the series: host and resource, with a slash between")
+_HOST = Column("host_id", "VARCHAR", "the host", source="`processed_data.host_id`")
+_OF_RESOURCE = Column("resource", "VARCHAR", _RESOURCE, source="`processed_data.resource`")
+_DS = Column("ds", "TIMESTAMP", _DAY, source="`processed_data.ds`")
+_Y = Column("y", "DOUBLE", "p95 utilization of the day", _PERCENT, "`processed_data.y`")
+_STATED = "`processed_data.capacity`"
+_FLAG = Column("is_imputed", "BOOLEAN", _IMPUTED, source="`processed_data.is_imputed`")
+_OF_HOSTS = tuple(
+    Column(column.name, column.sql_type, column.meaning, column.unit, f"`hosts.{column.name}`")
+    for column in INVENTORY_ATTRIBUTES
+)
+
+SERIES = Relation(
+    "series",
+    "view",
+    "one row per host and resource",
+    (
+        _UNIQUE_ID,
+        _HOST,
+        _OF_RESOURCE,
+        Column("first_day", "DATE", "the first day of the series"),
+        Column("last_day", "DATE", "the last day of the series"),
+        Column("days", "BIGINT", "days in the table, imputed ones included", "days"),
+        Column("imputed", "BIGINT", "imputed days", "days"),
+        Column("gaps", "BIGINT", "how many times days are missing between the first and the last"),
+        Column("missing_days", "BIGINT", "days that are missing between the first and the last", "days"),
+        Column(
+            "capacity",
+            "DOUBLE",
+            "the limit that the feed stated last",
+            _CAPACITY_UNIT,
+            "`processed_data.capacity`",
+        ),
+        *_OF_HOSTS,
+    ),
+)
+
+FORECAST_PANEL = Relation(
+    "forecast_panel",
+    "view",
+    "`processed_data` as forecasting libraries want it, with the inventory's attributes",
+    (
+        _UNIQUE_ID,
+        _DS,
+        _Y,
+        Column("cap", "DOUBLE", "100.0: the ceiling of `y`", _PERCENT, "`processed_data.cap`"),
+        Column("floor", "DOUBLE", "0.0: the floor of `y`", _PERCENT),
+        _HOST,
+        _OF_RESOURCE,
+        Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _STATED),
+        _FLAG,
+        *_OF_HOSTS,
+    ),
+)
+
+FEATURE_LAGS = (1, 7, 28)
+FEATURE_WINDOWS = (7, 28)
+_MEASURED = "null where a day of it was not measured (imputed days lean on later ones)"
+
+DAILY_FEATURES = Relation(
+    "daily_features",
+    "view",
+    "`y` with features strictly from the past of its series",
+    (
+        _UNIQUE_ID,
+        _HOST,
+        _OF_RESOURCE,
+        _DS,
+        _Y,
+        _FLAG,
+        *(
+            Column(
+                f"y_lag_{lag}",
+                "DOUBLE",
+                f"`y` of {lag} days before",
+                _PERCENT,
+                _Y.source,
+                _MEASURED,
+            )
+            for lag in FEATURE_LAGS
+        ),
+        *(
+            Column(
+                f"y_{name}_{days}",
+                "DOUBLE",
+                f"{meaning} of `y` over the {days} days before",
+                _PERCENT,
+                _Y.source,
+                _MEASURED,
+            )
+            for days in FEATURE_WINDOWS
+            for name, meaning in (("mean", "mean"), ("std", "sample standard deviation"))
+        ),
+    ),
+)
+
+TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS)
+"""What the refinery keeps in the warehouse."""
+
+VIEWS = (SERIES, FORECAST_PANEL, DAILY_FEATURES)
+"""What it offers on top of that."""

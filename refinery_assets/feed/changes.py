@@ -1,0 +1,139 @@
+"""Which months of the feed are new or changed since they were last asked for.
+
+Here: comparing the feed with what was seen of it before. Not here: what is done about a changed month
+(`refinery_assets/feed_sensor.py`) and whether it may enter (`entrance.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_files
+
+
+@dataclass(frozen=True)
+class MonthSeen:
+    """What was seen of one month's files.
+
+    Attributes:
+        state: Digest of their sizes and modification times when they were last looked at.
+        since: When that state was first seen, seconds of the epoch.
+        settled: The state that was last decided on; None before the first decision.
+        content: Digest of what the files held when the month was last asked for.
+        requests: How often the month was asked for.
+    """
+
+    state: str
+    since: float
+    settled: str | None = None
+    content: str | None = None
+    requests: int = 0
+
+
+@dataclass(frozen=True)
+class FeedSeen:
+    """What was seen of the whole feed; travels as text from one look to the next."""
+
+    months: dict[str, MonthSeen] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None) -> FeedSeen:
+        """Read what `str` wrote; nothing was seen where there is no text."""
+        return cls({key: MonthSeen(**seen) for key, seen in json.loads(text or "{}").items()})
+
+    def __str__(self) -> str:
+        return json.dumps({key: asdict(seen) for key, seen in self.months.items()})
+
+
+@dataclass(frozen=True)
+class FeedChanges:
+    """The outcome of a look at the feed.
+
+    Attributes:
+        changed: Months to ask for, in order.
+        unsettled: Months whose files were changed only just now, perhaps are being written.
+        seen: What is to be remembered until the next look.
+    """
+
+    changed: Sequence[Month]
+    unsettled: Sequence[Month]
+    seen: FeedSeen
+
+    def spans(self) -> list[list[Month]]:
+        """The changed months in groups that follow one another without a gap."""
+        return Month.unbroken(self.changed)
+
+    def request_key(self, months: Iterable[Month]) -> str:
+        """Names a request: the same when it is repeated because this look was not remembered."""
+        asked = [(str(month), self.seen.months[str(month)]) for month in months]
+        text = repr([(key, seen.content, seen.requests) for key, seen in asked])
+        return f"{asked[0][0]}...{asked[-1][0]} {_digest(text)}"
+
+
+def look_for_changes(
+    settings: Settings, months: Iterable[Month], before: FeedSeen, now: float
+) -> FeedChanges:
+    """Compare the files of `months` with what was seen before.
+
+    A month is asked for when its files rest since `settings.quiet_seconds` and hold something else than
+    when it was last asked for. Contents are read only where a size or a modification time has changed.
+
+    Args:
+        settings: Where the feed lies, and how long files must rest.
+        months: The months that may be asked for.
+        before: The `seen` of the last look.
+        now: Seconds of the epoch.
+    """
+    after = dict(before.months)
+    changed, unsettled = [], []
+    for month in months:
+        files = feed_files(settings.feed, [month], follow_links=settings.follow_links)
+        stats = [_stat(file) for file in files]
+        modified = [stat[1] / 1e9 for stat in stats if stat is not None]
+        if not modified:
+            continue
+        state = _digest(repr(stats))
+        old = before.months.get(str(month), MonthSeen(state, now))
+        if old.settled == state:
+            continue
+        seen = old if old.state == state else replace(old, state=state, since=now)
+        # Either the files are old, or, should their times say nothing, they have not changed for long.
+        if now - min(seen.since, max(modified)) < settings.quiet_seconds:
+            unsettled.append(month)
+        else:
+            content = _content(files)
+            if content != seen.content:
+                changed.append(month)
+                seen = replace(seen, content=content, requests=seen.requests + 1)
+            seen = replace(seen, settled=state)
+        after[str(month)] = seen
+    return FeedChanges(changed, unsettled, FeedSeen(after))
+
+
+def _stat(file: FeedFile) -> tuple[int, int] | None:
+    """Size and modification time in nanoseconds; None where nothing can be seen."""
+    try:
+        found = file.path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _content(files: Iterable[FeedFile]) -> str:
+    digests = []
+    for file in files:
+        try:
+            digests.append(hashlib.sha256(file.read()).hexdigest())
+        # What cannot be read is for the entrance audit to tell; here it is a content like any other.
+        except (FileNotFoundError, RefusedFileError) as error:
+            digests.append(type(error).__name__)
+    return _digest(repr(digests))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

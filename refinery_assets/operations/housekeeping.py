@@ -1,0 +1,135 @@
+"""Keeping the Dagster instance in order: runs whose process is gone, and runs that nobody needs any more.
+
+Here: ending the former, deleting the latter, and the sensor `housekeeping` that does both. Not here: the
+retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psutil
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from refinery_assets.contract.settings import Settings
+
+HOUSEKEEPING = "housekeeping"
+_SECONDS_BETWEEN_LOOKS = 60
+# A tick of a sensor has a minute; deleting a run takes some hundredths of a second.
+_MOST_DELETIONS_AT_ONCE = 200
+_ONE_SECOND = 1.0
+
+
+def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
+    """The sensor; on from the start. It starts no run."""
+
+    @dg.sensor(
+        name=HOUSEKEEPING,
+        minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends runs whose process is gone, and deletes runs that ended more than "
+        f"{settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest.",
+    )
+    def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        ended = end_dead_runs(context.instance)
+        before = datetime.now(UTC) - timedelta(days=settings.keep_runs_days)
+        checks = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
+        deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
+        return dg.SkipReason(
+            f"{len(ended)} runs whose process was gone were ended, "
+            f"{len(deleted)} superseded runs were deleted."
+        )
+
+    return housekeeping
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs as failed whose process is gone, and give back their places in pools.
+
+    A killed process cannot say that its run is over, and a place that it held in a pool would keep later
+    runs waiting for ever.
+
+    Returns:
+        The ids of the runs ended.
+    """
+    storage = instance.event_log_storage
+    started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+    held = storage.get_concurrency_run_ids() if storage.supports_global_concurrency_limits else ()
+    holding = instance.get_runs(dg.RunsFilter(run_ids=list(held))) if held else []
+    ended = []
+    for run in {run.run_id: run for run in [*started, *holding]}.values():
+        if not _is_process_gone(instance, run.run_id):
+            continue
+        if not run.is_finished:
+            instance.report_run_failed(run, "The process of this run is gone; it was killed.")
+            ended.append(run.run_id)
+        if run.run_id in held:
+            storage.free_concurrency_slots_for_run(run.run_id)
+    return ended
+
+
+def _is_process_gone(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the process that started the run has ended; a run that nothing is known of counts as alive."""
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START):
+        pid = entry.dagster_event and entry.dagster_event.pid
+        if pid is None:
+            return False
+        try:
+            process = psutil.Process(pid)
+            # A later process may have been given the same number.
+            started_later = process.create_time() > entry.timestamp + _ONE_SECOND
+            return started_later or process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+    return False
+
+
+def delete_superseded_runs(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], before: datetime, at_most: int
+) -> list[str]:
+    """Delete runs that ended before a moment, with their events and logs.
+
+    Runs that hold the latest materialization of a partition or the latest evaluation of one of `checks`
+    stay, because the UI would otherwise show these as never made.
+
+    Returns:
+        The ids of the runs deleted.
+    """
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    old = instance.get_run_ids(dg.RunsFilter(statuses=finished, updated_before=before))
+    if not old:
+        return []
+    needed = set(_runs_on_show(instance, checks))
+    superseded = [run_id for run_id in reversed(old) if run_id not in needed][:at_most]
+    for run_id in superseded:
+        instance.delete_run(run_id)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+        _remove_event_file(instance, run_id)
+    return superseded
+
+
+def _remove_event_file(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Remove the file of a deleted run's events, which Dagster empties and leaves at its full size."""
+    storage = instance.event_log_storage
+    if isinstance(storage, SqliteEventLogStorage):
+        file = Path(storage.path_for_shard(run_id))
+        for part in file.parent.glob(f"{file.name}*"):
+            part.unlink()
+
+
+def _runs_on_show(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> Iterator[str]:
+    for key in instance.get_asset_keys():
+        latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        if latest:
+            filters = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values()))
+            yield from (
+                record.run_id
+                for record in instance.fetch_materializations(filters, limit=len(latest)).records
+            )
+    latest_checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
+    yield from (record.run_id for record in latest_checks.values())

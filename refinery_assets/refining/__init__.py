@@ -1,1 +1,0 @@
-"""The data work, on files, frames and connections. Nothing here knows of Dagster."""

@@ -1,0 +1,121 @@
+"""SCRUB: cast each row to the standard columns and give every bad one its fault.
+
+Here: the rules for one row, and for rows that repeat a host's day. Not here: how lines become fields
+(`read.py`), gaps (`plug.py`), and the rules for a whole month (`family.py`, `audit.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, time
+
+import polars as pl
+
+from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Fault
+from refinery_assets.contract.months import Month
+from refinery_assets.rows.points import point_of
+from refinery_assets.rows.read import ABSENT, TYPED_SCHEMA
+
+# The contract's day, with or without a time part of midnight. A zone or another order is not guessed.
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+
+
+def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.DataFrame:
+    """Judge the rows of `read_lines`, each by itself first, then against those of the same host and day.
+
+    A capacity may be absent; one that is stated must be a finite number, 0 or more. A utilization in
+    (100, 100 + `overshoot`] becomes 100 and keeps its raw text.
+
+    Returns:
+        `TYPED_SCHEMA`, one row per row of `blocks`, in order. The columns of a faulty row hold what could
+        be read of it.
+    """
+    ceiling = UTILIZATION_CEILING_PERCENT
+    # The text of a block's fields is let go before the next block is split.
+    judged = (_judge_rows(lines, month, ceiling + overshoot) for lines in blocks)
+    rows = _judge_repeats(pl.concat([rows.select(TYPED_SCHEMA.names()) for rows in judged]))
+    is_clean = pl.col("fault").is_null()
+    is_over = is_clean & (pl.col("y") > ceiling)
+    return rows.with_columns(
+        y=pl.when(is_over).then(ceiling).otherwise("y"),
+        raw=pl.when(~is_clean | is_over).then("raw"),
+    ).select(pl.col(name).cast(dtype) for name, dtype in TYPED_SCHEMA.items())
+
+
+def _judge_rows(lines: pl.DataFrame, month: Month, highest: float) -> pl.DataFrame:
+    """Cast every field, and name the first fault of each row that has one."""
+    text = lines.with_columns(pl.col("host_id", "value", "capacity").str.strip_chars()).with_columns(
+        pl.when(~pl.col(name).str.to_lowercase().is_in(ABSENT)).then(name)
+        for name in ("host_id", "value", "capacity")
+    )
+    rows = text.with_columns(
+        ds=day_of("date"),
+        y=_number("value"),
+        capacity=_number("capacity"),
+        is_capacity_stated=pl.col("capacity").is_not_null(),
+    )
+    first, end = (datetime.combine(day, time()) for day in (month.first_day, month.next.first_day))
+    unreadable_capacity = pl.col("is_capacity_stated") & pl.col("capacity").is_null()
+    impossible_capacity = ~(pl.col("capacity").is_finite() & (pl.col("capacity") >= 0))
+    faults = {
+        Fault.MALFORMED_ROW: pl.col("malformed"),
+        Fault.BAD_TIMESTAMP: pl.col("ds").is_null(),
+        Fault.OUTSIDE_MONTH: ~pl.col("ds").is_between(first, end, closed="left"),
+        Fault.MISSING_HOST: pl.col("host_id").is_null(),
+        Fault.MISSING_VALUE: pl.col("value").is_null(),
+        Fault.NOT_A_NUMBER: pl.col("y").is_null() | unreadable_capacity,
+        Fault.OUT_OF_RANGE: ~pl.col("y").is_between(0.0, highest)
+        | impossible_capacity.fill_null(value=False),
+    }
+    return rows.with_columns(
+        fault=pl.coalesce(pl.when(holds).then(pl.lit(str(fault))) for fault, holds in faults.items())
+    )
+
+
+def day_of(name: str) -> pl.Expr:
+    """The column's text as midnight of a day; null where it is not a day as the contract writes it."""
+    text = pl.col(name).str.strip_chars()
+    return pl.when(text.str.contains(_DATE)).then(
+        text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    )
+
+
+def _number(name: str) -> pl.Expr:
+    """The column's text as a number; null where it is not one written in ASCII digits."""
+    return pl.when(pl.col(name).str.contains(_NUMBER)).then(pl.col(name).cast(pl.Float64, strict=False))
+
+
+def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:
+    """Leave one clean row per host and day.
+
+    A row equal to the one before it for the same host and day is a `duplicate`; a row that a later one
+    with another value or capacity replaces is `superseded`.
+    """
+    clean = rows.filter(pl.col("fault").is_null())
+    points = clean.select("source_line", "y", "capacity", point=point_of(clean)).sort("point", "source_line")
+    follows, leads = (pl.col("point").eq_missing(pl.col("point").shift(step)) for step in (1, -1))
+    points = points.filter(follows | leads)
+    if points.is_empty():
+        return rows
+    same_reading = pl.all_horizontal(
+        pl.col(name).eq_missing(pl.col(name).shift()) for name in ("y", "capacity")
+    )
+    repeats = (
+        points.with_columns(is_repeat=follows & same_reading)
+        # Readings of one point are numbered; repeats share the number of the reading that they repeat.
+        .with_columns(reading=(~pl.col("is_repeat")).cum_sum().over("point"))
+        .with_columns(is_replaced=pl.col("reading") < pl.col("reading").max().over("point"))
+        .filter(pl.col("is_repeat") | pl.col("is_replaced"))
+        .select(
+            "source_line",
+            repeat=pl.when("is_repeat")
+            .then(pl.lit(str(Fault.DUPLICATE)))
+            .otherwise(pl.lit(str(Fault.SUPERSEDED))),
+        )
+    )
+    return (
+        rows.join(repeats, on="source_line", how="left", maintain_order="left")
+        .with_columns(fault=pl.coalesce("fault", "repeat"))
+        .drop("repeat")
+    )

@@ -1,0 +1,60 @@
+"""The published table as Parquet files, a folder per month, for those without DuckDB.
+
+Here: writing months of it, each whole or not at all. Not here: the command line
+(`refinery_assets/export.py`).
+
+    <folder>/month=2024-05/processed_data.parquet
+
+is the layout (Hive's) that DuckDB, Polars, pandas and Spark read without options; they all add the column
+`month` from the folder's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import duckdb
+
+from refinery_assets.contract.months import Month
+
+_FILE = "processed_data.parquet"
+
+
+def published_months(connection: duckdb.DuckDBPyConnection) -> list[Month]:
+    """The months in the table, in order."""
+    starts = connection.execute(
+        "SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1"
+    )
+    return [Month.of(start) for (start,) in starts.fetchall()]
+
+
+def export_months(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], folder: Path
+) -> Iterator[tuple[Month, int]]:
+    """Write months one by one; gives each with its rows once it stands in its place.
+
+    A month is written beside the folder and renamed into it: a reader meets the old file or the new one.
+
+    Raises:
+        OSError: The folder cannot be written.
+        duckdb.Error: A file cannot be written; the month's old file stays.
+    """
+    beside = folder.with_name(f".{folder.name}.partial")
+    for month in months:
+        place = folder / f"month={month}" / _FILE
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside.mkdir(exist_ok=True)
+        unfinished = beside / f"{month}.parquet"
+        ((rows,),) = connection.execute(
+            """
+            COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end
+                ORDER BY resource, host_id, ds)
+            TO $path (FORMAT parquet, COMPRESSION zstd)
+            """,
+            {"first": month.first_day, "end": month.next.first_day, "path": str(unfinished)},
+        ).fetchall()
+        unfinished.replace(place)
+        yield month, rows
+    if beside.exists():
+        beside.rmdir()

@@ -1,0 +1,140 @@
+"""The host inventory: facts about the table `hosts`, and the three rules of `host_inventory`.
+
+Here: whether the inventory is there and fit to hold readings against. Not here: making or changing it;
+the table belongs to another system, and the refinery only reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from refinery_assets.checks.rules import Finding, Rule, listing, outcome
+from refinery_assets.contract.columns import HOSTS
+from refinery_assets.contract.families import BEHAVIORS, Behavior
+from refinery_assets.warehouse.tables import column_types
+
+NEEDED_COLUMNS = ("node_name", "scenario", "variant")
+
+
+@dataclass(frozen=True)
+class InventoryFacts:
+    """What is known of the inventory.
+
+    Attributes:
+        expected_behaviors: How many behaviours it must hold.
+        problem: Why there is no inventory to look at, as a sentence; None when there is one.
+        hosts: Its rows.
+        unnamed: Rows without a `node_name`.
+        repeated: How often each name stands that stands more than once, without regard to case.
+        behaviors: Hosts per behaviour, in upper case; hosts without scenario or variant are left out.
+    """
+
+    expected_behaviors: int
+    problem: str | None = None
+    hosts: int = 0
+    unnamed: int = 0
+    repeated: Mapping[str, int] = field(default_factory=dict)
+    behaviors: Mapping[Behavior, int] = field(default_factory=dict)
+
+    @property
+    def missing_behaviors(self) -> Sequence[Behavior]:
+        """The contract's behaviours that no host has; a team with classes of its own has no names to miss."""
+        if self.expected_behaviors != len(BEHAVIORS):
+            return []
+        return [behavior for behavior in BEHAVIORS if behavior not in self.behaviors]
+
+
+def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors: int) -> InventoryFacts:
+    """Look at the table `hosts`; what is wrong is told in the facts, not raised."""
+    columns = {name.lower() for name in column_types(connection, HOSTS.name)}
+    if not columns:
+        return InventoryFacts(expected_behaviors, problem="the warehouse has no table hosts")
+    if missing := [column for column in NEEDED_COLUMNS if column not in columns]:
+        return InventoryFacts(expected_behaviors, problem=f"the table hosts lacks {', '.join(missing)}")
+    hosts, unnamed = _one(
+        connection, "SELECT count(*), count(*) FILTER (node_name IS NULL OR trim(node_name) = '') FROM hosts"
+    )
+    repeated = connection.execute(
+        "SELECT lower(node_name), count(*) FROM hosts WHERE node_name IS NOT NULL "
+        "GROUP BY 1 HAVING count(*) > 1 ORDER BY 1"
+    ).fetchall()
+    behaviors = connection.execute(
+        "SELECT upper(trim(scenario)), upper(trim(variant)), count(*) FROM hosts "
+        "WHERE scenario IS NOT NULL AND variant IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+    ).fetchall()
+    return InventoryFacts(
+        expected_behaviors,
+        problem=None if hosts else "the table hosts has no rows",
+        hosts=hosts,
+        unnamed=unnamed,
+        repeated=dict(repeated),
+        behaviors={Behavior(scenario, variant): count for scenario, variant, count in behaviors},
+    )
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+    return tuple(connection.execute(query).fetchall()[0])
+
+
+def _inventory_initialized(facts: InventoryFacts) -> Finding:
+    summary = f"{facts.hosts} hosts in the inventory" if facts.problem is None else facts.problem
+    return Finding(outcome(failed=facts.problem is not None), f"{summary}.", {"hosts": facts.hosts})
+
+
+def _host_names_unique(facts: InventoryFacts) -> Finding:
+    surplus = sum(count - 1 for count in facts.repeated.values())
+    summary = f"{facts.hosts} hosts, {facts.unnamed} without a name, {surplus} names too many"
+    if facts.problem is not None:
+        summary = f"there are no names to compare: {facts.problem}"
+    return Finding(
+        outcome(failed=bool(facts.problem or facts.unnamed or facts.repeated)),
+        f"{summary}.",
+        {"hosts": facts.hosts, "unnamed": facts.unnamed, "repeated": surplus},
+        offenders=[{"node_name": name, "times": times} for name, times in facts.repeated.items()],
+        detail=f"Repeated: {listing(facts.repeated)}." if facts.repeated else "",
+    )
+
+
+def _behaviors_complete(facts: InventoryFacts) -> Finding:
+    missing = facts.missing_behaviors
+    summary = f"{len(facts.behaviors)} behaviours of at least {facts.expected_behaviors}"
+    if missing:
+        summary += f"; no host is {listing(missing, len(BEHAVIORS))}"
+    return Finding(
+        outcome(failed=bool(missing) or len(facts.behaviors) < facts.expected_behaviors),
+        f"{summary}.",
+        {"behaviors": len(facts.behaviors), "expected": facts.expected_behaviors},
+        offenders=[{"missing": str(behavior)} for behavior in missing],
+        tables={
+            "behaviors": [
+                {"behavior": str(behavior), "hosts": count} for behavior, count in facts.behaviors.items()
+            ]
+        },
+    )
+
+
+INVENTORY_RULES: tuple[Rule[InventoryFacts], ...] = (
+    Rule(
+        "inventory_initialized",
+        "Fails when the warehouse has no table hosts, or the table has no rows.",
+        "Load the inventory into the table hosts of the warehouse (REFINERY_WAREHOUSE) and run again.",
+        _inventory_initialized,
+    ),
+    Rule(
+        "host_names_unique",
+        "Fails when a node_name is null or stands more than once, also without regard to case.",
+        "Correct the names in the table hosts, so that each host stands once, and run again.",
+        _host_names_unique,
+    ),
+    Rule(
+        "behaviors_complete",
+        "Fails when the inventory holds fewer behaviours than REFINERY_BEHAVIORS, or, when that is 10, lacks "
+        "one of the ten by name.",
+        "Complete scenario and variant in the table hosts, or set REFINERY_BEHAVIORS to the number of your "
+        "own classes, and run again.",
+        _behaviors_complete,
+    ),
+)
