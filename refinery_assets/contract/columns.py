@@ -121,7 +121,11 @@ AUDITS = Relation(
         Column("month", "VARCHAR NOT NULL", "the month audited, as YYYY-MM"),
         Column("asset", "VARCHAR NOT NULL", "the asset that the check belongs to"),
         Column("check_name", "VARCHAR NOT NULL", "the check"),
-        Column("verdict", "VARCHAR NOT NULL", "`passed`, `warning` or `failed`, for this month alone"),
+        Column(
+            "verdict",
+            "VARCHAR NOT NULL",
+            "`passed`, `warning`, `failed`, or `not_judged` where an earlier check refused the month",
+        ),
         Column(
             "severity", "VARCHAR NOT NULL", "`WARN` for a warning, else `ERROR`: what the verdict may stop"
         ),
@@ -131,6 +135,65 @@ AUDITS = Relation(
         Column("audited_at", "TIMESTAMP NOT NULL", "when the month was audited", "UTC"),
         Column("published_at", "TIMESTAMP", "when the run published the month; null: it was refused", "UTC"),
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
+        Column("summary", "VARCHAR", "what the check found, in one sentence"),
+        Column("recovery", "VARCHAR", "what to do about it; null where there is nothing to do"),
+    ),
+)
+
+PUBLICATIONS = Relation(
+    "publications",
+    "table",
+    "one row per publication of a month: its receipt",
+    (
+        Column("month", "VARCHAR NOT NULL", "the month published, as YYYY-MM"),
+        Column("run_id", "VARCHAR NOT NULL", "the Dagster run that published it"),
+        Column("published_at", "TIMESTAMP NOT NULL", "when it was published", "UTC"),
+        Column("contract_digest", "VARCHAR NOT NULL", "digest of the feed's contract"),
+        Column(
+            "input_digest",
+            "VARCHAR NOT NULL",
+            "digest of all that the rows depend on: the month's files, the contract, the settings "
+            "that bear on rows, the inventory",
+        ),
+        Column("rows", "BIGINT NOT NULL", "rows of the month in `processed_data`"),
+        Column("imputed", "BIGINT NOT NULL", "imputed ones among them"),
+        Column("quarantined", "BIGINT NOT NULL", "rows of the month in `quarantined_rows`"),
+        Column("rows_added", "BIGINT NOT NULL", "rows for a day and series that were not there before"),
+        Column("rows_removed", "BIGINT NOT NULL", "rows that were there before and are no more"),
+        Column("rows_changed", "BIGINT NOT NULL", "rows that were there before with another value"),
+        Column(
+            "table_digest",
+            "UBIGINT NOT NULL",
+            "digest of the month's rows in `processed_data` and `quarantined_rows`, in any order",
+        ),
+        Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
+    ),
+)
+
+SERIES_MONTHS = Relation(
+    "series_months",
+    "table",
+    "one row per month, resource and host: the month's series, summed up",
+    (
+        Column("month", "VARCHAR NOT NULL", "the month, as YYYY-MM"),
+        Column("resource", "VARCHAR NOT NULL", _RESOURCE),
+        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`"),
+        Column("readings", "INTEGER NOT NULL", "days with a reading", "days"),
+        Column("imputed", "INTEGER NOT NULL", "imputed days", "days"),
+        Column("mean_y", "DOUBLE NOT NULL", "mean of the readings", _PERCENT),
+        Column("min_y", "DOUBLE NOT NULL", "least of the readings", _PERCENT),
+        Column("max_y", "DOUBLE NOT NULL", "greatest of the readings", _PERCENT),
+        Column("distinct_values", "INTEGER NOT NULL", "distinct values among the readings"),
+        Column("longest_run", "INTEGER NOT NULL", "most readings in a row that are equal", "days"),
+        Column("first_day", "DATE NOT NULL", "the first day with a reading"),
+        Column("last_day", "DATE NOT NULL", "the last day with a reading"),
+        Column("capacity", "DOUBLE", "the limit that the feed stated last", _CAPACITY_UNIT),
+        Column("values_digest", "UBIGINT NOT NULL", "digest of the readings of days 1 to 28, by day"),
+        Column(
+            "rows_digest",
+            "UBIGINT NOT NULL",
+            "digest of all rows of the series: `ds`, `y`, `capacity`, `is_imputed`",
+        ),
     ),
 )
 
@@ -251,7 +314,7 @@ DAILY_FEATURES = Relation(
     ),
 )
 
-TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS)
+TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS, PUBLICATIONS, SERIES_MONTHS)
 """What the refinery keeps in the warehouse."""
 
 VIEWS = (SERIES, FORECAST_PANEL, DAILY_FEATURES)
