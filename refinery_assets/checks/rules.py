@@ -1,110 +1,124 @@
-"""What a rule is, and what its verdict holds.
+"""What a rule is, and what its verdict on a month holds.
 
-Here: the shape shared by every check, so that one list of rules gives the check specs, the results, the
-gate and the re-audit. Not here: any rule; those stand with what they judge (`entrance.py`,
-`inventory.py`, `family.py`, `audit.py`), and Dagster's side stands in `assets/checks.py`.
+Here: the shape shared by every check, so that one list of rules gives the check specs, the verdicts, the gate
+and the re-audit. Not here: any rule; those stand with what they judge (`rows/source_checks.py`,
+`rows/family.py`, `warehouse/inventory.py`, `warehouse/publish_checks.py`). Dagster's side stands in
+`assets/checks.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from refinery_assets.contract.months import Month
 
 Cell = str | int | float | bool | None
 Row = Mapping[str, Cell]
 Evidence = TypeVar("Evidence")
 
 SAMPLE_SIZE = 20
-_LONGEST_ITEM = 80
+_LONGEST_ITEM = 200
+NOTHING_TO_DO = "Nothing to do."
 
 
 class Outcome(StrEnum):
-    """How a rule came out; only FAILED stops anything."""
+    """How a rule came out for a month; only FAILED stops the month."""
 
     PASSED = "passed"
     WARNING = "warning"
     FAILED = "failed"
+    NOT_JUDGED = "not_judged"
+    """An earlier check refused the month, so that there was nothing to look at."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one rule found.
+    """What one rule found in one month.
 
     Attributes:
-        outcome: Passed, a warning, or failed.
+        outcome: How the rule came out.
         summary: One sentence with the counts that matter, in words of our own: the UI reads it as Markdown,
             so nothing that a file or the inventory says may stand in it.
-        detail: What goes on from there and quotes names; shown as plain text only.
-        failed_months: The months at fault, where the rule can tell months apart.
-        warned_months: The months to look at.
         counts: Exact counts by name, limits among them.
-        by_month: One row per month, or per month and family or resource.
+        detail: What goes on from there and quotes names; shown as plain text only.
         offenders: A sample of what is wrong; cut to `SAMPLE_SIZE` rows on the way out.
         tables: Further tables by name.
+        recovery: What to do in this very case; None: what the rule says.
     """
 
     outcome: Outcome
     summary: str
-    counts: Mapping[str, int | float]
-    by_month: Sequence[Row] = ()
+    counts: Mapping[str, Cell]
+    detail: str = ""
     offenders: Sequence[Row] = ()
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    detail: str = ""
-    failed_months: Sequence[str] = ()
-    warned_months: Sequence[str] = ()
-
-    def outcome_in(self, month: str) -> Outcome:
-        """How one of the months came out; the whole finding's outcome where months cannot be told apart."""
-        if month in self.failed_months:
-            return Outcome.FAILED
-        if month in self.warned_months:
-            return Outcome.WARNING
-        return Outcome.PASSED if self.failed_months or self.warned_months else self.outcome
-
-    def counts_in(self, month: str) -> Mapping[str, object]:
-        """The figures of one month, by resource where they are told so; else those of the whole finding."""
-        rows = [row for row in self.by_month if row["month"] == month]
-        figures = [{name: value for name, value in row.items() if name != "month"} for row in rows]
-        if figures and all("resource" in row for row in figures):
-            return {str(row.pop("resource")): row for row in figures}
-        return figures[0] if figures else self.counts
+    recovery: str | None = None
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Summary and detail, as plain text."""
         return f"{self.summary} {self.detail}".rstrip()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A finding under the name of its rule, with what the operator can do about it."""
+    """What one check of one asset says of one month, and what the operator can do about it."""
 
+    asset: str
     check: str
+    month: Month
     finding: Finding
     recovery: str
 
     @property
+    def outcome(self) -> Outcome:
+        """How the check came out."""
+        return self.finding.outcome
+
+    @property
     def failed(self) -> bool:
-        """Whether nothing may go on from here."""
-        return self.finding.outcome is Outcome.FAILED
+        """Whether the month may not go on from here."""
+        return self.outcome is Outcome.FAILED
+
+    @property
+    def stops(self) -> bool:
+        """Whether the month is not published: this check failed, or never came to be judged."""
+        return self.outcome in {Outcome.FAILED, Outcome.NOT_JUDGED}
 
     @property
     def sentence(self) -> str:
         """The verdict in one line, for logs and failures."""
-        return f"{self.check}: {self.finding.told}"
+        return f"{self.asset} {self.check}: {self.finding.message}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict in JSON's types."""
+        return asdict(self) | {"month": str(self.month)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Verdict:
+        """Read what `as_json` gave."""
+        finding = fields["finding"]
+        return cls(
+            fields["asset"],
+            fields["check"],
+            Month.parse(fields["month"]),
+            Finding(**{**finding, "outcome": Outcome(finding["outcome"])}),
+            fields["recovery"],
+        )
 
 
 @dataclass(frozen=True)
 class Rule(Generic[Evidence]):
-    """One rule: what it is called, what it demands, and how it is judged.
+    """One rule: what it is called, what it demands, and how it judges a month.
 
     Attributes:
         name: The check's name; never holds a threshold.
         description: When the rule fails, in one sentence.
         recovery: What the operator does when it fails or warns.
-        judge: Takes the evidence, gives the finding.
+        judge: Takes the evidence of one month, gives the finding.
     """
 
     name: str
@@ -112,16 +126,43 @@ class Rule(Generic[Evidence]):
     recovery: str
     judge: Callable[[Evidence], Finding]
 
-    def verdict(self, evidence: Evidence) -> Verdict:
-        """Judge the evidence."""
+    def verdict(self, asset: str, month: Month, evidence: Evidence) -> Verdict:
+        """Judge the month."""
         finding = self.judge(evidence)
-        recovery = "Nothing to do." if finding.outcome is Outcome.PASSED else self.recovery
-        return Verdict(self.name, finding, recovery)
+        recovery = finding.recovery or self.recovery
+        return Verdict(
+            asset,
+            self.name,
+            month,
+            finding,
+            NOTHING_TO_DO if finding.outcome is Outcome.PASSED else recovery,
+        )
 
 
-def verdicts(rules: Iterable[Rule[Evidence]], evidence: Evidence) -> list[Verdict]:
-    """Judge the evidence by every rule, so that all that is wrong is told at once."""
-    return [rule.verdict(evidence) for rule in rules]
+def judge(rules: Iterable[Rule[Evidence]], asset: str, month: Month, evidence: Evidence) -> list[Verdict]:
+    """Judge a month by every rule, so that all that is wrong is said at once."""
+    return [rule.verdict(asset, month, evidence) for rule in rules]
+
+
+def not_judged(
+    rules: Iterable[Rule[Any]], asset: str, month: Month, because: Iterable[Verdict]
+) -> list[Verdict]:
+    """The verdicts of rules that have nothing to look at, because earlier checks refused the month."""
+    causes = listing(f"{verdict.asset} {verdict.check}" for verdict in because if verdict.failed)
+    summary = f"Not judged: {month} was refused by {causes}."
+    recovery = f"See {causes}; then run {month} again."
+    return [
+        Verdict(asset, rule.name, month, Finding(Outcome.NOT_JUDGED, summary, {}), recovery) for rule in rules
+    ]
+
+
+def refusals(verdicts: Iterable[Verdict]) -> dict[Month, list[Verdict]]:
+    """The failed verdicts of each month that has any, months in order."""
+    refused: dict[Month, list[Verdict]] = {}
+    for verdict in sorted(verdicts, key=lambda verdict: verdict.month):
+        if verdict.failed:
+            refused.setdefault(verdict.month, []).append(verdict)
+    return refused
 
 
 def outcome(*, failed: bool, warned: bool = False) -> Outcome:
@@ -129,6 +170,11 @@ def outcome(*, failed: bool, warned: bool = False) -> Outcome:
     if failed:
         return Outcome.FAILED
     return Outcome.WARNING if warned else Outcome.PASSED
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 host`, `2 hosts`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listing(items: Iterable[object], most: int = 6) -> str:
@@ -140,4 +186,4 @@ def listing(items: Iterable[object], most: int = 6) -> str:
 
 def shortened(text: str, most: int) -> str:
     """The text, cut where it is longer than `most`."""
-    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -7,10 +7,11 @@ bytes alone. Not here: what the rows say (`read.py`) and whether a month may ent
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,35 @@ class FeedFile:
 def feed_files(root: Path, months: Iterable[Month], *, follow_links: bool = False) -> list[FeedFile]:
     """The files that the contract expects for `months`, month by month in the families' order."""
     return [FeedFile(root, family, month, follow_links) for month in months for family in FAMILIES]
+
+
+@dataclass(frozen=True)
+class FeedExtent:
+    """The first and the newest month of which the feed holds any file; both None for an empty feed."""
+
+    first: Month | None
+    newest: Month | None
+
+    def holds(self, month: Month) -> bool:
+        """Whether the month lies within: what is missing of it is a hole, not yet to be exported."""
+        return self.first is not None and self.newest is not None and self.first <= month <= self.newest
+
+    def __str__(self) -> str:
+        return "no month" if self.first is None else f"{self.first} to {self.newest}"
+
+
+def feed_extent(root: Path, window: Sequence[Month]) -> FeedExtent:
+    """Look from both ends of the window for the first month of which anything is there."""
+
+    def exported(months: Iterable[Month]) -> Month | None:
+        return next((month for month in months if any(file.is_there for file in feed_files(root, [month]))), None)
+
+    return FeedExtent(exported(window), exported(reversed(window)))
+
+
+def content_digest(data: bytes) -> str:
+    """The digest by which the content of a file is known (SHA-256, in hexadecimal)."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def header_line(data: bytes) -> bytes:

@@ -1,26 +1,38 @@
-"""One family's file of one month: from bytes to the monthly Parquet partition, with its tally.
+"""One family's file of one month: from bytes to the monthly Parquet partition, with its stats.
 
-Here: the order of the work (read, scrub, plug), the partition's columns, and the two rules that every
+Here: the order of the work (read, scrub, fill gaps), the partition's columns, and the two rules that every
 family must pass. Not here: the steps themselves, and what looks at several families at once.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import polars as pl
 
-from refinery_assets.checks.rules import Finding, Row, Rule, listing, outcome
-from refinery_assets.contract.families import Fault
+from refinery_assets.checks.rules import Cell, Finding, Row, Rule, counted, listing, outcome
+from refinery_assets.contract.families import FAMILIES, Family, Fault
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
+from refinery_assets.feed.files import (
+    FeedFile,
+    RefusedFileError,
+    content_digest,
+    count_data_rows,
+    header_problem,
+)
 from refinery_assets.rows.gaps import plug
 from refinery_assets.rows.points import in_blocks, point_of
 from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
+from refinery_assets.rows.series import summarize
+from refinery_assets.rows.source_checks import sign_of_unfinished
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 """The columns of a partition: every row of the file, and the imputed rows, whose `source_line` is null."""
@@ -28,36 +40,62 @@ PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 SAMPLE_PER_FILE = 5
 FILES_AHEAD = 3
 
+# Counts up when the same file and settings come to give other rows.
+_ROWS_VERSION = 1
+
+
+def rules_digest(settings: Settings) -> str:
+    """A digest of all but the file itself that the rows of a partition depend on."""
+    rules = [_ROWS_VERSION, settings.max_gap_days, settings.overshoot, contract_digest()]
+    return hashlib.sha256(repr(rules).encode()).hexdigest()
+
+
+def contract_digest() -> str:
+    """A digest of what the feed is declared to look like."""
+    return hashlib.sha256(repr(FAMILIES).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
-class Tally:
+class Stats:
     """What one file's rows came to.
 
     Attributes:
-        file: The file.
+        family: The file's family.
+        month: The month.
+        name: The file, relative to the feed's root.
+        digest: Digest of the file's bytes; None when they could not be read.
+        rules: `rules_digest` of the settings that the rows were made by.
         csv_rows: Data rows of the file, counted from its bytes.
         landed: Rows of the file in the partition, clean or faulty.
         imputed: Rows that filled gaps.
         faults: Faulty rows per fault; faults that did not occur are left out.
         overshoot: Clean rows whose utilization above 100 was taken as 100.
+        nearly: Rows out of range whose utilization lies above 100, but not above 120.
         hosts: Hosts with a clean reading.
         mean_y: Mean of the clean readings, percent; None without any.
         long_gaps: Gaps that are too long to fill.
         long_gap_days: Days in those gaps.
-        sample: A few faulty rows: file, line, fault and raw text.
+        sample: A few faulty rows: line, fault and raw text.
+        problem: Why there are no rows at all, as a sentence; None when there are.
     """
 
-    file: FeedFile
-    csv_rows: int
-    landed: int
-    imputed: int
-    faults: dict[Fault, int]
-    overshoot: int
-    hosts: int
-    mean_y: float | None
-    long_gaps: int
-    long_gap_days: int
-    sample: Sequence[Row]
+    family: Family
+    month: Month
+    name: str
+    digest: str | None = None
+    rules: str = ""
+    csv_rows: int = 0
+    landed: int = 0
+    imputed: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    overshoot: int = 0
+    nearly: int = 0
+    hosts: int = 0
+    mean_y: float | None = None
+    long_gaps: int = 0
+    long_gap_days: int = 0
+    sample: Sequence[Row] = ()
+    problem: str | None = None
 
     @property
     def quarantined(self) -> int:
@@ -69,66 +107,101 @@ class Tally:
         """Rows of the file that are fit to publish."""
         return self.landed - self.quarantined
 
+    def as_json(self) -> str:
+        """The stats as text, to travel in the partition's file."""
+        fields = asdict(self)
+        return json.dumps(fields | {"family": self.family.name, "month": str(self.month)})
 
-def refine_file(file: FeedFile, settings: Settings) -> tuple[pl.DataFrame, Tally]:
-    """Read, scrub and plug one file.
+    @classmethod
+    def from_json(cls, text: str, family: Family) -> Stats:
+        """Read what `as_json` gave."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields | {"family": family, "month": Month.parse(fields["month"])})
 
-    Returns:
-        The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by day and host within blocks of
-        hosts (see `points.in_blocks`); and its tally.
+
+@dataclass(frozen=True)
+class Refined:
+    """A file refined.
+
+    Attributes:
+        partition: The partition in `PARTITION_SCHEMA`, publishable rows first, sorted by day and host within
+            blocks of hosts (see `points.in_blocks`).
+        series: The publishable rows summed up by host, in `series.SERIES_SCHEMA`.
+        stats: What the rows came to.
+    """
+
+    partition: pl.DataFrame
+    series: pl.DataFrame
+    stats: Stats
+
+
+def refine_file(file: FeedFile, settings: Settings) -> Refined:
+    """Read, scrub and fill the gaps of one file.
 
     Raises:
-        RefusedFileError: The file is not there, cannot be read, or its header does not serve.
+        RefusedFileError: The file is not there, cannot be read, its header does not serve, or its export did
+            not finish.
     """
     data = _read(file)
+    if problem := header_problem(data, file.family):
+        raise RefusedFileError(f"{file.name}, line 1: the header {problem}. Export the file again.")
+    rows = count_data_rows(data)
+    if sign := sign_of_unfinished(data, rows):
+        raise RefusedFileError(f"{file.name} {sign}; export it again.")
     points, faulty = _judge(data, file, settings.overshoot)
     plugged = plug(points, settings.max_gap_days)
-    partition = _assemble(points, plugged.rows, faulty)
-    tally = Tally(
-        file=file,
-        csv_rows=count_data_rows(data),
+    publishable, partition = _assemble(points, plugged.rows, faulty)
+    stats = Stats(
+        family=file.family,
+        month=file.month,
+        name=file.name,
+        digest=content_digest(data),
+        rules=rules_digest(settings),
+        csv_rows=rows,
         landed=partition.height - plugged.rows.height,
         imputed=plugged.rows.height,
-        faults={Fault(fault): count for fault, count in faulty.group_by("fault").len().sort("fault").rows()},
+        faults=dict(faulty.group_by("fault").len().sort("fault").rows()),
         overshoot=points["raw"].count(),
+        nearly=faulty.filter(
+            (pl.col("fault") == Fault.OUT_OF_RANGE) & pl.col("y").is_between(100.0, 120.0)
+        ).height,
         hosts=plugged.hosts,
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,
-        sample=[
-            {"file": file.name, **row}
-            for row in faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").to_dicts()
-        ],
+        sample=faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").to_dicts(),
     )
-    return partition, tally
+    return Refined(partition, summarize(publishable, file.month), stats)
 
 
-def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame) -> pl.DataFrame:
-    """The publishable rows in their order, and the faulty ones behind them."""
+def _assemble(
+    points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The publishable rows with their `point`; and all rows, the publishable ones first and in blocks."""
     parts = [points.with_columns(is_imputed=pl.lit(value=False))]
     if imputed.height:
         parts.append(imputed.with_columns(is_imputed=pl.lit(value=True)))
         parts = [pl.concat(parts, how="diagonal").sort("point")]
-    parts = [in_blocks(parts[0])]
+    publishable = parts[0]
+    parts = [in_blocks(publishable)]
     if faulty.height:
         parts.append(faulty.with_columns(is_imputed=pl.lit(value=False)))
         parts = [pl.concat(parts, how="diagonal")]
-    return parts[0].select(PARTITION_SCHEMA.names())
+    return publishable, parts[0].select(PARTITION_SCHEMA.names())
 
 
 def refine_files(
-    files: Iterable[FeedFile], settings: Settings
-) -> Iterator[Future[tuple[pl.DataFrame, Tally]]]:
+    files: Iterable[FeedFile], refine: Callable[[FeedFile], Refined]
+) -> Iterator[Future[Refined]]:
     """Refine files in order, `FILES_AHEAD` of them ahead of the one that is taken.
 
     One file keeps a core busy only in part, and while one is written the next are read; at most
-    `FILES_AHEAD` + 1 partitions are in memory. The result of each future, or its error, is that of
-    `refine_file`.
+    `FILES_AHEAD` + 1 partitions are in memory. The result of each future, or its error, is that of `refine`.
     """
     with ThreadPoolExecutor(FILES_AHEAD) as pool:
-        ahead: deque[Future[tuple[pl.DataFrame, Tally]]] = deque()
+        ahead: deque[Future[Refined]] = deque()
         for file in files:
-            ahead.append(pool.submit(refine_file, file, settings))
+            ahead.append(pool.submit(refine, file))
             if len(ahead) > FILES_AHEAD:
                 yield ahead.popleft()
         yield from ahead
@@ -148,14 +221,9 @@ def _judge(data: bytes, file: FeedFile, overshoot: float) -> tuple[pl.DataFrame,
 
 def _read(file: FeedFile) -> bytes:
     try:
-        data = file.read()
+        return file.read()
     except FileNotFoundError:
         raise RefusedFileError(f"{file.name} is not there; export it again.") from None
-    if not data:
-        raise RefusedFileError(f"{file.name} is empty; export it again.")
-    if problem := header_problem(data, file.family):
-        raise RefusedFileError(f"{file.name}, line 1: the header {problem}. Export the file again.")
-    return data
 
 
 def _in_order(points: pl.DataFrame) -> pl.DataFrame:
@@ -167,119 +235,91 @@ def _has_repeats(points: pl.DataFrame) -> bool:
 
 
 @dataclass(frozen=True)
-class FamilyEvidence:
-    """The tallies of one family's months, and the setting that they are judged by."""
+class FamilyMonth:
+    """What one family's month came to, and the setting that it is judged by."""
 
-    tallies: Sequence[Tally]
+    stats: Stats
     tolerance: float
 
 
-def _rows_accounted_for(evidence: FamilyEvidence) -> Finding:
-    wrong = [tally for tally in evidence.tallies if tally.csv_rows != tally.landed]
-    csv_rows = sum(tally.csv_rows for tally in evidence.tallies)
-    landed = sum(tally.landed for tally in evidence.tallies)
-    summary = f"{landed} of {csv_rows} data rows stand in the partitions"
-    if wrong:
-        summary += f"; the counts differ in {listing(tally.file.month for tally in wrong)}"
-    return Finding(
-        outcome(failed=bool(wrong)),
-        f"{summary}.",
-        {
-            "csv_rows": csv_rows,
-            "landed_rows": landed,
-            "clean_rows": sum(tally.clean for tally in evidence.tallies),
-            "quarantined_rows": sum(tally.quarantined for tally in evidence.tallies),
-            "imputed_rows": sum(tally.imputed for tally in evidence.tallies),
-        },
-        by_month=[
-            {
-                "month": str(tally.file.month),
-                "csv_rows": tally.csv_rows,
-                "landed": tally.landed,
-                "clean": tally.clean,
-                "quarantined": tally.quarantined,
-                "imputed": tally.imputed,
-                "long_gaps": tally.long_gaps,
-            }
-            for tally in evidence.tallies
-        ],
-        offenders=[
-            {"file": tally.file.name, "csv_rows": tally.csv_rows, "landed": tally.landed} for tally in wrong
-        ],
-        failed_months=[str(tally.file.month) for tally in wrong],
-    )
-
-
-def excess_quarantine(quarantined: int, rows: int, tolerance: float) -> bool:
-    """Whether more rows of a file are quarantined than the tolerated share."""
-    return quarantined > tolerance * rows
-
-
-def _quarantine_within_tolerance(evidence: FamilyEvidence) -> Finding:
-    beyond = [
-        tally
-        for tally in evidence.tallies
-        if excess_quarantine(tally.quarantined, tally.landed, evidence.tolerance)
-    ]
-    quarantined = sum(tally.quarantined for tally in evidence.tallies)
-    overshoot = sum(tally.overshoot for tally in evidence.tallies)
-    faults = {fault: sum(tally.faults.get(fault, 0) for tally in evidence.tallies) for fault in Fault}
-    summary = f"{quarantined} rows quarantined"
-    if quarantined:
-        summary += (
-            f" ({listing((f'{fault} {count}' for fault, count in faults.items() if count), len(Fault))})"
+def _rows_accounted_for(evidence: FamilyMonth) -> Finding:
+    stats = evidence.stats
+    counts: dict[str, Cell] = {
+        "csv_rows": stats.csv_rows,
+        "landed_rows": stats.landed,
+        "clean_rows": stats.clean,
+        "quarantined_rows": stats.quarantined,
+        "imputed_rows": stats.imputed,
+        "long_gaps": stats.long_gaps,
+        "long_gap_days": stats.long_gap_days,
+    }
+    if stats.problem:
+        return Finding(
+            outcome(failed=True),
+            "The file gave no rows.",
+            counts,
+            stats.problem,
+            recovery="Mend or export the file as the message says, and run the month again.",
         )
-    if overshoot:
-        summary += f", {overshoot} readings above 100 taken as 100"
-    if beyond:
-        told = listing(f"{tally.file.name} ({tally.quarantined} of {tally.landed} rows)" for tally in beyond)
-        summary += f"; more than the tolerated share of {evidence.tolerance:g} in {told}"
-    # The worst files lead, so that the bounded sample shows what matters.
-    worst_first = sorted(
-        evidence.tallies, key=lambda tally: tally.quarantined / max(tally.landed, 1), reverse=True
-    )
+    differs = stats.csv_rows != stats.landed
     return Finding(
-        outcome(failed=bool(beyond), warned=bool(quarantined or overshoot)),
+        outcome(failed=differs),
+        f"{stats.landed} of {counted(stats.csv_rows, 'data row')} stand in the partition.",
+        counts,
+        f"The file is {stats.name}." if differs else "",
+        offenders=[{"file": stats.name, "csv_rows": stats.csv_rows, "landed": stats.landed}] * differs,
+    )
+
+
+def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
+    stats = evidence.stats
+    beyond = stats.quarantined > evidence.tolerance * stats.landed
+    summary = f"{counted(stats.quarantined, 'row')} of {stats.landed} quarantined"
+    if stats.quarantined:
+        summary += f" ({listing((f'{fault} {count}' for fault, count in stats.faults.items()), len(Fault))})"
+    if stats.overshoot:
+        summary += f", {counted(stats.overshoot, 'reading')} above 100 taken as 100"
+    if beyond:
+        summary += f"; more than the tolerated share of {evidence.tolerance:g}"
+    recovery = None
+    if 2 * stats.nearly > stats.quarantined:
+        recovery = (
+            f"{counted(stats.nearly, 'reading')} of {counted(stats.quarantined, 'row')} quarantined lie above "
+            "100 and not above 120 percent, as many fleets report them: set REFINERY_OVERSHOOT=20 to take "
+            "these as 100, and run the month again. Otherwise have the file exported again."
+        )
+    return Finding(
+        outcome(failed=beyond, warned=bool(stats.quarantined or stats.overshoot)),
         f"{summary}.",
         {
-            "quarantined_rows": quarantined,
+            "rows": stats.landed,
+            "quarantined_rows": stats.quarantined,
+            "quarantined_share": stats.quarantined / stats.landed if stats.landed else 0.0,
             "tolerated_share": evidence.tolerance,
-            "overshoot_rows": overshoot,
-            **{str(fault): count for fault, count in faults.items()},
+            "overshoot_rows": stats.overshoot,
+            **{str(fault): stats.faults.get(fault, 0) for fault in Fault},
         },
-        by_month=[
-            {
-                "month": str(tally.file.month),
-                "rows": tally.landed,
-                "quarantined": tally.quarantined,
-                "share": tally.quarantined / tally.landed if tally.landed else 0.0,
-                **{str(fault): tally.faults.get(fault, 0) for fault in Fault},
-            }
-            for tally in evidence.tallies
-        ],
-        offenders=[row for tally in worst_first for row in tally.sample],
-        failed_months=[str(tally.file.month) for tally in beyond],
-        warned_months=[
-            str(tally.file.month) for tally in evidence.tallies if tally.quarantined or tally.overshoot
-        ],
+        f"The file is {stats.name}." if stats.quarantined else "",
+        offenders=[{"file": stats.name, **row} for row in stats.sample],
+        recovery=recovery,
     )
 
 
-FAMILY_RULES: tuple[Rule[FamilyEvidence], ...] = (
+FAMILY_RULES: tuple[Rule[FamilyMonth], ...] = (
     Rule(
         "rows_accounted_for",
-        "Fails when the data rows of a file, counted apart from the CSV parser, are not the rows of its "
-        "partition that are not imputed.",
-        "A row was lost or made up on the way, which no file should be able to cause: keep the files named "
-        "and report them with this check's counts.",
+        "Fails when the file gives no rows, or when its data rows, counted apart from the CSV parser, are "
+        "not the rows of its partition that are not imputed.",
+        "A row was lost or made up on the way, which no file should be able to cause: keep the file named "
+        "and report it with this check's counts.",
         _rows_accounted_for,
     ),
     Rule(
         "quarantine_within_tolerance",
-        "Fails when the quarantined share of a file's rows is above REFINERY_QUARANTINE_TOLERANCE; warns "
+        "Fails when the quarantined share of the file's rows is above REFINERY_QUARANTINE_TOLERANCE; warns "
         "when any row is quarantined or taken as 100.",
-        "Look at the sample, have the files named exported again, or raise REFINERY_QUARANTINE_TOLERANCE if "
-        "the rows may be left out; then materialize the months again.",
+        "Look at the sample, have the file exported again, or raise REFINERY_QUARANTINE_TOLERANCE if the "
+        "rows may be left out; then run the month again.",
         _quarantine_within_tolerance,
     ),
 )

@@ -1,26 +1,29 @@
-"""The entrance audit: are the months' files there, do their headers serve, did the export finish?
+"""The entrance audit: are a month's files there, do their headers serve, did the export finish?
 
-Here: the facts taken from each file and the three rules of `legacy_feed` over them. Not here: the rows
-themselves (`family.py`).
+Here: the facts taken from each file, and the three rules of `legacy_feed` over those of a month. The same
+rules judge a month by its partitions, whose facts are taken from them (`warehouse/gate.py`). Not here: the
+rows themselves (`family.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
-from pathlib import Path
 
 import polars as pl
 
-from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, Rule, listing, outcome
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import (
+    FeedExtent,
     FeedFile,
     RefusedFileError,
+    content_digest,
     count_data_rows,
     feed_files,
     header_problem,
@@ -37,42 +40,71 @@ class FileFacts:
     """What the entrance audit knows of one file.
 
     Attributes:
-        file: The file.
+        family: The file's family.
+        name: The file, relative to the feed's root.
         absent: Why the file cannot be opened as one, as a sentence; None when it can.
         header_problem: Why its header does not serve; None when it does or there is none.
         unfinished: What shows that the export of this file did not finish; None when nothing does.
         rows: Data rows, counted from the bytes.
         newest_day: The newest day of the month that a row is dated; None when there is none.
+        undated: The first data row, where no row at all has a day of the month as the contract writes it.
+        digest: Digest of the bytes; None when they could not be read.
     """
 
-    file: FeedFile
+    family: Family
+    name: str
     absent: str | None = None
     header_problem: str | None = None
     unfinished: str | None = None
     rows: int = 0
     newest_day: date | None = None
+    undated: str | None = None
+    digest: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file can be held against the other families' of its month."""
+        return not (self.absent or self.header_problem or self.unfinished or self.undated)
 
 
 @dataclass(frozen=True)
-class FeedEvidence:
-    """The facts of every file of the requested months, and the setting that they are judged by."""
+class MonthOfFeed:
+    """The facts of one month's files, and what they are judged by.
 
-    root: Path
-    facts: Sequence[FileFacts]
-    family_skew: float
+    Attributes:
+        month: The month.
+        files: The facts of each family's file, in the families' order.
+        extent: The first and the newest month of the feed.
+        today: The day of the judgement, in the refinery's time zone.
+        settings: Where the feed lies, and the limits.
+    """
 
-    def rows_by_month(self) -> dict[Month, int]:
-        """Data rows of the four files together, per month."""
-        return {month: sum(fact.rows for fact in facts) for month, facts in _by_month(self.facts)}
+    month: Month
+    files: Sequence[FileFacts]
+    extent: FeedExtent
+    today: date
+    settings: Settings
+
+    @property
+    def rows(self) -> int:
+        """Data rows of the files together."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of each family's file, as far as they could be read."""
+        return {file.family.name: file.digest for file in self.files if file.digest}
 
 
 def inspect_feed(
-    root: Path, months: Iterable[Month], family_skew: float, *, follow_links: bool = False
-) -> FeedEvidence:
+    settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date
+) -> Iterator[MonthOfFeed]:
     """Look at every file that `months` call for; what is wrong is told in the facts, not raised."""
-    files = feed_files(root, months, follow_links=follow_links)
+    files = feed_files(settings.feed, months, follow_links=settings.follow_links)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        return FeedEvidence(root, list(pool.map(inspect_file, files)), family_skew)
+        inspected = zip(files, pool.map(inspect_file, files), strict=True)
+        for month, group in groupby(inspected, key=lambda pair: pair[0].month):
+            yield MonthOfFeed(month, [facts for _, facts in group], extent, today, settings)
 
 
 def inspect_file(file: FeedFile) -> FileFacts:
@@ -80,24 +112,44 @@ def inspect_file(file: FeedFile) -> FileFacts:
     try:
         data = file.read()
     except FileNotFoundError:
-        return FileFacts(file, absent=f"{file.name} is not there")
+        return FileFacts(file.family, file.name, absent=f"{file.name} is not there")
     except RefusedFileError as error:
-        return FileFacts(file, absent=str(error))
-    if not data:
-        return FileFacts(file, unfinished="is empty")
-    rows = count_data_rows(data)
-    if problem := header_problem(data, file.family):
-        # What follows such a header cannot be judged, so nothing more is said of the file.
-        return FileFacts(file, header_problem=problem, rows=rows)
-    unfinished = None
-    if rows == 0:
-        unfinished = "holds only its header"
-    elif not data.endswith(b"\n"):
-        last_line = data.count(b"\n") + 1
-        unfinished = f"ends in the middle of line {last_line}"
+        return FileFacts(file.family, file.name, absent=str(error))
+    return inspect_bytes(file, data)
+
+
+def inspect_bytes(file: FeedFile, data: bytes) -> FileFacts:
+    """Look at the bytes of one file."""
+    digest, rows = content_digest(data), count_data_rows(data)
+    # What follows a header that does not serve cannot be judged, so nothing more is said of the file.
+    if data and (problem := header_problem(data, file.family)):
+        return FileFacts(file.family, file.name, header_problem=problem, rows=rows, digest=digest)
+    unfinished = sign_of_unfinished(data, rows)
+    newest = newest_day(data, file.family, file.month) if rows else None
+    undated = None
+    if newest is None and not unfinished:
+        undated = data.split(b"\n", 2)[1].decode("utf-8", "backslashreplace").strip()
     return FileFacts(
-        file, unfinished=unfinished, rows=rows, newest_day=newest_day(data, file.family, file.month)
+        file.family,
+        file.name,
+        unfinished=unfinished,
+        rows=rows,
+        newest_day=newest,
+        undated=undated,
+        digest=digest,
     )
+
+
+def sign_of_unfinished(data: bytes, rows: int) -> str | None:
+    """What shows that the export of a file did not finish, as the end of a sentence; None when nothing does."""
+    if not data:
+        return "is empty"
+    if not rows:
+        return "holds only its header"
+    if not data.endswith(b"\n"):
+        last_line = data.count(b"\n") + 1
+        return f"ends in the middle of line {last_line}"
+    return None
 
 
 def newest_day(data: bytes, family: Family, month: Month) -> date | None:
@@ -113,166 +165,165 @@ def newest_day(data: bytes, family: Family, month: Month) -> date | None:
     return max((day for day in newest if isinstance(day, date)), default=None)
 
 
-def _source_files_present(evidence: FeedEvidence) -> Finding:
-    absent = [fact for fact in evidence.facts if fact.absent]
-    found = len(evidence.facts) - len(absent)
-    root_missing = not evidence.root.is_dir()
-    summary = f"{found} of {len(evidence.facts)} expected files found"
-    if root_missing:
-        summary += f"; the feed's root {evidence.root} is not a folder (REFINERY_FEED)"
+def _source_files_present(feed: MonthOfFeed) -> Finding:
+    absent = [file for file in feed.files if file.absent]
+    expected, found = len(feed.files), len(feed.files) - len(absent)
+    summary = f"{found} of {counted(expected, 'expected file')} found"
+    detail = ""
+    root_missing = not feed.settings.feed.is_dir()
+    if absent and root_missing:
+        summary += "; the root of the feed is not a folder (REFINERY_FEED)"
+        detail = f"It is {feed.settings.feed}."
+    elif absent and not feed.extent.holds(feed.month):
+        summary += f"; {feed.month} is not exported yet: the feed holds {feed.extent}"
+        detail = f"The first file would be {feed.files[0].name}."
     elif absent:
-        months = sorted({fact.file.month for fact in absent})
-        summary += f"; lacking in {listing(months)}: {listing(fact.file.name for fact in absent)}"
-    return Finding(
-        outcome(failed=root_missing or bool(absent)),
-        f"{summary}.",
-        {"expected": len(evidence.facts), "found": found, "missing": len(absent)},
-        by_month=[
-            {
-                "month": str(month),
-                "expected": len(facts),
-                "found": sum(not fact.absent for fact in facts),
-                "missing": ", ".join(fact.file.family.name for fact in facts if fact.absent),
-            }
-            for month, facts in _by_month(evidence.facts)
-        ],
-        offenders=[{"file": fact.file.name, "problem": fact.absent} for fact in absent],
         # A file that is not there is told enough by its name; what stands there and cannot be taken is not.
-        detail=" ".join(
-            str(fact.absent) for fact in absent[:SAMPLE_SIZE] if not str(fact.absent).endswith("is not there")
-        ),
-        failed_months=[str(fact.file.month) for fact in absent],
+        told = [str(file.absent) for file in absent if not str(file.absent).endswith("is not there")]
+        names = [file.name for file in absent if str(file.absent).endswith("is not there")]
+        detail = " ".join([f"Missing: {listing(names)}."] * bool(names) + told)
+    return Finding(
+        outcome(failed=bool(absent)),
+        f"{summary}.",
+        {"expected": expected, "found": found, "missing": len(absent)},
+        detail,
+        offenders=[{"file": file.name, "problem": file.absent} for file in absent],
     )
 
 
-def _headers_match_contract(evidence: FeedEvidence) -> Finding:
-    wrong = [fact for fact in evidence.facts if fact.header_problem]
-    read = sum(not fact.absent for fact in evidence.facts)
-    summary = f"{read - len(wrong)} of {read} headers serve"
-    if wrong:
-        summary += "; line 1 of " + listing(f"{fact.file.name} {fact.header_problem}" for fact in wrong)
+def _headers_match_contract(feed: MonthOfFeed) -> Finding:
+    wrong = [file for file in feed.files if file.header_problem]
+    read = sum(not (file.absent or file.unfinished == "is empty") for file in feed.files)
+    summary = f"{read - len(wrong)} of {counted(read, 'header')} serve" if read else "No header could be read"
+    detail = " ".join(f"{file.name}, line 1: the header {file.header_problem}." for file in wrong)
     return Finding(
-        outcome(failed=bool(wrong)),
+        outcome(failed=bool(wrong) or not read),
         f"{summary}.",
         {"headers_read": read, "headers_wrong": len(wrong)},
-        by_month=[
-            {
-                "month": str(month),
-                "headers_wrong": sum(bool(fact.header_problem) for fact in facts),
-                "files": ", ".join(fact.file.family.name for fact in facts if fact.header_problem),
-            }
-            for month, facts in _by_month(evidence.facts)
-        ],
-        offenders=[{"file": fact.file.name, "line": 1, "problem": fact.header_problem} for fact in wrong],
-        failed_months=[str(fact.file.month) for fact in wrong],
+        detail,
+        offenders=[{"file": file.name, "line": 1, "problem": file.header_problem} for file in wrong],
     )
 
 
-@dataclass(frozen=True)
-class FamilyExtent:
-    """How far one family of a month reaches, by its file or by its partition."""
-
-    family: Family
-    rows: int
-    newest_day: date | None
-
-
-def family_disagreements(extents: Sequence[FamilyExtent], family_skew: float) -> tuple[list[str], list[str]]:
-    """Where the families of one month do not reach equally far.
-
-    Returns:
-        What shows an unfinished export, and what is worth a warning, each as ends of sentences.
-    """
-    unfinished = []
-    newest = max((extent.newest_day for extent in extents if extent.newest_day), default=None)
-    unfinished += [
-        f"{extent.family.name} ends on {extent.newest_day or 'no day'}, another family on {newest}"
-        for extent in extents
-        if extent.newest_day != newest
+def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
+    if all(file.absent for file in feed.files):
+        return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
+    failures = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
+    failures += [
+        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its line 2 reads "
+        f"{file.undated!r}"
+        for file in feed.files
+        if file.undated
     ]
-    most = max((extent.rows for extent in extents), default=0)
-    short = [(extent, most - extent.rows) for extent in extents if extent.rows < most]
-    told = [
-        (f"{extent.family.name} has {extent.rows} rows, {lack} fewer than the month's largest family", lack)
-        for extent, lack in short
-    ]
-    unfinished += [text for text, lack in told if lack > family_skew * most]
-    return unfinished, [text for text, lack in told if lack <= family_skew * most]
-
-
-def _fragmentation_complete(evidence: FeedEvidence) -> Finding:
-    by_month: list[Row] = []
-    offenders: list[Row] = []
-    failures: list[str] = []
-    warnings: list[str] = []
-    for month, facts in _by_month(evidence.facts):
-        cut = [fact for fact in facts if fact.unfinished]
-        # A file that is already told to be absent, cut or unreadable says nothing about the others.
-        whole = [fact for fact in facts if not (fact.absent or fact.header_problem or fact.unfinished)]
-        extents = [FamilyExtent(fact.file.family, fact.rows, fact.newest_day) for fact in whole]
-        unfinished, uneven = family_disagreements(extents, evidence.family_skew)
-        bad = [f"{fact.file.name} {fact.unfinished}" for fact in cut] + [
-            f"{month}: {text}" for text in unfinished
-        ]
-        failures += bad
-        warnings += [f"{month}: {text}" for text in uneven]
-        offenders += [{"month": str(month), "severity": "error", "problem": text} for text in bad]
-        offenders += [{"month": str(month), "severity": "warning", "problem": text} for text in uneven]
-        rows = {fact.file.family.name: fact.rows for fact in facts}
-        newest = max((fact.newest_day for fact in facts if fact.newest_day), default=None)
-        by_month.append(
-            {
-                "month": str(month),
-                "newest_day": newest.isoformat() if newest else "",
-                **{family.name: rows[family.name] for family in FAMILIES},
-                "problems": "; ".join(bad + uneven),
-            }
-        )
-    summary = f"{sum(fact.rows for fact in evidence.facts)} rows in {len(by_month)} months"
+    # A file that is already told to be absent, cut or unreadable says nothing about the others.
+    whole = [file for file in feed.files if file.is_whole]
+    uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
+    failures += uneven
+    newest = max((file.newest_day for file in whole if file.newest_day), default=None)
+    short = [file for file in whole if file.newest_day != newest]
+    failures += [f"{file.name} ends on {file.newest_day}, another family on {newest}" for file in short]
+    if newest and not short:
+        failed, warned = _ends_too_early(feed, newest)
+        failures += failed
+        warnings += warned
+    summary = counted(feed.rows, "row")
+    if newest:
+        summary += f", up to {newest}"
     if failures:
-        summary += f"; the export did not finish: {listing(failures)}"
+        summary += "; the export is not complete"
     elif warnings:
-        summary += f"; families differ a little: {listing(warnings)}"
+        summary += "; it may not be complete"
+    detail = "; ".join([*failures, *warnings])
+    offenders: list[Row] = [{"severity": "error", "problem": text} for text in failures]
+    offenders += [{"severity": "warning", "problem": text} for text in warnings]
     return Finding(
         outcome(failed=bool(failures), warned=bool(warnings)),
         f"{summary}.",
         {
-            "rows": sum(fact.rows for fact in evidence.facts),
-            "unfinished": len(failures),
-            "uneven": len(warnings),
-            "family_skew_limit": evidence.family_skew,
+            "rows": feed.rows,
+            "newest_day": newest.isoformat() if newest else None,
+            "family_skew_limit": feed.settings.family_skew,
+            **{f"rows_{file.family.resource}": file.rows for file in feed.files},
         },
-        by_month=by_month,
+        f"{detail}." if detail else "",
         offenders=offenders,
-        failed_months=[str(row["month"]) for row in offenders if row["severity"] == "error"],
-        warned_months=[str(row["month"]) for row in offenders if row["severity"] == "warning"],
     )
 
 
-def _by_month(facts: Sequence[FileFacts]) -> list[tuple[Month, list[FileFacts]]]:
-    return [(month, list(group)) for month, group in groupby(facts, key=lambda fact: fact.file.month)]
+def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tuple[list[str], list[str]]:
+    """Which families have fewer rows than the others, or more: failures and warnings, as sentences."""
+    if not files:
+        return [], []
+    # Of an even number the larger of the two in the middle: rather too few rows than too many.
+    usual = sorted(file.rows for file in files)[len(files) // 2]
+    failures: list[str] = []
+    warnings: list[str] = []
+    for file in files:
+        difference = file.rows - usual
+        if not difference:
+            continue
+        size, way = abs(difference), "fewer" if difference < 0 else "more"
+        text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than the other families"
+        if difference > family_skew * usual:
+            text += ", as if lines were written twice"
+        (failures if size > family_skew * usual else warnings).append(text)
+    return failures, warnings
 
 
-ENTRANCE_RULES: tuple[Rule[FeedEvidence], ...] = (
+def _ends_too_early(feed: MonthOfFeed, newest: date) -> tuple[list[str], list[str]]:
+    """Whether the month should reach further by now: failures and warnings, as sentences."""
+    month = feed.month
+    missing = (month.last_day - newest).days
+    if not missing:
+        return [], []
+    text = f"{month} ends on {newest}, {counted(missing, 'day')} before its last"
+    if feed.extent.newest and feed.extent.newest > month:
+        text += f", though the feed already holds {feed.extent.newest}"
+        # Many exports are cut a day early, each month alike.
+        return ([], [text]) if missing == 1 else ([text], [])
+    if feed.today > month.last_day + timedelta(days=feed.settings.late_days):
+        return [], [f"{text}, though today is {feed.today} (REFINERY_LATE_DAYS)"]
+    return [], []
+
+
+ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
     Rule(
         "source_files_present",
-        "Fails when a requested month lacks one of its four files, or the feed's root is missing.",
-        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run again.",
+        "Fails when the month lacks one of its files, or the feed's root is missing.",
+        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month "
+        "again.",
         _source_files_present,
     ),
     Rule(
         "headers_match_contract",
-        "Fails when a header lacks a column of its family or repeats one; names are compared stripped and "
-        "without regard to case, order and further columns are free.",
-        "Export the files named with the contract's header, comma separated and in UTF-8, and run again.",
+        "Fails when a header lacks a column of its family or repeats one, or when no header could be read; "
+        "names are compared stripped and without regard to case, order and further columns are free.",
+        "Export the files named with the contract's header, comma separated and in UTF-8, and run the month "
+        "again.",
         _headers_match_contract,
     ),
     Rule(
         "fragmentation_complete",
-        "Fails when the export did not finish: a file is empty, holds only its header or ends in the middle "
-        "of a line, the newest day differs between the families of a month, or a family falls short of the "
-        "month's largest by more than REFINERY_FAMILY_SKEW; warns below that.",
-        "Wait for the export of the months named to finish, or export the files again, and run again.",
+        "Fails when the export did not finish: a file is empty, holds only its header, ends in the middle of "
+        "a line or has no row of the month; the newest day differs between the families; a family's rows "
+        "differ from the other families' by more than REFINERY_FAMILY_SKEW (less is a warning); or a month "
+        "after which the feed holds a later one does not reach its last day (one day short is a warning). "
+        "The newest month is a warning when the calendar has passed it by REFINERY_LATE_DAYS.",
+        "Wait for the export of the month to finish, or export the files named again, and run the month "
+        "again.",
         _fragmentation_complete,
     ),
 )
+
+
+def months_asked(months: Iterable[Month], extent: FeedExtent) -> tuple[list[Month], list[Month]]:
+    """Divide the months of a run into those to judge, and those to leave out.
+
+    Left out are months before the feed's first and after its newest: they are not exported yet. A run that
+    is for such months alone judges them, so that whoever asked is told.
+    """
+    asked = list(months)
+    within = [month for month in asked if extent.holds(month)]
+    if not within:
+        return asked, []
+    return within, [month for month in asked if month not in within]

@@ -1,0 +1,111 @@
+"""What the steps of one run hand on to each other: verdicts, and the digests of the files that were judged.
+
+A step may run in a process, or on a machine, of its own, so this goes through files:
+`<telemetry>/.runs/<run id>/<asset>.json`. They are removed when their verdicts stand in the table `audits`.
+
+Here: the files. Not here: what is done with a verdict.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from refinery_assets.checks.rules import Outcome, Verdict
+from refinery_assets.contract.months import Month
+from refinery_assets.feed.atomic import write_whole
+
+_FOLDER = ".runs"
+_ABANDONED_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step found.
+
+    Attributes:
+        asset: The step's asset.
+        verdicts: Its verdicts on the months of the run.
+        left_out: Months of the run of which the feed holds nothing yet.
+        digests: The entrance audit's alone: per month, the digest of each family's file.
+    """
+
+    asset: str
+    verdicts: Sequence[Verdict] = ()
+    left_out: Sequence[Month] = ()
+    digests: Mapping[Month, Mapping[str, str]] = field(default_factory=dict)
+
+    def of(self, month: Month) -> list[Verdict]:
+        """The verdicts on one month."""
+        return [verdict for verdict in self.verdicts if verdict.month == month]
+
+
+@dataclass(frozen=True)
+class RunLedger:
+    """The records of one run."""
+
+    telemetry: Path
+    run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's records are."""
+        return self.telemetry / _FOLDER / self.run_id
+
+    def write(self, record: StepRecord) -> None:
+        """Keep a step's record; a step that is tried again replaces its own.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        content = {
+            "asset": record.asset,
+            "verdicts": [verdict.as_json() for verdict in record.verdicts],
+            "left_out": [str(month) for month in record.left_out],
+            "digests": {str(month): dict(digests) for month, digests in record.digests.items()},
+        }
+        write_whole(self.folder / f"{record.asset}.json", json.dumps(content).encode())
+
+    def read(self, asset: str) -> StepRecord | None:
+        """The record of the asset's step; None when the step is not part of the run, or yet to come."""
+        path = self.folder / f"{asset}.json"
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return StepRecord(
+            content["asset"],
+            [Verdict.from_json(verdict) for verdict in content["verdicts"]],
+            [Month.parse(key) for key in content["left_out"]],
+            {Month.parse(key): digests for key, digests in content["digests"].items()},
+        )
+
+    def records(self) -> list[StepRecord]:
+        """The records of all steps so far."""
+        found = (self.read(path.stem) for path in sorted(self.folder.glob("*.json")))
+        return [record for record in found if record is not None]
+
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts of all steps so far."""
+        return [verdict for record in self.records() for verdict in record.verdicts]
+
+    def stopped(self) -> dict[Month, list[Verdict]]:
+        """The months that steps so far have refused, with the failed verdicts."""
+        found: dict[Month, list[Verdict]] = {}
+        for verdict in self.verdicts():
+            if verdict.outcome is Outcome.FAILED:
+                found.setdefault(verdict.month, []).append(verdict)
+        return found
+
+    def remove(self) -> None:
+        """Forget the run, when its verdicts stand in `audits`."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def abandoned(self) -> Iterator[RunLedger]:
+        """Other runs whose verdicts never came to `audits`: they were killed, or had no warehouse."""
+        for folder in sorted(self.folder.parent.glob("*")):
+            if folder.name != self.run_id and time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+                yield RunLedger(self.telemetry, folder.name)
