@@ -144,16 +144,12 @@ def judge(rules: Iterable[Rule[Evidence]], asset: str, month: Month, evidence: E
     return [rule.verdict(asset, month, evidence) for rule in rules]
 
 
-def not_judged(
-    rules: Iterable[Rule[Any]], asset: str, month: Month, because: Iterable[Verdict]
-) -> list[Verdict]:
+def not_judged(rules: Iterable[Rule[Any]], asset: str, month: Month, because: Iterable[Verdict]) -> list[Verdict]:
     """The verdicts of rules that have nothing to look at, because earlier checks refused the month."""
     causes = listing(f"{verdict.asset} {verdict.check}" for verdict in because if verdict.failed)
     summary = f"Not judged: {month} was refused by {causes}."
     recovery = f"See {causes}; then run {month} again."
-    return [
-        Verdict(asset, rule.name, month, Finding(Outcome.NOT_JUDGED, summary, {}), recovery) for rule in rules
-    ]
+    return [Verdict(asset, rule.name, month, Finding(Outcome.NOT_JUDGED, summary, {}), recovery) for rule in rules]
 
 
 def refusals(verdicts: Iterable[Verdict]) -> dict[Month, list[Verdict]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -46,6 +47,8 @@ class Settings:
             (`REFINERY_FAMILY_SKEW`).
         min_coverage: Smallest share of the inventory's hosts that a month must hold per resource
             (`REFINERY_MIN_COVERAGE`).
+        max_loss: Largest share of a month's published rows that publishing it again may lose
+            (`REFINERY_MAX_LOSS`).
         timezone: Where the days begin and the daily run starts at 06:00 (`REFINERY_TIMEZONE`).
         late_days: Days of a month during which the daily run takes the month before, too
             (`REFINERY_LATE_DAYS`).
@@ -74,6 +77,7 @@ class Settings:
     overshoot: float = 0.0
     family_skew: float = 0.01
     min_coverage: float = 0.8
+    max_loss: float = 0.001
     timezone: str = "UTC"
     late_days: int = 5
     quiet_seconds: float = 300.0
@@ -87,6 +91,16 @@ class Settings:
     # It may hold a token, so it is in no message and no representation.
     alert_url: str | None = field(default=None, repr=False)
     keep_runs_days: int = 90
+
+    @property
+    def today(self) -> date:
+        """The day, in the refinery's time zone."""
+        return datetime.now(ZoneInfo(self.timezone)).date()
+
+    @property
+    def window(self) -> list[Month]:
+        """The months that there are partitions for, in order."""
+        return list(Month.span(self.first_month, self.last_month or Month.of(self.today)))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -132,6 +146,7 @@ class Settings:
             ),
             family_skew=read("REFINERY_FAMILY_SKEW", _number(1.0), share, cls.family_skew),
             min_coverage=read("REFINERY_MIN_COVERAGE", _number(1.0), share, cls.min_coverage),
+            max_loss=read("REFINERY_MAX_LOSS", _number(1.0), share, cls.max_loss),
             timezone=read(
                 "REFINERY_TIMEZONE", _timezone, "the name of a time zone, such as Europe/Vienna", cls.timezone
             ),

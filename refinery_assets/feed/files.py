@@ -119,7 +119,9 @@ def feed_extent(root: Path, window: Sequence[Month]) -> FeedExtent:
     """Look from both ends of the window for the first month of which anything is there."""
 
     def exported(months: Iterable[Month]) -> Month | None:
-        return next((month for month in months if any(file.is_there for file in feed_files(root, [month]))), None)
+        return next(
+            (month for month in months if any(file.is_there for file in feed_files(root, [month]))), None
+        )
 
     return FeedExtent(exported(window), exported(reversed(window)))
 

@@ -162,9 +162,7 @@ def refine_file(file: FeedFile, settings: Settings) -> Refined:
         imputed=plugged.rows.height,
         faults=dict(faulty.group_by("fault").len().sort("fault").rows()),
         overshoot=points["raw"].count(),
-        nearly=faulty.filter(
-            (pl.col("fault") == Fault.OUT_OF_RANGE) & pl.col("y").is_between(100.0, 120.0)
-        ).height,
+        nearly=faulty.filter((pl.col("fault") == Fault.OUT_OF_RANGE) & pl.col("y").is_between(100.0, 120.0)).height,
         hosts=plugged.hosts,
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
@@ -174,9 +172,7 @@ def refine_file(file: FeedFile, settings: Settings) -> Refined:
     return Refined(partition, summarize(publishable, file.month), stats)
 
 
-def _assemble(
-    points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The publishable rows with their `point`; and all rows, the publishable ones first and in blocks."""
     parts = [points.with_columns(is_imputed=pl.lit(value=False))]
     if imputed.height:
@@ -190,9 +186,7 @@ def _assemble(
     return publishable, parts[0].select(PARTITION_SCHEMA.names())
 
 
-def refine_files(
-    files: Iterable[FeedFile], refine: Callable[[FeedFile], Refined]
-) -> Iterator[Future[Refined]]:
+def refine_files(files: Iterable[FeedFile], refine: Callable[[FeedFile], Refined]) -> Iterator[Future[Refined]]:
     """Refine files in order, `FILES_AHEAD` of them ahead of the one that is taken.
 
     One file keeps a core busy only in part, and while one is written the next are read; at most
@@ -284,7 +278,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     recovery = None
     if 2 * stats.nearly > stats.quarantined:
         recovery = (
-            f"{counted(stats.nearly, 'reading')} of {counted(stats.quarantined, 'row')} quarantined lie above "
+            f"{counted(stats.nearly, 'reading')} of {stats.quarantined} quarantined lie above "
             "100 and not above 120 percent, as many fleets report them: set REFINERY_OVERSHOOT=20 to take "
             "these as 100, and run the month again. Otherwise have the file exported again."
         )

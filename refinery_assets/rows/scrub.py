@@ -46,8 +46,7 @@ def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.
 def _judge_rows(lines: pl.DataFrame, month: Month, highest: float) -> pl.DataFrame:
     """Cast every field, and name the first fault of each row that has one."""
     text = lines.with_columns(pl.col("host_id", "value", "capacity").str.strip_chars()).with_columns(
-        pl.when(~pl.col(name).str.to_lowercase().is_in(ABSENT)).then(name)
-        for name in ("host_id", "value", "capacity")
+        pl.when(~pl.col(name).str.to_lowercase().is_in(ABSENT)).then(name) for name in ("host_id", "value", "capacity")
     )
     rows = text.with_columns(
         ds=day_of("date"),
@@ -65,8 +64,7 @@ def _judge_rows(lines: pl.DataFrame, month: Month, highest: float) -> pl.DataFra
         Fault.MISSING_HOST: pl.col("host_id").is_null(),
         Fault.MISSING_VALUE: pl.col("value").is_null(),
         Fault.NOT_A_NUMBER: pl.col("y").is_null() | unreadable_capacity,
-        Fault.OUT_OF_RANGE: ~pl.col("y").is_between(0.0, highest)
-        | impossible_capacity.fill_null(value=False),
+        Fault.OUT_OF_RANGE: ~pl.col("y").is_between(0.0, highest) | impossible_capacity.fill_null(value=False),
     }
     return rows.with_columns(
         fault=pl.coalesce(pl.when(holds).then(pl.lit(str(fault))) for fault, holds in faults.items())
@@ -98,9 +96,7 @@ def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:
     points = points.filter(follows | leads)
     if points.is_empty():
         return rows
-    same_reading = pl.all_horizontal(
-        pl.col(name).eq_missing(pl.col(name).shift()) for name in ("y", "capacity")
-    )
+    same_reading = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in ("y", "capacity"))
     repeats = (
         points.with_columns(is_repeat=follows & same_reading)
         # Readings of one point are numbered; repeats share the number of the reading that they repeat.
@@ -109,9 +105,7 @@ def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("is_repeat") | pl.col("is_replaced"))
         .select(
             "source_line",
-            repeat=pl.when("is_repeat")
-            .then(pl.lit(str(Fault.DUPLICATE)))
-            .otherwise(pl.lit(str(Fault.SUPERSEDED))),
+            repeat=pl.when("is_repeat").then(pl.lit(str(Fault.DUPLICATE))).otherwise(pl.lit(str(Fault.SUPERSEDED))),
         )
     )
     return (

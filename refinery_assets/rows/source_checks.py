@@ -96,9 +96,7 @@ class MonthOfFeed:
         return {file.family.name: file.digest for file in self.files if file.digest}
 
 
-def inspect_feed(
-    settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date
-) -> Iterator[MonthOfFeed]:
+def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date) -> Iterator[MonthOfFeed]:
     """Look at every file that `months` call for; what is wrong is told in the facts, not raised."""
     files = feed_files(settings.feed, months, follow_links=settings.follow_links)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
@@ -141,7 +139,7 @@ def inspect_bytes(file: FeedFile, data: bytes) -> FileFacts:
 
 
 def sign_of_unfinished(data: bytes, rows: int) -> str | None:
-    """What shows that the export of a file did not finish, as the end of a sentence; None when nothing does."""
+    """What shows that the export of a file did not finish, as the end of a sentence; else None."""
     if not data:
         return "is empty"
     if not rows:
@@ -210,8 +208,7 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
     failures = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
     failures += [
-        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its line 2 reads "
-        f"{file.undated!r}"
+        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its line 2 reads {file.undated!r}"
         for file in feed.files
         if file.undated
     ]
@@ -290,16 +287,14 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
     Rule(
         "source_files_present",
         "Fails when the month lacks one of its files, or the feed's root is missing.",
-        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month "
-        "again.",
+        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month again.",
         _source_files_present,
     ),
     Rule(
         "headers_match_contract",
         "Fails when a header lacks a column of its family or repeats one, or when no header could be read; "
         "names are compared stripped and without regard to case, order and further columns are free.",
-        "Export the files named with the contract's header, comma separated and in UTF-8, and run the month "
-        "again.",
+        "Export the files named with the contract's header, comma separated and in UTF-8, and run the month again.",
         _headers_match_contract,
     ),
     Rule(
@@ -309,8 +304,7 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
         "differ from the other families' by more than REFINERY_FAMILY_SKEW (less is a warning); or a month "
         "after which the feed holds a later one does not reach its last day (one day short is a warning). "
         "The newest month is a warning when the calendar has passed it by REFINERY_LATE_DAYS.",
-        "Wait for the export of the month to finish, or export the files named again, and run the month "
-        "again.",
+        "Wait for the export of the month to finish, or export the files named again, and run the month again.",
         _fragmentation_complete,
     ),
 )

@@ -1,80 +1,97 @@
 """The table `audits`: what each check said of each month, for consumers who know nothing of Dagster.
 
-Here: turning verdicts into rows, and writing them. Not here: the rules, and when rows are written
-(`publish.py` in the transaction that publishes; `refinery_assets/assets/trace.py` for months refused before).
+Here: writing verdicts to it, and reading those of a publication back. Not here: the rules, and when rows are
+written (`publish.py`; `refinery_assets/assets/steps.py` for runs without `processed_data`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import duckdb
 
-from refinery_assets.checks.rules import Outcome, Verdict
+from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.receipts import refinery_version
 from refinery_assets.warehouse.tables import ensure_table
 
-
-@dataclass(frozen=True)
-class AuditRow:
-    """What one check said of one month."""
-
-    month: str
-    asset: str
-    check: str
-    outcome: Outcome
-    counts: str
+_SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
 
 
-def audit_rows(asset: str, verdicts: Iterable[Verdict], months: Iterable[Month]) -> list[AuditRow]:
-    """A row for each verdict and month."""
-    keys = [str(month) for month in months]
-    return [
-        AuditRow(
-            month,
-            asset,
-            verdict.check,
-            verdict.finding.outcome_in(month),
-            json.dumps(verdict.finding.counts_in(month)),
-        )
-        for verdict in verdicts
-        for month in keys
-    ]
+def utc_now() -> datetime:
+    """The moment in UTC, as the tables keep it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def record_audits(
-    connection: duckdb.DuckDBPyConnection, run_id: str, rows: Sequence[AuditRow], *, published: bool
+    connection: duckdb.DuckDBPyConnection,
+    run_id: str,
+    verdicts: Iterable[Verdict],
+    published: Mapping[Month, datetime] | None = None,
 ) -> None:
     """Add rows to `audits`, in the transaction at hand; the table is made when it is not there.
+
+    A verdict that stands there already, of the same run, asset, check and month, is not added again.
+
+    Args:
+        connection: The warehouse.
+        run_id: The run that the verdicts are of.
+        verdicts: The verdicts.
+        published: When the months were published; a month that is missing was refused.
 
     Raises:
         ForeignTableError: A table `audits` with other columns exists.
     """
     ensure_table(connection, AUDITS)
-    now = datetime.now(UTC).replace(tzinfo=None)
+    rows = list(verdicts)
     connection.execute(
         """
-        INSERT INTO audits
-        SELECT $run_id, month, asset, check_name, verdict,
-            CASE verdict WHEN 'warning' THEN 'WARN' ELSE 'ERROR' END, counts, $now, $published_at, $version
+        INSERT INTO audits (run_id, month, asset, check_name, verdict, severity, counts, audited_at,
+            published_at, version, summary, recovery)
+        SELECT $run_id, month, asset, check_name, verdict, severity, counts, $now, published_at, $version,
+            summary, recovery
         FROM (SELECT unnest($months::VARCHAR[]) AS month, unnest($assets::VARCHAR[]) AS asset,
             unnest($checks::VARCHAR[]) AS check_name, unnest($verdicts::VARCHAR[]) AS verdict,
-            unnest($counts::VARCHAR[])::JSON AS counts)
+            unnest($severities::VARCHAR[]) AS severity, unnest($counts::VARCHAR[])::JSON AS counts,
+            unnest($published::TIMESTAMP[]) AS published_at, unnest($summaries::VARCHAR[]) AS summary,
+            unnest($recoveries::VARCHAR[]) AS recovery) AS said
+        ANTI JOIN (SELECT month, asset, check_name FROM audits WHERE run_id = $run_id) AS there
+            USING (month, asset, check_name)
         """,
         {
             "run_id": run_id,
-            "now": now,
-            "published_at": now if published else None,
-            "version": version("refinery-assets"),
-            "months": [row.month for row in rows],
+            "now": utc_now(),
+            "version": refinery_version(),
+            "months": [str(row.month) for row in rows],
             "assets": [row.asset for row in rows],
             "checks": [row.check for row in rows],
             "verdicts": [str(row.outcome) for row in rows],
-            "counts": [row.counts for row in rows],
+            "severities": [_SEVERITY.get(row.outcome, "ERROR") for row in rows],
+            "counts": [json.dumps(row.finding.counts) for row in rows],
+            "published": [(published or {}).get(row.month) for row in rows],
+            "summaries": [row.finding.message for row in rows],
+            "recoveries": [None if row.recovery == NOTHING_TO_DO else row.recovery for row in rows],
         },
     )
+
+
+def verdicts_of_publication(connection: duckdb.DuckDBPyConnection, run_id: str, month: Month) -> list[Verdict]:
+    """What the checks said of a month when a run published it."""
+    rows = connection.execute(
+        "SELECT asset, check_name, verdict, summary, counts, recovery FROM audits "
+        "WHERE run_id = $run_id AND month = $month AND published_at IS NOT NULL",
+        {"run_id": run_id, "month": str(month)},
+    ).fetchall()
+    return [
+        Verdict(
+            asset,
+            check,
+            month,
+            Finding(Outcome(verdict), summary or "", json.loads(counts)),
+            recovery or NOTHING_TO_DO,
+        )
+        for asset, check, verdict, summary, counts, recovery in rows
+    ]

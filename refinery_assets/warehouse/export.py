@@ -23,9 +23,7 @@ _FILE = "processed_data.parquet"
 
 def published_months(connection: duckdb.DuckDBPyConnection) -> list[Month]:
     """The months in the table, in order."""
-    starts = connection.execute(
-        "SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1"
-    )
+    starts = connection.execute("SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1")
     return [Month.of(start) for (start,) in starts.fetchall()]
 
 

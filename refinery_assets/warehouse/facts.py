@@ -1,168 +1,286 @@
-"""What the exit rules look at: the table summed up by series, and the partitions it was made from.
+"""What the publish checks look at: the table's months summed up, and the partitions they were made from.
 
 Here: the facts and how they are gathered, each source read once for all rules. Not here: the rules
-(`audit.py`).
+(`publish_checks.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import Row
+from refinery_assets.checks.rules import SAMPLE_SIZE, Row
 from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
-from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.differences import Difference
+from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, SourceFacts
 
 
 @dataclass(frozen=True)
-class SourceFacts:
-    """What the partition of one family and month holds, and how much of it can stand in the table.
+class TableFacts:
+    """What stands in `processed_data` of one month and resource.
 
     Attributes:
-        file_rows: Rows that came from the file.
-        clean: Rows from the file without a fault.
-        imputed: Rows that filled gaps.
-        quarantined: Rows with a fault.
-        newest_day: The newest day of the month that a row from the file is dated.
-        bad_ds: Publishable rows whose `ds` is null or outside the month.
-        bad_host: Publishable rows without a host.
-        bad_y: Publishable rows without a `y`.
+        points: Rows.
+        imputed: Imputed ones among them.
+        total: Sum of `y`.
+        hosts: Hosts of the inventory with a row.
+        days: Bit n is set where any such host has a row for day n.
+        unknown: Hosts that the inventory lacks.
+        repeating: Series with more rows than days.
+        off_midnight: Rows whose `ds` is not midnight.
+        out_of_range: Rows whose `y` is not finite, below 0 or above `cap`.
+        quarantined: Rows in `quarantined_rows`.
+        unlike_series: Series that `series_months` sums up otherwise than the table holds them.
+        behaviors: Hosts and rows by the behavior's number in `Inventory.behaviors`.
     """
 
-    file_rows: int = 0
-    clean: int = 0
+    points: int = 0
     imputed: int = 0
+    total: float = 0.0
+    hosts: int = 0
+    days: int = 0
+    unknown: int = 0
+    repeating: int = 0
+    off_midnight: int = 0
+    out_of_range: int = 0
     quarantined: int = 0
-    newest_day: date | None = None
-    bad_ds: int = 0
-    bad_host: int = 0
-    bad_y: int = 0
+    unlike_series: int = 0
+    behaviors: Mapping[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class AuditEvidence:
-    """What the exit rules look at.
-
-    The connection holds the temporary tables `audit_months` (`month`, `month_start`), `fleet` (see
-    `fleet.py`), and `audit_series`, one row per month, resource and host of the table: `is_known` (the host
-    stands in the inventory), `number` (of its behaviour, as in `fleet`), `points`, `imputed`, `total` (sum of
-    `y`), `days` (bit n: a row of day n), `off_midnight`, `out_of_range`.
+class Inventory:
+    """The inventory as the month is held against it.
 
     Attributes:
-        connection: The warehouse, inside the publishing transaction or on the published table.
-        months: The months under audit.
-        sources: What the partitions hold, per month and resource.
-        quarantined: Rows of `quarantined_rows` per month and resource.
-        min_coverage: The setting.
+        hosts: How many hosts there are.
+        behaviors: Each behavior with its hosts, in the names' order.
     """
 
-    connection: duckdb.DuckDBPyConnection
-    months: Sequence[Month]
-    sources: dict[tuple[str, str], SourceFacts]
-    quarantined: dict[tuple[str, str], int]
-    min_coverage: float
+    hosts: int
+    behaviors: Mapping[str, int]
 
-    def rows(self, query: str) -> list[Row]:
-        """Run a query and give its rows by column name."""
-        cursor = self.connection.execute(query)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def per_resource(self, query: str) -> dict[tuple[str, str], tuple[int, ...]]:
-        """Run a query for `month`, `resource` and numbers; give the numbers by the pair."""
+@dataclass(frozen=True)
+class MonthOfTable:
+    """The facts of one month, and what they are judged by.
+
+    Attributes:
+        month: The month.
+        tables: What stands in the table, by resource.
+        sources: What the partitions hold, by resource; None for a re-audit, which has the receipt instead.
+        inventory: The inventory.
+        settings: The limits.
+        difference: What publishing the month changes; None for a re-audit.
+        as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
+        unknown_hosts: A sample of hosts that the inventory lacks, with file and line where that is known.
+        repeated: A sample of repeated points.
+    """
+
+    month: Month
+    tables: Mapping[str, TableFacts]
+    sources: Mapping[str, SourceFacts] | None
+    inventory: Inventory
+    settings: Settings
+    difference: Difference | None = None
+    as_published: bool | None = None
+    unknown_hosts: Sequence[Row] = ()
+    repeated: Sequence[Row] = ()
+
+    def of(self, resource: str) -> TableFacts:
+        """The table's facts; all zero where nothing stands there."""
+        return self.tables.get(resource, TableFacts())
+
+    def figures(self) -> dict[str, int | float]:
+        """What stands in the table: rows, imputed, quarantined, hosts, days, and mean by resource."""
+        tables = [self.of(resource) for resource in RESOURCES]
+        days = 0
+        for table in tables:
+            days |= table.days
+        means = {
+            f"mean_{resource}_percent": self.of(resource).total / self.of(resource).points
+            for resource in RESOURCES
+            if self.of(resource).points
+        }
         return {
-            (month, resource): tuple(numbers)
-            for month, resource, *numbers in self.connection.execute(query).fetchall()
+            "rows": sum(table.points for table in tables),
+            "imputed": sum(table.imputed for table in tables),
+            "quarantined": sum(table.quarantined for table in tables),
+            "hosts": max((table.hosts for table in tables), default=0),
+            "days": days.bit_count(),
+            **means,
         }
 
-    def pairs(self) -> Iterator[tuple[str, str]]:
-        """Every month and resource that must be there."""
-        return ((str(month), resource) for month in self.months for resource in RESOURCES)
 
-    def source(self, pair: tuple[str, str]) -> SourceFacts:
-        """The partition's facts; all zero when there is no partition."""
-        return self.sources.get(pair, SourceFacts())
-
-
-def gather_evidence(
-    connection: duckdb.DuckDBPyConnection,
-    months: Sequence[Month],
-    sources: dict[tuple[str, str], SourceFacts],
-    min_coverage: float,
-) -> AuditEvidence:
-    """Sum up the table's months into `audit_series`, reading the table once."""
-    name_months(connection, months)
-    name_fleet(connection)
-    connection.execute("DROP TABLE IF EXISTS temp.audit_series")
-    sum_up(connection, months)
-    quarantined = connection.execute(
-        "SELECT month, resource, count(*) FROM quarantined_rows "
-        "WHERE month IN (SELECT month FROM audit_months) GROUP BY ALL"
+def read_inventory(connection: duckdb.DuckDBPyConnection) -> Inventory:
+    """Count the inventory by behavior; needs `fleet.name_fleet` before."""
+    behaviors = connection.execute(
+        "SELECT behavior, count(*) FROM fleet WHERE behavior IS NOT NULL GROUP BY behavior ORDER BY behavior"
     ).fetchall()
-    return AuditEvidence(
-        connection,
-        months,
-        sources,
-        {(month, resource): count for month, resource, count in quarantined},
-        min_coverage,
-    )
+    ((hosts,),) = connection.execute("SELECT count(*) FROM fleet").fetchall()
+    return Inventory(hosts, dict(behaviors))
 
 
-def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> list[Month]:
-    """Have the table's rows of `months` in `audit_series`; needs `name_fleet` before.
+def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> None:
+    """Have the table's rows of `months` in `audit_series`; needs `fleet.name_fleet` before.
 
-    Returns:
-        The months that were read; those that stood there already are not read again.
+    `audit_series` is a temporary table, one row per month, resource and host of the table: `is_known` (the host
+    stands in the inventory), `number` (of its behavior, as in `fleet`), `points`, `imputed`, `total` (sum of
+    `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `off_midnight`,
+    `out_of_range`.
     """
     connection.execute(
         """
-        CREATE TEMP TABLE IF NOT EXISTS audit_series (
+        CREATE OR REPLACE TEMP TABLE audit_series (
             month VARCHAR, resource VARCHAR, host_id VARCHAR, is_known BOOLEAN, number BIGINT, points BIGINT,
-            imputed BIGINT, total DOUBLE, days BIGINT, off_midnight BIGINT, out_of_range BIGINT
+            imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, off_midnight BIGINT,
+            out_of_range BIGINT
         )
         """
     )
-    there = {month for (month,) in connection.execute("SELECT DISTINCT month FROM audit_series").fetchall()}
-    lacking = [month for month in months if str(month) not in there]
     # Month by month: no more series are in memory at once than a month has.
-    for month in lacking:
-        _sum_up_month(connection, month)
-    return lacking
+    for month in months:
+        connection.execute(
+            """
+            INSERT INTO audit_series (month, resource, host_id, is_known, number, points, imputed, total,
+                measured, days, off_midnight, out_of_range)
+            SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, measured,
+                days, off_midnight, out_of_range
+            FROM (
+                SELECT
+                    resource,
+                    host_id,
+                    count(*) AS points,
+                    count(*) FILTER (is_imputed) AS imputed,
+                    sum(y) AS total,
+                    sum(y) FILTER (NOT is_imputed) AS measured,
+                    bit_or(1::BIGINT << dayofmonth(ds)) AS days,
+                    count(*) FILTER (ds <> date_trunc('day', ds)) AS off_midnight,
+                    count(*) FILTER (y IS NULL OR NOT isfinite(y) OR y < 0 OR y > cap) AS out_of_range
+                FROM processed_data
+                WHERE ds >= $first AND ds < $end
+                GROUP BY ALL
+            ) LEFT JOIN fleet ON node_name = host_id
+            """,
+            {"month": str(month), "first": month.first_day, "end": month.next.first_day},
+        )
 
 
-def _sum_up_month(connection: duckdb.DuckDBPyConnection, month: Month) -> None:
-    connection.execute(
+def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, dict[str, TableFacts]]:
+    """The facts of `months`, by resource; needs `sum_up` before."""
+    behaviors: dict[tuple[str, str], dict[int, tuple[int, int]]] = defaultdict(dict)
+    for month, resource, number, hosts, rows in connection.execute(
+        "SELECT month, resource, number, count(*), sum(points)::BIGINT FROM audit_series "
+        "WHERE number IS NOT NULL GROUP BY month, resource, number"
+    ).fetchall():
+        behaviors[month, resource][number] = hosts, rows
+    quarantined = {
+        (month, resource): count
+        for month, resource, count in connection.execute(
+            "SELECT month, resource, count(*) FROM quarantined_rows "
+            "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month, resource",
+            {"months": [str(month) for month in months]},
+        ).fetchall()
+    }
+    # Sums of the same numbers in another order differ in their last digits.
+    found = connection.execute(
         """
-        INSERT INTO audit_series
-        SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, days,
-            off_midnight, out_of_range
-        FROM (
-            SELECT
-                resource,
-                host_id,
-                count(*) AS points,
-                count(*) FILTER (is_imputed) AS imputed,
-                sum(y) AS total,
-                bit_or(1::BIGINT << dayofmonth(ds)) AS days,
-                count(*) FILTER (ds <> date_trunc('day', ds)) AS off_midnight,
-                count(*) FILTER (y IS NULL OR NOT isfinite(y) OR y < 0 OR y > cap) AS out_of_range
-            FROM processed_data
-            WHERE ds >= $first AND ds < $end
-            GROUP BY ALL
-        ) LEFT JOIN fleet ON node_name = host_id
+        SELECT a.month, a.resource, sum(a.points)::BIGINT, sum(a.imputed)::BIGINT, sum(a.total),
+            count(*) FILTER (a.is_known), coalesce(bit_or(a.days) FILTER (a.is_known), 0),
+            count(*) FILTER (NOT a.is_known), count(*) FILTER (a.points <> bit_count(a.days)),
+            sum(a.off_midnight)::BIGINT, sum(a.out_of_range)::BIGINT,
+            count(*) FILTER (s.host_id IS NULL OR s.readings + s.imputed <> a.points OR s.imputed <> a.imputed
+                OR NOT abs(s.mean_y * s.readings - a.measured) <= 1e-6 * (1 + abs(a.measured)))
+        FROM audit_series a LEFT JOIN series_months s USING (month, resource, host_id)
+        GROUP BY a.month, a.resource
+        """
+    ).fetchall()
+    facts: dict[Month, dict[str, TableFacts]] = {month: {} for month in months}
+    for month, resource, *numbers, unlike in found:
+        there = quarantined.pop((month, resource), 0)
+        of_table: tuple[Any, ...] = (*numbers, there, unlike, behaviors[month, resource])
+        facts[Month.parse(month)][resource] = TableFacts(*of_table)
+    for (month, resource), count in quarantined.items():
+        facts[Month.parse(month)][resource] = TableFacts(quarantined=count)
+    return facts
+
+
+def sample_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
+    """Hosts of the month that the inventory lacks; needs `sum_up` before."""
+    return _rows(
+        connection,
+        """
+        SELECT host_id, string_agg(DISTINCT resource, ', ' ORDER BY resource) AS resources,
+            sum(points)::BIGINT AS rows
+        FROM audit_series WHERE NOT is_known AND month = $month
+        GROUP BY host_id ORDER BY rows DESC, host_id LIMIT $most
         """,
-        {"month": str(month), "first": month.first_day, "end": month.next.first_day},
+        {"month": str(month), "most": SAMPLE_SIZE},
     )
 
 
-def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
-    """Write the months at hand to the temporary table `audit_months`."""
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE audit_months AS "
-        "SELECT unnest($months::VARCHAR[]) AS month, unnest($starts::TIMESTAMP[]) AS month_start",
-        {"months": [str(month) for month in months], "starts": [month.first_day for month in months]},
+def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
+    """Points of the month that stand more than once; needs `sum_up` before."""
+    return _rows(
+        connection,
+        """
+        SELECT p.resource, p.host_id, p.ds::VARCHAR AS ds, count(*) AS times
+        FROM processed_data p SEMI JOIN (
+            SELECT resource, host_id FROM audit_series WHERE month = $month AND points <> bit_count(days)
+        ) s USING (resource, host_id)
+        WHERE p.ds >= $first AND p.ds < $end
+        GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT $most
+        """,
+        {
+            "month": str(month),
+            "first": month.first_day,
+            "end": month.next.first_day,
+            "most": SAMPLE_SIZE,
+        },
     )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object]) -> list[Row]:
+    cursor = connection.execute(query, parameters)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def with_samples(
+    connection: duckdb.DuckDBPyConnection, evidence: MonthOfTable, paths: Sequence[str] = ()
+) -> MonthOfTable:
+    """Add samples of what is wrong, where anything is."""
+    month = evidence.month
+    unknown: Sequence[Row] = ()
+    repeated: Sequence[Row] = ()
+    if any(table.unknown for table in evidence.tables.values()):
+        unknown = sample_unknown_hosts(connection, month)
+        if paths:
+            places = _places_of(connection, month, [str(row["host_id"]) for row in unknown], paths)
+            unknown = [{**row, **places.get(str(row["host_id"]), {})} for row in unknown]
+    if any(table.repeating for table in evidence.tables.values()):
+        repeated = sample_repeated_points(connection, month)
+    return replace(evidence, unknown_hosts=unknown, repeated=repeated)
+
+
+def _places_of(
+    connection: duckdb.DuckDBPyConnection, month: Month, hosts: Sequence[str], paths: Sequence[str]
+) -> dict[str, Row]:
+    """File and line where each of the hosts stands first."""
+    rows = connection.execute(
+        f"""
+        SELECT p.host_id, arg_min(f.source_file, (f.source_file, p.source_line)),
+            arg_min(p.source_line, (f.source_file, p.source_line))
+        FROM {PARTITION_ROWS} WHERE f.month = $month AND p.fault IS NULL AND NOT p.is_imputed
+            AND p.host_id IN (SELECT unnest($hosts::VARCHAR[]))
+        GROUP BY p.host_id
+        """,  # noqa: S608 - a constant of the package
+        {"paths": paths, "month": str(month), "hosts": hosts},
+    ).fetchall()
+    return {host: {"source_file": file, "source_line": line} for host, file, line in rows}

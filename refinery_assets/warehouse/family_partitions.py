@@ -1,24 +1,31 @@
-"""A family's monthly Parquet partitions as DuckDB sees them.
+"""The families' monthly Parquet partitions: where they lie, what they say of themselves, and reading many.
 
-Here: where a partition lies, and reading many of them at once, each row with its month and resource. Not
-here: writing them (`refinery_assets/telemetry.py`).
+Beside the partition stands the family's part of `series_months`; both carry the stats of the file that they were
+made from. Not here: writing them (`refinery_assets/assets/io_manager.py`).
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
+from refinery_assets.feed.atomic import write_whole
 from refinery_assets.feed.files import FeedFile
-from refinery_assets.warehouse.facts import SourceFacts
+from refinery_assets.rows.family import Stats
+
+STATS_KEY = "refinery.stats"
+"""Where a Parquet file's own metadata holds the `Stats` of its rows."""
+
+_SERIES_FOLDER = "series_months"
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,56 @@ class Partition:
 
     @property
     def path(self) -> Path:
-        """The file's place on disk."""
+        """The rows."""
         return self.telemetry / self.family.name / f"{self.month}.parquet"
+
+    @property
+    def series_path(self) -> Path:
+        """The same rows summed up by host."""
+        return self.telemetry / _SERIES_FOLDER / self.family.name / f"{self.month}.parquet"
+
+    @property
+    def _refusal_path(self) -> Path:
+        return self.path.with_suffix(".refused.json")
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the month's newest file was refused, so that the partition is of an older one; else None."""
+        try:
+            return str(json.loads(self._refusal_path.read_text(encoding="utf-8"))["problem"])
+        except FileNotFoundError:
+            return None
+
+    def mark_refused(self, problem: str) -> None:
+        """Note that the month's newest file was refused; the partition of an older one stays as it is."""
+        write_whole(self._refusal_path, json.dumps({"problem": problem}).encode())
+
+    def clear_refusal(self) -> None:
+        """Take the note back: the partition is of the newest file."""
+        self._refusal_path.unlink(missing_ok=True)
+
+    def stats(self) -> Stats:
+        """What the partition's rows came to; where there is no partition to use, `problem` says why."""
+        return self._stats_or_problem(self.path)
+
+    def is_complete(self, stats: Stats) -> bool:
+        """Whether the rows summed up by host are those of the partition with `stats`."""
+        return self._stats_or_problem(self.series_path) == stats
+
+    def _stats_or_problem(self, path: Path) -> Stats:
+        name = FeedFile(Path(), self.family, self.month).name
+        again = f"materialize {self.family.name} {self.month} again"
+        none = Stats(self.family, self.month, name)
+        if not path.exists():
+            return replace(none, problem=f"{self.family.name} has no partition {self.month}: materialize it first.")
+        try:
+            found = pl.read_parquet_metadata(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            cause = str(error).splitlines()[0]
+            return replace(none, problem=f"The partition {path} cannot be read: {again} ({cause}).")
+        if STATS_KEY not in found:
+            return replace(none, problem=f"The partition {path} is of an older version: {again}.")
+        return Stats.from_json(found[STATS_KEY], self.family)
 
 
 def partitions(telemetry: Path, months: Iterable[Month]) -> list[Partition]:
@@ -48,18 +103,18 @@ parameter `paths` from `globs`."""
 
 
 def unreadable(file: Partition) -> str | None:
-    """Why a partition cannot be read, or None; reads all of it."""
-    wanted = {column.name for column in PARTITION_COLUMNS}
+    """Why a partition's rows cannot be read, or None; reads all of them."""
     try:
-        missing = wanted - set(pl.read_parquet(file.path, glob=False).columns)
+        pl.read_parquet(file.path, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        return str(error).splitlines()[0]
-    return f"it lacks {', '.join(sorted(missing))}" if missing else None
+        cause = str(error).splitlines()[0]
+        return f"The partition {file.path} cannot be read: materialize {file.family.name} {file.month} again ({cause})."
+    return None
 
 
-def globs(files: Sequence[Partition]) -> list[str]:
-    """The files' paths with the letters escaped that DuckDB would take for a pattern."""
-    return [re.sub(r"([\[*?])", r"[\1]", str(file.path)) for file in files]
+def globs(paths: Iterable[Path]) -> list[str]:
+    """Paths with the letters escaped that DuckDB would take for a pattern."""
+    return [re.sub(r"([\[*?])", r"[\1]", str(path)) for path in paths]
 
 
 def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
@@ -67,12 +122,14 @@ def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Parti
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE audit_partitions AS
-        SELECT unnest($paths::VARCHAR[]) AS path, unnest($months::VARCHAR[]) AS month,
-            unnest($resources::VARCHAR[]) AS resource, unnest($sources::VARCHAR[]) AS source_file,
+        SELECT unnest($paths::VARCHAR[]) AS path, unnest($series::VARCHAR[]) AS series_path,
+            unnest($months::VARCHAR[]) AS month, unnest($resources::VARCHAR[]) AS resource,
+            unnest($sources::VARCHAR[]) AS source_file,
             unnest($starts::TIMESTAMP[]) AS month_start, unnest($ends::TIMESTAMP[]) AS month_end
         """,
         {
             "paths": [str(file.path) for file in files],
+            "series": [str(file.series_path) for file in files],
             "months": [str(file.month) for file in files],
             "resources": [file.family.resource for file in files],
             "sources": [FeedFile(Path(), file.family, file.month).name for file in files],
@@ -82,10 +139,39 @@ def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Parti
     )
 
 
+@dataclass(frozen=True)
+class SourceFacts:
+    """What the partition of one family and month holds, and how much of it can stand in the table.
+
+    Attributes:
+        file_rows: Rows that came from the file.
+        clean: Rows from the file without a fault.
+        imputed: Rows that filled gaps.
+        quarantined: Rows with a fault.
+        newest_day: The newest day of the month that a row from the file is dated.
+        bad_ds: Publishable rows whose `ds` is null or outside the month.
+        bad_host: Publishable rows without a host.
+        bad_y: Publishable rows without a `y`.
+    """
+
+    file_rows: int = 0
+    clean: int = 0
+    imputed: int = 0
+    quarantined: int = 0
+    newest_day: date | None = None
+    bad_ds: int = 0
+    bad_host: int = 0
+    bad_y: int = 0
+
+
 def source_facts(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]
-) -> dict[tuple[str, str], SourceFacts]:
-    """Count what each partition holds, by month and resource; needs `name_partitions` before."""
+) -> Mapping[tuple[Month, str], SourceFacts]:
+    """Count what each partition holds, by month and resource; needs `name_partitions` before.
+
+    Raises:
+        duckdb.Error: A partition cannot be read; which one, `unreadable` tells.
+    """
     if not files:
         return {}
     # Rows of a kind are counted, and only the few counts are told apart by what they mean.
@@ -111,6 +197,6 @@ def source_facts(
             coalesce(sum(rows - valued) FILTER (is_fit), 0)::BIGINT
         FROM placed GROUP BY month, resource
         """,
-        {"paths": globs(files)},
+        {"paths": globs(file.path for file in files)},
     ).fetchall()
-    return {(month, resource): SourceFacts(*numbers) for month, resource, *numbers in rows}
+    return {(Month.parse(month), resource): SourceFacts(*numbers) for month, resource, *numbers in rows}

@@ -1,120 +1,172 @@
-"""What must hold before months may even be written: the inventory, and the families' partitions.
+"""What must hold before a month may even be written: the inventory, and the families' partitions.
 
-Here: holding partitions to the rules that the feed was held to, whichever steps a run left out. Not here:
-those rules themselves (`inventory.py`, `entrance.py`, `family.py`), and the exit rules (`audit.py`).
+The rules are those that the feed and the families were held to, judged again by what the partitions hold,
+whichever steps a run left out. Here: gathering the evidence for them. Not here: the rules themselves
+(`inventory.py`, `rows/source_checks.py`, `rows/family.py`), and the publish checks (`publish_checks.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 import duckdb
 
-from refinery_assets.checks.rules import outcome, verdicts
-from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED
+from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.rules import Outcome, Verdict, judge
+from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import excess_quarantine
-from refinery_assets.rows.source_checks import FamilyExtent, family_disagreements
-from refinery_assets.warehouse.audits import AuditRow, audit_rows
-from refinery_assets.warehouse.facts import SourceFacts
-from refinery_assets.warehouse.family_partitions import Partition, name_partitions, source_facts, unreadable
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.feed.files import FeedExtent
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
+from refinery_assets.warehouse.family_partitions import (
+    Partition,
+    SourceFacts,
+    name_partitions,
+    partitions,
+    source_facts,
+    unreadable,
+)
 
 
-@dataclass
-class Gate:
-    """What the gate found.
+@dataclass(frozen=True)
+class RunSoFar:
+    """What a publication needs to know of its run.
 
     Attributes:
-        refusals: Why the months may not be written, as sentences; empty when they may.
-        audits: What each rule said of each month.
-        sources: What the partitions hold, by month and resource.
+        run_id: The run.
+        records: What the run's steps before this one found, by asset; an asset without a step is missing.
+        extent: The first and the newest month of the feed.
+        today: The day, in the refinery's time zone.
+        force: Whether months are rewritten although nothing has changed.
     """
 
-    refusals: list[str] = field(default_factory=list)
-    audits: list[AuditRow] = field(default_factory=list)
-    sources: dict[tuple[str, str], SourceFacts] = field(default_factory=dict)
+    run_id: str
+    extent: FeedExtent
+    today: date
+    records: Mapping[str, StepRecord] = field(default_factory=dict)
+    force: bool = False
+
+    def verdicts(self, month: Month) -> list[Verdict]:
+        """What the steps before this one said of the month."""
+        return [verdict for record in self.records.values() for verdict in record.of(month)]
+
+    def digest_at_entrance(self, month: Month, family: str) -> str | None:
+        """The digest of the file that the run's entrance audit saw; None where the run had none."""
+        record = self.records.get(LEGACY_FEED)
+        return record.digests.get(month, {}).get(family) if record else None
 
 
-def judge_before_writing(
-    connection: duckdb.DuckDBPyConnection,
-    files: Sequence[Partition],
-    months: Sequence[Month],
-    settings: Settings,
-) -> Gate:
-    """Judge the inventory and the partitions of `months`; names the partitions in `audit_partitions`."""
-    gate = Gate()
-    inventory = verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors))
-    gate.refusals += [f"{HOST_INVENTORY}: {verdict.sentence}" for verdict in inventory if verdict.failed]
-    gate.audits += audit_rows(HOST_INVENTORY, inventory, months)
-    for file in files:
-        if not file.path.exists():
-            gate.refusals.append(f"{file.family.name} has no partition {file.month}: materialize it first")
-            _note(gate, file.family.name, "rows_accounted_for", file.month, {"partitions": 0}, failed=True)
-    if gate.refusals:
-        return gate
-    name_partitions(connection, files)
+def read_stats(run: RunSoFar, months: Sequence[Month], settings: Settings) -> dict[Month, list[Stats]]:
+    """What the partitions of the months say of themselves; `problem` tells of those that cannot be used."""
+    found: dict[Month, list[Stats]] = {}
+    for partition in partitions(settings.telemetry, months):
+        stats = partition.stats()
+        at_entrance = run.digest_at_entrance(partition.month, partition.family.name)
+        again = f"materialize {partition.family.name} {partition.month} again"
+        problem = None
+        if refusal := partition.refusal:
+            problem = f"{refusal} The partition is of an older file: {again}."
+        elif not stats.problem and at_entrance and stats.digest != at_entrance:
+            problem = f"{stats.name} was another file when the entrance audit saw it: run the month again."
+        elif not stats.problem and not partition.is_complete(stats):
+            problem = f"What series_months holds is not of the partition {partition.path}: {again}."
+        found.setdefault(partition.month, []).append(replace(stats, problem=problem or stats.problem))
+    return found
+
+
+def scan_partitions(
+    connection: duckdb.DuckDBPyConnection, stats: Mapping[Month, Sequence[Stats]], settings: Settings
+) -> tuple[dict[Month, list[Stats]], dict[Month, dict[str, SourceFacts]]]:
+    """Count what the partitions hold, and hold it against what they say of themselves.
+
+    Names the partitions that can be used in `audit_partitions`.
+
+    Returns:
+        The stats, those of partitions that hold something else with a `problem`; and the facts by resource.
+    """
+    usable = [
+        Partition(settings.telemetry, each.family, month)
+        for month, of_month in stats.items()
+        for each in of_month
+        if not each.problem
+    ]
+    name_partitions(connection, usable)
+    broken: dict[tuple[Month, str], str] = {}
     try:
-        gate.sources = source_facts(connection, files)
+        facts = source_facts(connection, usable)
     except duckdb.Error:
         # DuckDB does not always say which file it was.
-        _judge_readability(gate, files)
-        if not gate.refusals:
+        for partition in usable:
+            if why := unreadable(partition):
+                broken[partition.month, partition.family.resource] = why
+        if not broken:
             raise
-        return gate
-    for file in files:
-        _judge_quarantine(gate, file, settings)
-    for month in months:
-        _judge_completeness(gate, month, settings)
-    return gate
+        usable = [file for file in usable if (file.month, file.family.resource) not in broken]
+        name_partitions(connection, usable)
+        facts = source_facts(connection, usable)
+    checked: dict[Month, list[Stats]] = {}
+    by_month: dict[Month, dict[str, SourceFacts]] = {}
+    for month, of_month in stats.items():
+        for each in of_month:
+            found = facts.get((month, each.family.resource), SourceFacts())
+            problem = each.problem or broken.get((month, each.family.resource))
+            said = (each.landed, each.imputed, each.quarantined)
+            if not problem and (found.file_rows, found.imputed, found.quarantined) != said:
+                problem = (
+                    f"The partition holds {found.file_rows} rows of the file, {found.imputed} imputed and "
+                    f"{found.quarantined} quarantined, where {said[0]}, {said[1]} and {said[2]} were written: "
+                    f"materialize {each.family.name} {month} again."
+                )
+            checked.setdefault(month, []).append(replace(each, problem=problem))
+            by_month.setdefault(month, {})[each.family.resource] = found
+    return checked, by_month
 
 
-def _judge_readability(gate: Gate, files: Sequence[Partition]) -> None:
-    for file in files:
-        if why := unreadable(file):
-            gate.refusals.append(
-                f"{file.family.name} {file.month}: its partition cannot be read: materialize it again ({why})"
-            )
-            _note(gate, file.family.name, "rows_accounted_for", file.month, {"partitions": 0}, failed=True)
-
-
-def _judge_quarantine(gate: Gate, file: Partition, settings: Settings) -> None:
-    source = gate.sources.get((str(file.month), file.family.resource), SourceFacts())
-    failed = excess_quarantine(source.quarantined, source.file_rows, settings.quarantine_tolerance)
-    check = "quarantine_within_tolerance"
-    if failed:
-        gate.refusals.append(
-            f"{file.family.name} {file.month}: {check}: {source.quarantined} of {source.file_rows} rows are "
-            "quarantined"
-        )
-    counts = {"rows": source.file_rows, "quarantined": source.quarantined}
-    _note(gate, file.family.name, check, file.month, counts, failed=failed, warned=bool(source.quarantined))
-
-
-def _judge_completeness(gate: Gate, month: Month, settings: Settings) -> None:
-    sources = {family: gate.sources.get((str(month), family.resource), SourceFacts()) for family in FAMILIES}
-    extents = [
-        FamilyExtent(family, source.file_rows, source.newest_day) for family, source in sources.items()
-    ]
-    unfinished, uneven = family_disagreements(extents, settings.family_skew)
-    check = "fragmentation_complete"
-    gate.refusals += [f"{LEGACY_FEED} {month}: {check}: {text}" for text in unfinished]
-    counts = {family.name: source.file_rows for family, source in sources.items()}
-    _note(gate, LEGACY_FEED, check, month, counts, failed=bool(unfinished), warned=bool(uneven))
-
-
-def _note(  # noqa: PLR0913 - one argument per column
-    gate: Gate,
-    asset: str,
-    check: str,
+def judge_partitions(
     month: Month,
-    counts: dict[str, int],
-    *,
-    failed: bool,
-    warned: bool = False,
-) -> None:
-    came_out = outcome(failed=failed, warned=warned)
-    gate.audits.append(AuditRow(str(month), asset, check, came_out, json.dumps(counts)))
+    stats: Sequence[Stats],
+    facts: Mapping[str, SourceFacts] | None,
+    run: RunSoFar,
+    settings: Settings,
+) -> list[Verdict]:
+    """The verdicts of `legacy_feed` and the families on a month, by its partitions.
+
+    Args:
+        month: The month.
+        stats: Of each family.
+        facts: What the partitions were found to hold; None: nothing was looked at, as they are unchanged.
+        run: What is known of the run.
+        settings: The limits.
+    """
+    files = [
+        FileFacts(
+            each.family,
+            each.name,
+            absent=each.problem,
+            rows=each.landed,
+            newest_day=facts[each.family.resource].newest_day if facts else None,
+            digest=each.digest,
+        )
+        for each in stats
+    ]
+    verdicts: list[Verdict] = []
+    if facts is not None:
+        feed = MonthOfFeed(month, files, run.extent, run.today, settings)
+        verdicts += judge(ENTRANCE_RULES, LEGACY_FEED, month, feed)
+    for each in stats:
+        evidence = FamilyMonth(each, settings.quarantine_tolerance)
+        verdicts += judge(FAMILY_RULES, each.family.name, month, evidence)
+    return merge(run.verdicts(month), verdicts)
+
+
+def merge(said: Sequence[Verdict], again: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of the run's steps, and those judged again where no step spoke, or the month got worse."""
+    found = {(verdict.asset, verdict.check): verdict for verdict in said}
+    for verdict in again:
+        key = (verdict.asset, verdict.check)
+        if key not in found or (verdict.failed and found[key].outcome is not Outcome.FAILED):
+            found[key] = verdict
+    return list(found.values())

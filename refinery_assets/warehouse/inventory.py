@@ -109,9 +109,7 @@ def _behaviors_complete(facts: InventoryFacts) -> Finding:
         {"behaviors": len(facts.behaviors), "expected": facts.expected_behaviors},
         offenders=[{"missing": str(behavior)} for behavior in missing],
         tables={
-            "behaviors": [
-                {"behavior": str(behavior), "hosts": count} for behavior, count in facts.behaviors.items()
-            ]
+            "behaviors": [{"behavior": str(behavior), "hosts": count} for behavior, count in facts.behaviors.items()]
         },
     )
 

@@ -1,239 +1,306 @@
-"""Write, audit, publish: replace months of the table in one transaction that only a clean audit commits.
+"""Write, audit, publish: replace months of the table in one transaction that only clean months pass.
 
-Here: the transaction. Not here: what must hold before anything is written (`gate.py`), the exit rules
-(`audit.py`), and how the warehouse is opened (`resources.py`).
+Each month is judged by itself. Months that fail keep what was published of them; the others are published
+together. Here: the order of the work. Not here: what must hold before anything is written (`gate.py`), the
+publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/resources.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 import duckdb
 
-from refinery_assets.checks.rules import Row, Verdict, verdicts
-from refinery_assets.contract import columns as dictionary
+from refinery_assets.checks.rules import Verdict, judge, not_judged
+from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
+from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.families import (
+    FAMILIES,
+    HOST_INVENTORY,
+    LEGACY_FEED,
     PROCESSED_DATA,
-    RESOURCES,
-    UTILIZATION_CEILING_PERCENT,
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.warehouse.audits import AuditRow, audit_rows, record_audits
-from refinery_assets.warehouse.facts import AuditEvidence, SourceFacts, gather_evidence, name_months
-from refinery_assets.warehouse.family_partitions import (
-    PARTITION_ROWS,
-    Partition,
-    globs,
-    name_partitions,
-    partitions,
-    source_facts,
+from refinery_assets.rows.family import FAMILY_RULES, Stats, contract_digest
+from refinery_assets.rows.source_checks import ENTRANCE_RULES
+from refinery_assets.warehouse.audits import record_audits, utc_now, verdicts_of_publication
+from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
+from refinery_assets.warehouse.facts import (
+    MonthOfTable,
+    read_inventory,
+    sum_up,
+    table_facts,
+    with_samples,
 )
-from refinery_assets.warehouse.gate import judge_before_writing
+from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, globs
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.warehouse.publish_checks import AUDIT_RULES
-from refinery_assets.warehouse.tables import ensure_table, table_names, transaction
+from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.receipts import (
+    Receipt,
+    input_digest,
+    inventory_digest,
+    latest_receipts,
+    record_receipts,
+    refinery_version,
+    table_digests,
+)
+from refinery_assets.warehouse.tables import ensure_table, transaction
 from refinery_assets.warehouse.views import make_views
+from refinery_assets.warehouse.write import (
+    name_months,
+    name_new_series,
+    name_respelled_hosts,
+    publishable_rows,
+    replace_rows,
+)
+
+
+class State(StrEnum):
+    """What became of a month."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
-class Publication:
-    """How publishing, or auditing what is published, came out.
+class MonthResult:
+    """What became of one month.
 
     Attributes:
-        refusals: Why the months could not even be written, as sentences; empty when they could.
-        verdicts: The verdicts of the exit rules; empty when the months could not be written.
-        months: Per month under audit what stands in the table; see `month_figures`.
-        table_rows: Rows of the whole table.
-        audits: What each check said of each month, as `audits` keeps it.
+        month: The month.
+        state: Published, unchanged or refused.
+        verdicts: What every check of every asset said of it.
+        receipt: What stands in the table of it; None where nothing does.
+        figures: See `facts.MonthOfTable.figures`; empty for a month that was refused or is unchanged.
+        healed: Whether the table held something else than its receipt said, and was put right.
     """
 
-    refusals: Sequence[str] = ()
-    verdicts: Sequence[Verdict] = ()
-    months: Sequence[Row] = ()
-    table_rows: int = 0
-    audits: Sequence[AuditRow] = ()
+    month: Month
+    state: State
+    verdicts: Sequence[Verdict]
+    receipt: Receipt | None = None
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+    healed: bool = False
 
-    @property
-    def problems(self) -> list[str]:
-        """Every reason against the months, as sentences; empty when they are published."""
-        return [*self.refusals, *(verdict.sentence for verdict in self.verdicts if verdict.failed)]
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A month that nothing speaks against so far."""
+
+    month: Month
+    stats: Sequence[Stats]
+    sources: Mapping[str, SourceFacts]
+    verdicts: Sequence[Verdict]
+    input_digest: str
+    tampered: bool
 
 
 class _RefusedError(Exception):
-    """Takes a publication that must not be out of its transaction."""
+    """Takes months that must not be published out of their transaction."""
 
-    def __init__(self, publication: Publication) -> None:
-        super().__init__(publication.problems)
-        self.publication = publication
+    def __init__(self, refused: Mapping[Month, Sequence[Verdict]]) -> None:
+        super().__init__()
+        self.refused = refused
 
 
 def publish(
-    connection: duckdb.DuckDBPyConnection,
-    months: Sequence[Month],
-    settings: Settings,
-    run_id: str,
-    when_written: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
-) -> Publication:
+    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], settings: Settings, run: RunSoFar
+) -> dict[Month, MonthResult]:
     """Replace `months` of `processed_data` and `quarantined_rows` by what the partitions hold.
 
-    Everything happens in one transaction, with the months' rows of `audits`. It is committed only when the
-    inventory, the partitions and every exit rule let the months pass; otherwise it is rolled back, the
-    tables stay as they were, and a transaction of its own notes the refusal in `audits`.
-
-    Args:
-        connection: The warehouse.
-        months: What is replaced.
-        settings: Where the partitions are, and the limits that the rules judge by.
-        run_id: The run that `audits` names.
-        when_written: Called inside the transaction, when the months stand in the table and in
-            `audit_series` (see `evidence.py`) and are yet to be judged.
+    The months that pass every check are written in one transaction, with their rows of `audits`, `publications`
+    and `series_months`. A month whose inputs are those of its last publication, and of which the tables hold what
+    the receipt says, is left as it is.
 
     Raises:
-        ForeignTableError: A table with one of the three names has other columns.
+        ForeignTableError: A table with one of the refinery's names has other columns.
     """
-    try:
-        with transaction(connection):
-            publication = _write_and_audit(connection, months, settings, when_written)
-            if publication.problems:
-                raise _RefusedError(publication)  # noqa: TRY301 - it leads out of the transaction
-            record_audits(connection, run_id, publication.audits, published=True)
-            make_views(connection)
-    except _RefusedError as refused:
-        publication = refused.publication
-        with transaction(connection):
-            record_audits(connection, run_id, publication.audits, published=False)
-    return publication
+    inventory = inspect_inventory(connection, settings.behaviors)
+    results: dict[Month, MonthResult] = {}
+    open_months: dict[Month, list[Verdict]] = {}
+    for month in months:
+        verdicts = merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory))
+        if any(verdict.stops for verdict in verdicts):
+            results[month] = _refused(month, verdicts)
+        else:
+            open_months[month] = verdicts
+    candidates = _candidates(connection, open_months, settings, run, results) if open_months else []
+    while candidates:
+        try:
+            with transaction(connection):
+                written = _write(connection, candidates, settings, run)
+                _record(connection, run, [*results.values(), *written.values()])
+                make_views(connection)
+        except _RefusedError as error:
+            # Seldom: what the publish checks refuse, the earlier checks have mostly found. Then the others are
+            # written once more, without the months that failed.
+            for candidate in candidates:
+                if candidate.month in error.refused:
+                    verdicts = [*candidate.verdicts, *error.refused[candidate.month]]
+                    results[candidate.month] = _refused(candidate.month, verdicts)
+            candidates = [each for each in candidates if each.month not in error.refused]
+        else:
+            return {**results, **written}
+    with transaction(connection):
+        _record(connection, run, results.values())
+    return results
 
 
-def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Publication:
-    """Judge the published table by the exit rules, against the partitions as they are now.
-
-    The connection may be read-only. Nothing is written but temporary tables.
-    """
-    if not {dictionary.PROCESSED_DATA.name, dictionary.QUARANTINED_ROWS.name} <= table_names(connection):
-        return Publication(refusals=["nothing is published yet: materialize processed_data first"])
-    inventory = verdicts(INVENTORY_RULES, inspect_inventory(connection, settings.behaviors))
-    if refusals := [verdict.sentence for verdict in inventory if verdict.failed]:
-        return Publication(refusals=refusals)
-    starts = connection.execute(
-        "SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1"
-    )
-    months = [Month.of(start) for (start,) in starts.fetchall()]
-    if not months:
-        return Publication(refusals=["nothing is published yet: materialize processed_data first"])
-    files = [file for file in partitions(settings.telemetry, months) if file.path.exists()]
-    name_partitions(connection, files)
-    evidence = gather_evidence(connection, months, source_facts(connection, files), settings.min_coverage)
-    return _judged(evidence)
-
-
-def _write_and_audit(
+def _candidates(
     connection: duckdb.DuckDBPyConnection,
-    months: Sequence[Month],
+    open_months: Mapping[Month, list[Verdict]],
     settings: Settings,
-    when_written: Callable[[duckdb.DuckDBPyConnection], None],
-) -> Publication:
-    files = partitions(settings.telemetry, months)
-    gate = judge_before_writing(connection, files, months, settings)
-    if gate.refusals:
-        return Publication(refusals=gate.refusals, audits=gate.audits)
-    name_months(connection, months)
-    ensure_table(connection, dictionary.PROCESSED_DATA)
-    ensure_table(connection, dictionary.QUARANTINED_ROWS)
-    _replace_rows(connection, files, months, gate.sources.values())
-    evidence = gather_evidence(connection, months, gate.sources, settings.min_coverage)
-    when_written(connection)
-    publication = _judged(evidence)
-    exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)
-    return replace(publication, audits=[*gate.audits, *exit_audits])
+    run: RunSoFar,
+    results: dict[Month, MonthResult],
+) -> list[_Candidate]:
+    """Judge the partitions; months that fail, or that are unchanged, are put into `results`."""
+    with transaction(connection):
+        for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS):
+            ensure_table(connection, table)
+    name_fleet(connection)
+    hosts = inventory_digest(connection)
+    stats = read_stats(run, list(open_months), settings)
+    inputs = {month: input_digest(stats[month], hosts) for month in open_months}
+    receipts = latest_receipts(connection, list(open_months))
+    standing = table_digests(connection, receipts)
+    intact = {month for month, receipt in receipts.items() if standing[month] == receipt.table_digest}
+    same = {month for month, receipt in receipts.items() if inputs[month] == receipt.input_digest}
+    for month in open_months:
+        if month in intact & same and not run.force and not any(each.problem for each in stats[month]):
+            verdicts = merge(
+                [*open_months[month], *judge_partitions(month, stats[month], None, run, settings)],
+                verdicts_of_publication(connection, receipts[month].run_id, month),
+            )
+            if not any(verdict.stops for verdict in verdicts):
+                results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
+    changed = {month: stats[month] for month in open_months if month not in results}
+    checked, facts = scan_partitions(connection, changed, settings)
+    candidates = []
+    for month in changed:
+        judged = judge_partitions(month, checked[month], facts[month], run, settings)
+        verdicts = merge(open_months[month], judged)
+        if any(verdict.stops for verdict in verdicts):
+            results[month] = _refused(month, verdicts)
+        else:
+            tampered = month not in intact
+            candidates.append(_Candidate(month, checked[month], facts[month], verdicts, inputs[month], tampered))
+    return candidates
 
 
-def _judged(evidence: AuditEvidence) -> Publication:
-    ((table_rows,),) = evidence.connection.execute("SELECT count(*) FROM processed_data").fetchall()
-    return Publication(
-        verdicts=verdicts(AUDIT_RULES, evidence), months=month_figures(evidence), table_rows=table_rows
-    )
-
-
-def _replace_rows(
-    connection: duckdb.DuckDBPyConnection,
-    files: Sequence[Partition],
-    months: Sequence[Month],
-    sources: Iterable[SourceFacts],
-) -> None:
-    for span in Month.unbroken(sorted(months)):
-        connection.execute(
-            "DELETE FROM processed_data WHERE ds >= $first AND ds < $end",
-            {"first": span[0].first_day, "end": span[-1].next.first_day},
-        )
-    connection.execute("DELETE FROM quarantined_rows WHERE month IN (SELECT month FROM audit_months)")
-    # Few names differ from the inventory's spelling, mostly none; only those are looked up row by row.
-    ((respelled,),) = connection.execute(
-        """
-        CREATE OR REPLACE TEMP TABLE respelled_hosts AS
-        SELECT p.host_id, h.node_name
-        FROM (SELECT DISTINCT host_id FROM read_parquet($paths)) p
-            JOIN hosts h ON lower(h.node_name) = lower(p.host_id)
-        WHERE h.node_name <> p.host_id
-        """,
-        {"paths": globs(files)},
-    ).fetchall()
-    host, spelling = "p.host_id", ""
-    if respelled:
-        host = "coalesce(r.node_name, p.host_id)"
-        spelling = "LEFT JOIN respelled_hosts r ON r.host_id = p.host_id"
-    # A row that the table cannot hold is not written; the audit counts it from the partition and fails.
-    # Where the partitions hold none, no row is asked.
-    fit = "p.fault IS NULL"
-    if any(source.bad_ds or source.bad_host or source.bad_y for source in sources):
-        fit += (
-            " AND p.ds >= f.month_start AND p.ds < f.month_end AND p.host_id IS NOT NULL AND p.y IS NOT NULL"
-        )
-    connection.execute(
-        f"""
-        INSERT INTO processed_data
-        SELECT p.ds, {host}, f.resource, p.y, $ceiling, p.capacity, p.is_imputed
-        FROM {PARTITION_ROWS} {spelling} WHERE {fit}
-        """,  # noqa: S608 - constants of the package
-        {"paths": globs(files), "ceiling": UTILIZATION_CEILING_PERCENT},
-    )
-    connection.execute(
-        f"""
-        INSERT INTO quarantined_rows
-        SELECT f.month, f.resource, f.source_file, p.source_line, p.raw, p.fault
-        FROM {PARTITION_ROWS} WHERE p.fault IS NOT NULL
-        ORDER BY f.month, f.resource, p.source_line
-        """,  # noqa: S608 - a constant of the package
-        {"paths": globs(files)},
-    )
-
-
-def month_figures(evidence: AuditEvidence) -> list[Row]:
-    """What stands in the table, a row per month.
-
-    Returns:
-        `month`, `rows`, `imputed`, `hosts`, `days` (distinct ones), the mean utilization of each resource
-        (`mean_cpu_percent` and so on), `quarantined`.
-    """
-    quarantined: dict[str, int] = {}
-    for (month, _), count in evidence.quarantined.items():
-        quarantined[month] = quarantined.get(month, 0) + count
-    means = ", ".join(
-        f"sum(total) FILTER (resource = '{resource}') / sum(points) FILTER (resource = '{resource}') "
-        f"AS mean_{resource}_percent"
-        for resource in RESOURCES
-    )
-    return [
-        {**row, "quarantined": quarantined.get(str(row["month"]), 0)}
-        for row in evidence.rows(
-            f"""
-            WITH hosts_seen AS (SELECT DISTINCT month, host_id FROM audit_series)
-            SELECT month, sum(points)::BIGINT AS rows, sum(imputed)::BIGINT AS imputed,
-                (SELECT count(*) FROM hosts_seen h WHERE h.month = s.month) AS hosts,
-                bit_count(bit_or(days)) AS days, {means}
-            FROM audit_series s GROUP BY month ORDER BY month
-            """  # noqa: S608 - names of the contract
-        )
+def _refused(month: Month, verdicts: Sequence[Verdict]) -> MonthResult:
+    """The month with a verdict of every check; those that were not reached say so."""
+    there = {(verdict.asset, verdict.check) for verdict in verdicts}
+    expected = [
+        (LEGACY_FEED, ENTRANCE_RULES),
+        (HOST_INVENTORY, INVENTORY_RULES),
+        *((family.name, FAMILY_RULES) for family in FAMILIES),
+        (PROCESSED_DATA, PUBLISH_RULES),
     ]
+    missing = [
+        verdict
+        for asset, rules in expected
+        for verdict in not_judged(rules, asset, month, verdicts)  # type: ignore[arg-type]
+        if (verdict.asset, verdict.check) not in there
+    ]
+    return MonthResult(month, State.REFUSED, [*verdicts, *missing])
+
+
+def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Iterable[MonthResult]) -> None:
+    """Write what the checks said, and the receipts of months that are published in this very transaction."""
+    found = list(results)
+    published = {
+        result.month: result.receipt.published_at
+        for result in found
+        if result.receipt and result.state is not State.REFUSED
+    }
+    verdicts = [verdict for result in found for verdict in result.verdicts]
+    record_audits(connection, run.run_id, verdicts, published)
+    record_receipts(
+        connection,
+        [result.receipt for result in found if result.receipt and result.state is State.PUBLISHED],
+    )
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    candidates: Sequence[_Candidate],
+    settings: Settings,
+    run: RunSoFar,
+) -> dict[Month, MonthResult]:
+    """Write the months and judge them by the publish checks.
+
+    Raises:
+        _RefusedError: Some of them fail.
+    """
+    months = [candidate.month for candidate in candidates]
+    files = [Partition(settings.telemetry, family, month) for month in months for family in FAMILIES]
+    paths = globs(file.path for file in files)
+    name_months(connection, months)
+    respelled = name_respelled_hosts(connection, paths)
+    name_new_series(connection, files)
+    sources = (source for each in candidates for source in each.sources.values())
+    rows = publishable_rows(sources, respelled=respelled)
+    find_changed_series(connection, [each.month for each in candidates if each.tampered])
+    differences = find_differences(connection, months, rows, paths)
+    replace_rows(connection, months, rows, paths)
+    evidence = _evidence(connection, candidates, settings, differences, paths)
+    verdicts = {month: judge(PUBLISH_RULES, PROCESSED_DATA, month, evidence[month]) for month in months}
+    failed = {month: found for month, found in verdicts.items() if any(verdict.failed for verdict in found)}
+    if failed:
+        raise _RefusedError(failed)
+    digests = table_digests(connection, months)
+    now, contract, version = utc_now(), contract_digest(), refinery_version()
+    results = {}
+    for candidate in candidates:
+        month, figures = candidate.month, evidence[candidate.month].figures()
+        difference = differences[month]
+        receipt = Receipt(
+            month,
+            run.run_id,
+            now,
+            contract,
+            candidate.input_digest,
+            int(figures["rows"]),
+            int(figures["imputed"]),
+            int(figures["quarantined"]),
+            difference.added,
+            difference.removed,
+            difference.changed,
+            digests[month],
+            version,
+        )
+        results[month] = MonthResult(
+            month,
+            State.PUBLISHED,
+            [*candidate.verdicts, *verdicts[month]],
+            receipt,
+            figures,
+            healed=candidate.tampered and bool(difference.before),
+        )
+    return results
+
+
+def _evidence(
+    connection: duckdb.DuckDBPyConnection,
+    candidates: Sequence[_Candidate],
+    settings: Settings,
+    differences: Mapping[Month, Difference],
+    paths: Sequence[str],
+) -> dict[Month, MonthOfTable]:
+    months = [candidate.month for candidate in candidates]
+    name_fleet(connection)
+    inventory = read_inventory(connection)
+    sum_up(connection, months)
+    tables = table_facts(connection, months)
+    found = {}
+    for candidate in candidates:
+        month = candidate.month
+        evidence = MonthOfTable(month, tables[month], candidate.sources, inventory, settings, differences[month])
+        found[month] = with_samples(connection, evidence, paths)
+    return found

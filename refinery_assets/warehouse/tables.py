@@ -43,28 +43,30 @@ def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
     """The table's columns in order, with their types; empty when there is no such table."""
     # Not from `duckdb_columns()`, which works out the columns of every view in the file first.
     try:
-        rows = connection.execute(
-            "SELECT name, type FROM pragma_table_info($table) ORDER BY cid", {"table": table}
-        )
+        rows = connection.execute("SELECT name, type FROM pragma_table_info($table) ORDER BY cid", {"table": table})
         return dict(rows.fetchall())
     except duckdb.CatalogException:
         return {}
 
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
-    """Make the table unless it is there.
+    """Make the table unless it is there; columns that an older version did not have yet are added.
 
     Raises:
         ForeignTableError: It is there with other columns.
     """
+    declared = [(column.name, column.type_name) for column in table.columns]
     if table.name not in table_names(connection):
         # Names and types are constants of the contract; a table cannot be named by a parameter.
-        declared = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
-        connection.execute(f"CREATE TABLE {table.name} ({declared})")
+        columns = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
+        connection.execute(f"CREATE TABLE {table.name} ({columns})")
     found = list(column_types(connection, table.name).items())
-    if found != [(column.name, column.type_name) for column in table.columns]:
-        raise ForeignTableError(
-            f"The warehouse has a table {table.name} that the refinery did not make: its columns are "
-            f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "
-            "another file, and run again."
-        )
+    if found and found == declared[: len(found)]:
+        for name, kind in declared[len(found) :]:
+            connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}")
+        return
+    raise ForeignTableError(
+        f"The warehouse has a table {table.name} that the refinery did not make: its columns are "
+        f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "
+        "another file, and run again."
+    )

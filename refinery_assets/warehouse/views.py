@@ -131,9 +131,7 @@ def _comment(connection: duckdb.DuckDBPyConnection, relations: Iterable[Relation
         kind = relation.kind.upper()
         connection.execute(f"COMMENT ON {kind} {relation.name} IS {_literal(relation.meaning)}")
         for column in relation.columns:
-            connection.execute(
-                f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}"
-            )
+            connection.execute(f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}")
 
 
 def _literal(text: str) -> str:

@@ -1,0 +1,183 @@
+"""What publishing a month changes: rows added, removed and changed against what stands in the table.
+
+Only series whose digest differs are compared row by row, so that rebuilding a month that says the same costs
+nothing. Here: the comparison. Not here: what is made of it (`publish_checks.py`, `receipts.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from refinery_assets.checks.rules import SAMPLE_SIZE, Row
+from refinery_assets.contract.months import Month
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What publishing a month changes in `processed_data`.
+
+    Attributes:
+        before: Rows that are published now.
+        added: Rows for a day and series that are not there now.
+        removed: Rows that are there now and would be no more.
+        changed: Rows that would have another `y`, `capacity` or `is_imputed`.
+        series_added: Series (host and resource) that are not there now.
+        series_removed: Series that would be no more.
+        series_changed: Series of which any row is added, removed or changed.
+        hosts_new: Hosts that are not there now.
+        hosts_gone: Hosts that would be no more.
+        sample: Rows removed or changed: `resource`, `host_id`, `ds`, `y_before`, `y_after`.
+    """
+
+    before: int = 0
+    added: int = 0
+    removed: int = 0
+    changed: int = 0
+    series_added: int = 0
+    series_removed: int = 0
+    series_changed: int = 0
+    hosts_new: Sequence[str] = ()
+    hosts_gone: Sequence[str] = ()
+    sample: Sequence[Row] = ()
+
+
+def find_changed_series(connection: duckdb.DuckDBPyConnection, tampered: Sequence[Month]) -> None:
+    """Name the series to compare in the temporary table `changed_series`.
+
+    Needs the temporary tables `new_series` (the months' rows of `series_months` to be) and `audit_months`. Of
+    months in `tampered`, whose rows are not those that `series_months` sums up, every series is named.
+    """
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE changed_series AS
+        WITH tampered AS (SELECT unnest($tampered::VARCHAR[]) AS month),
+        before AS (
+            SELECT month, resource, host_id, rows_digest FROM series_months
+            WHERE month IN (SELECT month FROM audit_months) AND month NOT IN (SELECT month FROM tampered)
+            UNION ALL
+            SELECT DISTINCT m.month, p.resource, p.host_id, NULL
+            FROM processed_data p JOIN audit_months m ON p.ds >= m.month_start AND p.ds < m.month_end
+            WHERE m.month IN (SELECT month FROM tampered)
+        )
+        SELECT month, resource, host_id, b.host_id IS NOT NULL AS was_there, n.host_id IS NOT NULL AS will_be
+        FROM before b FULL JOIN new_series n USING (month, resource, host_id)
+        WHERE b.rows_digest IS DISTINCT FROM n.rows_digest
+        """,
+        {"tampered": [str(month) for month in tampered]},
+    )
+
+
+def find_differences(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], new_rows: str, paths: Sequence[str]
+) -> dict[Month, Difference]:
+    """Compare the table as it is with the rows to be published; needs `find_changed_series` before.
+
+    Args:
+        connection: The warehouse.
+        months: The months to be published.
+        new_rows: A SELECT of `month` and the columns of `processed_data`; takes the parameter `paths`.
+        paths: The partitions that it reads.
+    """
+    before = {
+        month: connection.execute(
+            "SELECT count(*) FROM processed_data WHERE ds >= $first AND ds < $end",
+            {"first": month.first_day, "end": month.next.first_day},
+        ).fetchall()[0][0]
+        for month in months
+    }
+    added = dict(connection.execute("SELECT month, sum(readings + imputed) FROM new_series GROUP BY month").fetchall())
+    series = {
+        month: counts
+        for month, *counts in connection.execute(
+            "SELECT month, count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be), count(*) "
+            "FROM changed_series GROUP BY month"
+        ).fetchall()
+    }
+    differences = {}
+    for month in months:
+        there, _, touched = series.get(str(month), (0, 0, 0))
+        if not before[month]:
+            differences[month] = Difference(
+                added=int(added.get(str(month), 0)), series_added=there, series_changed=touched
+            )
+        elif not touched:
+            differences[month] = Difference(before[month])
+        else:
+            differences[month] = _compare(connection, month, before[month], new_rows, paths)
+    return differences
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection, month: Month, before: int, new_rows: str, paths: Sequence[str]
+) -> Difference:
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE differing_rows AS
+        WITH old AS (
+            SELECT p.resource, p.host_id, p.ds, p.y, p.capacity, p.is_imputed FROM processed_data p
+                SEMI JOIN (FROM changed_series WHERE month = $month) USING (resource, host_id)
+            WHERE p.ds >= $first AND p.ds < $end
+        ), new AS (
+            SELECT resource, host_id, ds, y, capacity, is_imputed FROM ({new_rows})
+                SEMI JOIN (FROM changed_series WHERE month = $month) USING (resource, host_id)
+            WHERE ds >= $first AND ds < $end
+        )
+        SELECT resource, host_id, ds, old.y AS y_before, new.y AS y_after,
+            old.ds IS NOT NULL AS was_there, new.ds IS NOT NULL AS will_be
+        FROM old FULL JOIN new USING (resource, host_id, ds)
+        WHERE old.ds IS NULL OR new.ds IS NULL OR old.y IS DISTINCT FROM new.y
+            OR old.capacity IS DISTINCT FROM new.capacity OR old.is_imputed IS DISTINCT FROM new.is_imputed
+        """,  # noqa: S608 - a query of the package
+        {"month": str(month), "first": month.first_day, "end": month.next.first_day, "paths": paths},
+    )
+    ((added, removed, changed, touched),) = connection.execute(
+        """
+        SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be),
+            count(*) FILTER (was_there AND will_be), count(DISTINCT (resource, host_id))
+        FROM differing_rows
+        """
+    ).fetchall()
+    ((there, gone),) = connection.execute(
+        "SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be) FROM changed_series "
+        "WHERE month = $month",
+        {"month": str(month)},
+    ).fetchall()
+    hosts_new, hosts_gone = (
+        [
+            host
+            for (host,) in connection.execute(
+                f"""
+                SELECT host_id FROM changed_series WHERE month = $month GROUP BY host_id
+                HAVING NOT bool_or({side}) AND host_id NOT IN ({others}) ORDER BY host_id LIMIT $most
+                """,  # noqa: S608 - constants of this function
+                {"month": str(month), "most": SAMPLE_SIZE},
+            ).fetchall()
+        ]
+        for side, others in (
+            ("was_there", "SELECT host_id FROM series_months WHERE month = $month"),
+            ("will_be", "SELECT host_id FROM new_series WHERE month = $month"),
+        )
+    )
+    cursor = connection.execute(
+        """
+        SELECT resource, host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows WHERE was_there
+        ORDER BY will_be, resource, host_id, ds LIMIT $most
+        """,
+        {"most": SAMPLE_SIZE},
+    )
+    names = [column[0] for column in cursor.description or ()]
+    return Difference(
+        before,
+        added,
+        removed,
+        changed,
+        there,
+        gone,
+        touched,
+        hosts_new,
+        hosts_gone,
+        [dict(zip(names, row, strict=True)) for row in cursor.fetchall()],
+    )

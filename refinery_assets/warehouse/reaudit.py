@@ -1,0 +1,79 @@
+"""The re-audit: the published table judged again, against the receipts of its months.
+
+Here: gathering the evidence without writing anything. Not here: the rules (`publish_checks.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from refinery_assets.checks.rules import Verdict, judge, not_judged
+from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
+from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
+from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.facts import MonthOfTable, read_inventory, sum_up, table_facts, with_samples
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.receipts import latest_receipts, table_digests
+from refinery_assets.warehouse.tables import table_names
+
+
+@dataclass(frozen=True)
+class Reaudit:
+    """What auditing the published table again found.
+
+    Attributes:
+        verdicts: What the checks of inventory and table say of every published month.
+        problem: Why there is nothing to audit, as a sentence; None when there is.
+    """
+
+    verdicts: Sequence[Verdict] = ()
+    problem: str | None = None
+
+
+NOTHING_PUBLISHED = "Nothing is published yet: materialize processed_data first."
+
+
+def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudit:
+    """Judge the published table by the publish checks, against the months' receipts.
+
+    The connection may be read-only. Nothing is written but temporary tables.
+    """
+    tables = table_names(connection)
+    if not {PROCESSED_DATA_TABLE.name, QUARANTINED_ROWS.name} <= tables:
+        return Reaudit(problem=NOTHING_PUBLISHED)
+    starts = connection.execute("SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1")
+    months = [Month.of(start) for (start,) in starts.fetchall()]
+    if not months:
+        return Reaudit(problem=NOTHING_PUBLISHED)
+    facts = inspect_inventory(connection, settings.behaviors)
+    judged = {month: judge(INVENTORY_RULES, HOST_INVENTORY, month, facts) for month in months}
+    if any(verdict.failed for verdict in judged[months[0]]):
+        missing = [
+            verdict for month in months for verdict in not_judged(PUBLISH_RULES, PROCESSED_DATA, month, judged[month])
+        ]
+        return Reaudit([*(verdict for found in judged.values() for verdict in found), *missing])
+    has_receipts = {PUBLICATIONS.name, SERIES_MONTHS.name} <= tables
+    if not has_receipts:
+        # An empty stand-in, so that the queries have something to join.
+        declared = ", ".join(f"{column.name} {column.type_name}" for column in SERIES_MONTHS.columns)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE series_months ({declared})")
+    receipts = latest_receipts(connection, months) if has_receipts else {}
+    standing = table_digests(connection, receipts)
+    name_fleet(connection)
+    inventory = read_inventory(connection)
+    sum_up(connection, months)
+    found = table_facts(connection, months)
+    for month in months:
+        as_published = None
+        if receipt := receipts.get(month):
+            as_published = standing[month] == receipt.table_digest
+        evidence = MonthOfTable(month, found[month], None, inventory, settings, as_published=as_published)
+        judged[month] += judge(PUBLISH_RULES, PROCESSED_DATA, month, with_samples(connection, evidence))
+    return Reaudit([verdict for verdicts in judged.values() for verdict in verdicts])

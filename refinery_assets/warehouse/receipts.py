@@ -1,0 +1,110 @@
+"""The receipts: what was published of a month, from which inputs, and whether it still stands there.
+
+Here: the table `publications`, and the digests of inputs and rows. Not here: when a receipt is written
+(`publish.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from datetime import datetime
+from importlib.metadata import version
+
+import duckdb
+
+from refinery_assets.contract.columns import PUBLICATIONS
+from refinery_assets.contract.months import Month
+from refinery_assets.rows.family import Stats
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One row of `publications`; the columns are declared in `contract/columns.py`."""
+
+    month: Month
+    run_id: str
+    published_at: datetime
+    contract_digest: str
+    input_digest: str
+    rows: int
+    imputed: int
+    quarantined: int
+    rows_added: int
+    rows_removed: int
+    rows_changed: int
+    table_digest: int
+    version: str
+
+
+_COLUMNS = ", ".join(column.name for column in PUBLICATIONS.columns)
+
+
+def refinery_version() -> str:
+    """The version of the installed package."""
+    return version("refinery-assets")
+
+
+def input_digest(stats: Iterable[Stats], inventory: str) -> str:
+    """A digest of all that a month's rows depend on.
+
+    Args:
+        stats: Of the month's families: the digest of each file, and of the settings that bear on rows.
+        inventory: `inventory_digest`.
+    """
+    # With another version of DuckDB, equal rows may have other digests: publishing them anew says so.
+    parts = [duckdb.__version__, inventory, *((each.family.name, each.digest, each.rules) for each in stats)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def inventory_digest(connection: duckdb.DuckDBPyConnection) -> str:
+    """A digest of the hosts' names and behaviors; needs `fleet.name_fleet` before."""
+    ((hosts, digest),) = connection.execute(
+        "SELECT count(*), bit_xor(hash(node_name, coalesce(behavior, ''))) FROM fleet"
+    ).fetchall()
+    return f"{hosts} {digest}"
+
+
+def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Receipt]:
+    """The newest receipt of each month that has one; needs the table `publications`."""
+    rows = connection.execute(
+        f"""
+        SELECT {_COLUMNS} FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC, rowid DESC) = 1
+        """,  # noqa: S608 - names of the dictionary
+        {"months": [str(month) for month in months]},
+    ).fetchall()
+    return {Month.parse(month): Receipt(Month.parse(month), *fields) for month, *fields in rows}
+
+
+def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Receipt]) -> None:
+    """Add rows to `publications`, in the transaction at hand."""
+    rows = [(str(receipt.month), *astuple(receipt)[1:]) for receipt in receipts]
+    if rows:
+        places = ", ".join("?" for _ in PUBLICATIONS.columns)
+        connection.executemany(f"INSERT INTO publications ({_COLUMNS}) VALUES ({places})", rows)  # noqa: S608
+
+
+def table_digests(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, int]:
+    """A digest of each month's rows in both published tables, whatever their order.
+
+    Counts are part of it, so that a row that stands twice does not cancel itself out.
+    """
+    digests = {}
+    for month in months:
+        ((digest,),) = connection.execute(
+            """
+            SELECT hash(p.rows, p.digest, q.rows, q.digest) FROM (
+                SELECT count(*) AS rows, bit_xor(hash(ds, host_id, resource, y, cap, capacity, is_imputed))
+                    AS digest
+                FROM processed_data WHERE ds >= $first AND ds < $end
+            ) p, (
+                SELECT count(*) AS rows, bit_xor(hash(resource, source_file, source_line, raw, fault)) AS digest
+                FROM quarantined_rows WHERE month = $month
+            ) q
+            """,
+            {"month": str(month), "first": month.first_day, "end": month.next.first_day},
+        ).fetchall()
+        digests[month] = digest
+    return digests
