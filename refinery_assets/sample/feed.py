@@ -36,7 +36,7 @@ from refinery_assets.contract.columns import HOSTS, QUARANTINED_ROWS
 from refinery_assets.contract.families import FAMILIES, Family, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
 
@@ -172,7 +172,7 @@ def write_feed(
                     for planted in dirty.planted:
                         note([month, family.resource, source_file(family, month), *planted])
                         counts[planted.fault] += 1
-                write_whole(path, ",".join(family.columns).encode() + b"\n" + lines)
+                atomic_write(path, ",".join(family.columns).encode() + b"\n" + lines)
                 files += 1
                 on_file()
     if planted_file is not None and not dirt:
@@ -212,13 +212,10 @@ def _planted_list(path: Path | None) -> Iterator[Callable[[Sequence[object]], ob
     if path is None:
         yield lambda _row: None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.name for column in QUARANTINED_ROWS.columns])
         yield writer.writerow
-    unfinished.replace(path)
 
 
 @contextmanager
