@@ -39,6 +39,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
+from refinery_assets.warehouse.storage import open_or_make_warehouse
 
 # A value is a whole number of hundredths, so there are few enough to keep the text of each at hand.
 _VALUE_TEXTS = np.array([f"{hundredths / 100}," for hundredths in range(10_001)], dtype="S")
@@ -122,9 +123,8 @@ def write_inventory(warehouse: Path, fleet: Fleet) -> None:
         OSError: The file's folder cannot be made.
         duckdb.Error: The file cannot be opened or written.
     """
-    warehouse.parent.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in HOSTS.columns)
-    with duckdb.connect(warehouse) as connection:
+    with open_or_make_warehouse(warehouse) as connection:
         connection.register("fleet_inventory", fleet.inventory)
         connection.begin()
         connection.execute(f"CREATE OR REPLACE TABLE {HOSTS.name} ({columns})")
