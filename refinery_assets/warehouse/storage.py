@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 
 STORAGE_VERSION = "v1.4.0"
-"""What notebooks and BI tools with the long-supported DuckDB 1.4 can read, too. DuckDB 2's own format costs as
-much time and room, and leaves them out."""
+"""What notebooks and BI tools with the long-supported DuckDB 1.4 can read, too. DuckDB 2's own format saves
+neither time nor room, and shuts them out."""
 
 
 def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
