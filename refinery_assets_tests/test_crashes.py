@@ -106,20 +106,21 @@ def test_a_disk_that_is_full_while_the_table_is_written_leaves_the_old_months(
 
 @contextmanager
 def unwritable(path: Path) -> Iterator[None]:
-    """Take away the right to write a file, from the superuser too where the file system can."""
+    """Take away the right to write a file or folder, from the superuser too where the file system can."""
     if os.geteuid() == 0:
         if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
-            pytest.skip("the superuser may write every file here: no immutable attribute")
+            pytest.skip("the superuser may write everything here: no immutable attribute")
         try:
             yield
         finally:
             subprocess.run(["chattr", "-i", str(path)], check=True)
     else:
-        path.chmod(0o444)
+        mode = path.stat().st_mode
+        path.chmod(mode & ~0o222)
         try:
             yield
         finally:
-            path.chmod(0o644)
+            path.chmod(mode)
 
 
 def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbox: Sandbox) -> None:
@@ -132,6 +133,27 @@ def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbo
     assert f"The warehouse {sandbox.settings.warehouse} cannot be used" in outcome.failures["processed_data"]
     assert "see to its rights" in outcome.failures["processed_data"]
     assert sandbox.published() == before
+
+
+def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
+    sandbox: Sandbox,
+) -> None:
+    assert sandbox.refine(JANUARY).success
+    folder = sandbox.settings.telemetry / "cpu_utilization"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with unwritable(folder):
+        outcome = sandbox.refine(JANUARY)
+
+    told = outcome.failures["cpu_utilization"]
+    assert f"The partition {folder / '2024-01.parquet'} could not be written, and stays as it was" in told
+    assert "(REFINERY_TELEMETRY)" in told
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_telemetry_folder_that_cannot_be_made_is_named(sandbox: Sandbox) -> None:
+    sandbox.settings.telemetry.write_text("a file where the folder should be")
+
+    assert "(REFINERY_TELEMETRY)" in sandbox.refine(JANUARY).failures["cpu_utilization"]
 
 
 def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox) -> None:

@@ -132,6 +132,33 @@ def test_other_tables_of_the_warehouse_are_left_as_they_are(tmp_path: Path) -> N
     assert query(warehouse, "SELECT count(*), min(node_name) FROM hosts") == [(HOSTS, "srv-00001")]
 
 
+def storage_version(warehouse: Path) -> str:
+    ((version,),) = query(
+        warehouse, "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal"
+    )
+    return str(version).removesuffix("+")
+
+
+@pytest.mark.parametrize("version", ["v1.2.0", "v2.0.0"])
+def test_a_warehouse_made_by_others_keeps_its_storage_version(tmp_path: Path, version: str) -> None:
+    warehouse = tmp_path / "refinery.duckdb"
+    duckdb.connect(warehouse, config={"storage_compatibility_version": version}).close()
+
+    small_sample(tmp_path)
+
+    assert storage_version(warehouse) == version
+
+
+def test_a_warehouse_made_here_can_be_read_by_the_duckdb_that_is_supported_for_long(tmp_path: Path) -> None:
+    warehouse = small_sample(tmp_path).warehouse
+
+    assert storage_version(warehouse) == "v1.4.0"
+    # The number in the file's header, after which DuckDB 1.4 refuses a file: its own is 67.
+    header = warehouse.read_bytes()[:20]
+    assert header[8:12] == b"DUCK"
+    assert int.from_bytes(header[12:20], "little") <= 67
+
+
 # The inventory.
 
 

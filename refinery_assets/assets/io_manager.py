@@ -7,11 +7,14 @@ here: what a partition holds (`rows/family.py`) and how DuckDB reads it (`wareho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 from dagster_polars import PolarsParquetIOManager
+
+from refinery_assets.feed.atomic_write import atomic_path
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -34,17 +37,21 @@ class TelemetryIOManager(PolarsParquetIOManager):
             return
         paths = self._get_paths_for_partitions(context)
         for key, frame in obj:
-            self.make_directory(paths[key].parent)
             self.write_df_to_path(context, frame, paths[key])
 
+    def make_directory(self, path: UPath) -> None:
+        """Nothing: the folder is made where its file is written, and so is told of if it cannot be."""
+
+    def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:
+        """Collect and write: the stock manager sinks straight into the final place."""
+        self.write_df_to_path(context, df.collect(), path)
+
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
-        """Write beside the final place and rename, so that no reader ever meets half a file."""
-        beside = path.with_name(f".{path.name}.partial")
+        """Write atomically; what was there before stays when it cannot be done."""
         try:
-            super().write_df_to_path(context, df, beside)
-            beside.replace(path)
+            with atomic_path(Path(str(path))) as temporary:
+                super().write_df_to_path(context, df, type(path)(temporary))
         except (OSError, pl.exceptions.PolarsError) as error:
-            beside.unlink(missing_ok=True)
             raise dg.Failure(
                 description=f"The partition {path} could not be written, and stays as it was; see to the "
                 f"room and the rights there (REFINERY_TELEMETRY), then run again. The cause: {error}",

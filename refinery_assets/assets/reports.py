@@ -14,7 +14,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.reports.history import HistoryRead
 from refinery_assets.reports.history_memory import recall, remember
 from refinery_assets.reports.history_read import read_basis, read_history
@@ -131,7 +131,7 @@ def show_pictures(context: dg.AssetExecutionContext, drawer: Drawer) -> dict[str
         for name, picture in drawer.take().items():
             encoded = base64.b64encode(picture).decode()
             metadata[name] = dg.MetadataValue.md(f"![{name}](data:image/png;base64,{encoded})")
-            write_whole(Path(drawer.folder, f"{name}.png"), picture)
+            atomic_write(Path(drawer.folder, f"{name}.png"), picture)
     except DrawingFailedError as error:
         context.log.warning(f"The pictures of the history were not drawn: {error}.")
     except OSError as error:

@@ -18,7 +18,7 @@ import duckdb
 
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.reports.history import Basis, HistoryRead, MonthFigures
 from refinery_assets.warehouse.tables import table_names
 
@@ -57,7 +57,7 @@ def remember(path: Path, connection: duckdb.DuckDBPyConnection, read: HistoryRea
         for month, figures in read.figures.items()
         if month in stamps
     }
-    write_whole(path, json.dumps(entries).encode())
+    atomic_write(path, json.dumps(entries).encode())
 
 
 def _stamps(connection: duckdb.DuckDBPyConnection, basis: Basis) -> dict[Month, str]:

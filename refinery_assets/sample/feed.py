@@ -36,9 +36,10 @@ from refinery_assets.contract.columns import HOSTS, QUARANTINED_ROWS
 from refinery_assets.contract.families import FAMILIES, Family, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
+from refinery_assets.warehouse.storage import open_or_make_warehouse
 
 # A value is a whole number of hundredths, so there are few enough to keep the text of each at hand.
 _VALUE_TEXTS = np.array([f"{hundredths / 100}," for hundredths in range(10_001)], dtype="S")
@@ -122,9 +123,8 @@ def write_inventory(warehouse: Path, fleet: Fleet) -> None:
         OSError: The file's folder cannot be made.
         duckdb.Error: The file cannot be opened or written.
     """
-    warehouse.parent.mkdir(parents=True, exist_ok=True)
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in HOSTS.columns)
-    with duckdb.connect(warehouse) as connection:
+    with open_or_make_warehouse(warehouse) as connection:
         connection.register("fleet_inventory", fleet.inventory)
         connection.begin()
         connection.execute(f"CREATE OR REPLACE TABLE {HOSTS.name} ({columns})")
@@ -172,7 +172,7 @@ def write_feed(
                     for planted in dirty.planted:
                         note([month, family.resource, source_file(family, month), *planted])
                         counts[planted.fault] += 1
-                write_whole(path, ",".join(family.columns).encode() + b"\n" + lines)
+                atomic_write(path, ",".join(family.columns).encode() + b"\n" + lines)
                 files += 1
                 on_file()
     if planted_file is not None and not dirt:
@@ -212,13 +212,10 @@ def _planted_list(path: Path | None) -> Iterator[Callable[[Sequence[object]], ob
     if path is None:
         yield lambda _row: None
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.name for column in QUARANTINED_ROWS.columns])
         yield writer.writerow
-    unfinished.replace(path)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from refinery_assets.assets.resources import (
 )
 from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.settings import SettingError, Settings
+from refinery_assets.feed.atomic_write import atomic_path
 
 # Prophet tells that it could draw with plotly, and Stan of every fit that it is at work.
 for _talkative in ("prophet.plot", "cmdstanpy"):
@@ -89,8 +90,8 @@ def draw(panels: Sequence[tuple[str, str, pd.DataFrame, pd.DataFrame]], path: Pa
     axes[0, 0].set_ylim(0, 112)
     axes[0, 0].legend(fontsize=7, loc="upper left", frameon=False)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

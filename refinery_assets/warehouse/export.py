@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from refinery_assets.contract.months import Month
+from refinery_assets.feed.atomic_write import atomic_path
 
 _FILE = "processed_data.parquet"
 
@@ -32,27 +33,21 @@ def export_months(
 ) -> Iterator[tuple[Month, int]]:
     """Write months one by one; gives each with its rows once it stands in its place.
 
-    A month is written beside the folder and renamed into it: a reader meets the old file or the new one.
+    Each file is written atomically: a reader meets the old one or the new one.
 
     Raises:
         OSError: The folder cannot be written.
         duckdb.Error: A file cannot be written; the month's old file stays.
     """
-    beside = folder.with_name(f".{folder.name}.partial")
     for month in months:
-        place = folder / f"month={month}" / _FILE
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside.mkdir(exist_ok=True)
-        unfinished = beside / f"{month}.parquet"
-        ((rows,),) = connection.execute(
-            """
-            COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end
-                ORDER BY resource, host_id, ds)
-            TO $path (FORMAT parquet, COMPRESSION zstd)
-            """,
-            {"first": month.first_day, "end": month.next.first_day, "path": str(unfinished)},
-        ).fetchall()
-        unfinished.replace(place)
+        # Beside the folder, because Polars takes all that it finds in it.
+        with atomic_path(folder / f"month={month}" / _FILE, beside=folder.resolve()) as temporary:
+            ((rows,),) = connection.execute(
+                """
+                COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end
+                    ORDER BY resource, host_id, ds)
+                TO $path (FORMAT parquet, COMPRESSION zstd)
+                """,
+                {"first": month.first_day, "end": month.next.first_day, "path": str(temporary)},
+            ).fetchall()
         yield month, rows
-    if beside.exists():
-        beside.rmdir()

@@ -14,18 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import duckdb
-
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.sample.feed import make_sample
+from refinery_assets.warehouse.storage import open_or_make_warehouse
 from refinery_assets_tests.installation import BIN
 
 PEERS = Path(__file__).parent / "peers"
 _HERE = "refinery_assets_tests.benchmarks"
 _SHAPE = ("-m", f"{_HERE}.shape")
-# Older than the warehouse's own format, because SQLMesh comes with an older DuckDB.
-_STORAGE_VERSION = "v1.2.0"
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,12 @@ class Arena:
         shutil.rmtree(self.folder / "peers", ignore_errors=True)
         (self.folder / "peers").mkdir()
         if candidate == "peer":
-            with duckdb.connect() as connection:
-                connection.execute(f"ATTACH '{self.inventory}' AS sample (READ_ONLY)")
-                connection.execute(f"ATTACH '{target}' AS new (STORAGE_VERSION '{_STORAGE_VERSION}')")
-                connection.execute("CREATE TABLE new.hosts AS FROM sample.hosts")
+            # In the warehouse's format, which SQLMesh's older DuckDB takes, too.
+            with open_or_make_warehouse(target) as connection:
+                connection.execute(
+                    "ATTACH $inventory AS sample (READ_ONLY)", {"inventory": str(self.inventory)}
+                )
+                connection.execute("CREATE TABLE hosts AS FROM sample.hosts")
         elif candidate != "limit":
             shutil.copy(self.inventory, target)
 

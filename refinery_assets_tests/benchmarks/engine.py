@@ -17,6 +17,7 @@ from refinery_assets.checks.rules import Verdict, verdicts
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.atomic_write import atomic_path
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
@@ -41,10 +42,8 @@ def refine(settings: Settings, months: list[Month]) -> Publication:
         for refined in refine_files([FeedFile(settings.feed, family, month) for month in months], settings):
             frame, tally = refined.result()
             path = Partition(settings.telemetry, family, tally.file.month).path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.partial")
-            frame.write_parquet(beside, compression="snappy", statistics=False)
-            beside.replace(path)
+            with atomic_path(path) as temporary:
+                frame.write_parquet(temporary, compression="snappy", statistics=False)
             tallies.append(tally)
         _demand(verdicts(FAMILY_RULES, FamilyEvidence(tallies, settings.quarantine_tolerance)))
     with duckdb.connect(
