@@ -32,8 +32,7 @@ def _section(relation: Relation) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| `{column.name}` | {column.sql_type} | {column.meaning} | {column.unit} | {column.source} | "
-        f"{column.rule} |"
+        f"| `{column.name}` | {column.sql_type} | {column.meaning} | {column.unit} | {column.source} | {column.rule} |"
         for column in relation.columns
     ]
     return "\n".join(lines).replace("  ", " ") + "\n"

@@ -27,9 +27,7 @@ from refinery_assets.warehouse.export import export_months, published_months
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 when every month was written."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refinery_assets.export", description=__doc__.partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m refinery_assets.export", description=__doc__.partition("\n")[0])
     parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data" / "export", help="the folder")
     parser.add_argument("--first", type=month_argument, help="first month, YYYY-MM; else the table's first")
     parser.add_argument("--last", type=month_argument, help="last month, included; else the table's last")

@@ -1,50 +1,60 @@
-"""Rules and verdicts in Dagster's terms: specs, results, and the failure that ends a step.
+"""Rules and verdicts in Dagster's terms: specs, evaluations, and the failure that ends a run.
 
 Here: the translation, once for all assets. Not here: any rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, shortened
+from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Outcome, Row, Rule, Verdict, counted, shortened
 from refinery_assets.contract.columns import Column
+from refinery_assets.contract.months import Month
 
 LONGEST_CELL = 200
 """A raw line may be as long as its file; the event log keeps the beginning of it."""
 
+_WARNINGS = {Outcome.WARNING, Outcome.NOT_JUDGED}
 
-def check_specs(asset: str, rules: Iterable[Rule[Any]], *, blocking: bool = False) -> list[dg.AssetCheckSpec]:
-    """One spec per rule."""
+
+def check_specs(
+    asset: str, rules: Iterable[Rule[Any]], partitions: dg.PartitionsDefinition[str]
+) -> list[dg.AssetCheckSpec]:
+    """One spec per rule; each has a verdict per month, and stops the month that fails."""
     return [
-        dg.AssetCheckSpec(rule.name, asset=asset, description=rule.description, blocking=blocking)
-        for rule in rules
+        monthly_check_spec(rule.name, asset, partitions, description=rule.description, blocking=True) for rule in rules
     ]
 
 
-def check_result(asset: str, verdict: Verdict) -> dg.AssetCheckResult:
+def judged(verdict: Verdict) -> JudgedMonth:
     """The verdict as the UI shows it; passing verdicts carry the same figures as failing ones."""
     finding = verdict.finding
+    # What to do comes first, for whoever opens a check that failed.
     metadata: dict[str, Any] = {
-        "summary": dg.MetadataValue.text(finding.told),
         "recovery": dg.MetadataValue.text(verdict.recovery),
-        **finding.counts,
+        "summary": dg.MetadataValue.text(finding.message),
+        **{name: shown(value) for name, value in finding.counts.items() if value is not None},
     }
-    tables = {**finding.tables, "by_month": finding.by_month, "sample": finding.offenders[:SAMPLE_SIZE]}
+    tables = {**finding.tables, "sample": finding.offenders[:SAMPLE_SIZE]}
     metadata |= {name: table(rows) for name, rows in tables.items() if rows}
-    return dg.AssetCheckResult(
-        asset_key=asset,
-        check_name=verdict.check,
-        passed=finding.outcome is Outcome.PASSED,
-        severity=dg.AssetCheckSeverity.WARN
-        if finding.outcome is Outcome.WARNING
-        else dg.AssetCheckSeverity.ERROR,
+    return JudgedMonth(
+        asset=verdict.asset,
+        check=verdict.check,
+        month=str(verdict.month),
+        passed=verdict.outcome is Outcome.PASSED,
+        severity=dg.AssetCheckSeverity.WARN if verdict.outcome in _WARNINGS else dg.AssetCheckSeverity.ERROR,
         description=finding.summary,
         metadata=metadata,
     )
+
+
+def shown(value: Cell) -> Cell:
+    """A figure with at most four significant digits where it is not a count."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
@@ -55,15 +65,13 @@ def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
         records=[
             dg.TableRecord(
                 {
-                    name: shortened(value, LONGEST_CELL) if isinstance(value, str) else value
+                    name: shortened(value, LONGEST_CELL) if isinstance(value, str) else shown(value)
                     for name, value in row.items()
                 }
             )
             for row in rows
         ],
-        schema=dg.TableSchema(
-            [dg.TableColumn(name, names.get(columns.get(name, str), "string")) for name in rows[0]]
-        ),
+        schema=dg.TableSchema([dg.TableColumn(name, names.get(columns.get(name, str), "string")) for name in rows[0]]),
     )
 
 
@@ -82,15 +90,37 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
     )
 
 
-def refusal(headline: str, problems: Sequence[str], verdicts: Iterable[Verdict] = ()) -> dg.Failure:
-    """The failure that ends a step: every reason at once, and what to do."""
-    recoveries = {verdict.check: verdict.recovery for verdict in verdicts if verdict.failed}
+def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audited: bool = False) -> dg.Failure:
+    """The failure that ends a run: one sentence for each refused month, and what to do.
+
+    Args:
+        refused: The failed verdicts of each refused month.
+        good: How many other months the run brought through.
+        audited: Whether the months are published ones that were audited again.
+    """
+    sentences = {str(month): _sentence(month, failed) for month, failed in refused.items()}
+    recoveries = {
+        str(month): list(dict.fromkeys(verdict.recovery for verdict in failed)) for month, failed in refused.items()
+    }
+    if audited:
+        headline = f"{counted(len(refused), 'published month')} did not pass the audit."
+    else:
+        stays = "was refused and stays as it was" if len(refused) == 1 else "were refused and stay as they were"
+        headline = f"{counted(len(refused), 'month')} {stays}."
+    if good:
+        headline += f" {counted(good, 'other month is', 'other months are')} fine."
     return dg.Failure(
-        description=f"{headline} " + " | ".join(problems),
+        description="\n".join([headline, *sentences.values()]),
         metadata={
-            "problems": dg.MetadataValue.json(list(problems)),
+            "refused": dg.MetadataValue.json({month: [sentence] for month, sentence in sentences.items()}),
             "recovery": dg.MetadataValue.json(recoveries),
         },
         # The same input gives the same verdict, so running the step again by itself changes nothing.
         allow_retries=False,
     )
+
+
+def _sentence(month: Month, failed: Sequence[Verdict]) -> str:
+    first, *others = failed
+    also = ", ".join(f"{verdict.asset} {verdict.check}" for verdict in others)
+    return f"{month}: {first.sentence}" + (f" Also failed: {also}." if also else "")

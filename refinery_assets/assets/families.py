@@ -1,25 +1,38 @@
-"""The four family assets, all from one factory: a month's CSV file in, a Parquet partition out."""
+"""The family assets, all from one factory: a month's CSV file in, a Parquet partition out."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal
+from refinery_assets.assets.checks import check_specs, column_schema, shown
 from refinery_assets.assets.io_manager import MonthlyFrames
+from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.assets.trace import leave_trace
-from refinery_assets.checks.rules import verdicts
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
+from refinery_assets.checks.ledger import RunLedger, StepRecord
+from refinery_assets.checks.rules import Verdict, judge, not_judged, refusals
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError
-from refinery_assets.operations.partitions import ONE_RUN, months_of
-from refinery_assets.rows.family import FAMILY_RULES, FamilyEvidence, Tally, refine_files
+from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.rows.family import (
+    FAMILY_RULES,
+    FamilyMonth,
+    Refined,
+    Stats,
+    refine_file,
+    refine_files,
+    rules_digest,
+)
+from refinery_assets.warehouse.family_partitions import Partition
 
 
-def build_family(
-    family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]
-) -> dg.AssetsDefinition:
+def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset of one family."""
 
     @dg.multi_asset(
@@ -31,61 +44,105 @@ def build_family(
                 f"capacity is in {family.capacity_unit}.",
                 group_name="telemetry",
                 kinds={"polars", "parquet"},
-                metadata={
-                    "dagster/column_schema": column_schema(PARTITION_COLUMNS),
-                    # Read by the IO manager: a quarter faster to write than its default, and read everywhere.
-                    "compression": "snappy",
-                },
-                # The value is a stream of frames; what it must hold is up to the IO manager.
+                metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
+                # The value is a stream of months; what it must hold is up to the IO manager.
                 dagster_type=dg.Any,
             )
         },
         deps=[LEGACY_FEED],
-        check_specs=check_specs(family.name, FAMILY_RULES, blocking=True),
+        check_specs=check_specs(family.name, FAMILY_RULES, partitions),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
-    def family_asset(
-        context: dg.AssetExecutionContext, warehouse: Warehouse
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[MonthlyFrames]]:
-        tallies: list[Tally] = []
-        # The IO manager drains the frames before this function goes on, so the tallies are complete then.
-        yield dg.MaterializeResult(value=_frames(context, family, settings, tallies))
-        found = verdicts(FAMILY_RULES, FamilyEvidence(tallies, settings.quarantine_tolerance))
-        yield from (check_result(family.name, verdict) for verdict in found)
-        if problems := [verdict.sentence for verdict in found if verdict.failed]:
-            leave_trace(context, warehouse, family.name, found)
-            raise refusal("Nothing is published.", problems, found)
+    def family_asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        months, left_out = months_to_do(context, settings)
+        work = _Work(family, settings, ledger_of(context, settings), force=is_forced(context))
+        outputs = silent_outputs(context, value=work.refine(months))
+        # The IO manager drains the months before this function goes on, so all are judged and written then.
+        yield next(outputs)
+        for partition in work.written:
+            partition.clear_refusal()
+        record = StepRecord(family.name, work.verdicts, left_out)
+        yield from conclude(context, warehouse, settings, record, work.good, outputs=outputs)
 
     return family_asset
 
 
-def _frames(
-    context: dg.AssetExecutionContext, family: Family, settings: Settings, tallies: list[Tally]
-) -> MonthlyFrames:
-    """Refine month after month; files that cannot be taken are told all at once, after the last month."""
-    refused: list[str] = []
-    files = [FeedFile(settings.feed, family, month, settings.follow_links) for month in months_of(context)]
-    for refined in refine_files(files, settings):
-        try:
-            frame, tally = refined.result()
-        except RefusedFileError as error:
-            refused.append(str(error))
-            continue
-        month = str(tally.file.month)
-        tallies.append(tally)
-        context.add_asset_metadata(
-            {
-                "dagster/partition_row_count": frame.height,
-                "clean_rows": tally.clean,
-                "quarantined_rows": tally.quarantined,
-                "imputed_rows": tally.imputed,
-                "long_gaps": tally.long_gaps,
-                "hosts": tally.hosts,
-                **({} if tally.mean_y is None else {"mean_utilization_percent": tally.mean_y}),
-            },
-            partition_key=month,
-        )
-        yield month, frame
-    if refused:
-        raise refusal("Nothing is published.", refused)
+@dataclass
+class _Work:
+    """One family's months of a run, refined and judged one by one."""
+
+    family: Family
+    settings: Settings
+    ledger: RunLedger
+    force: bool
+    verdicts: list[Verdict] = field(default_factory=list)
+    good: list[MaterializedMonth] = field(default_factory=list)
+    written: list[Partition] = field(default_factory=list)
+
+    def refine(self, months: Sequence[Month]) -> MonthlyFrames:
+        """Give the months that are to be written; those that are refused or unchanged are not."""
+        entrance = self.ledger.read(LEGACY_FEED)
+        refused = refusals(entrance.verdicts) if entrance else {}
+        for month in months:
+            if month in refused:
+                self.verdicts += not_judged(FAMILY_RULES, self.family.name, month, refused[month])
+        digests = entrance.digests if entrance else {}
+        files = [
+            FeedFile(self.settings.feed, self.family, month, self.settings.follow_links)
+            for month in months
+            if month not in refused
+        ]
+        refined = refine_files(files, lambda file: self._refine(file, digests.get(file.month, {})))
+        for file, future in zip(files, refined, strict=True):
+            partition = Partition(self.settings.telemetry, self.family, file.month)
+            result: Refined | Stats
+            try:
+                result = future.result()
+            except RefusedFileError as error:
+                result = Stats(self.family, file.month, file.name, problem=str(error))
+            stats = result.stats if isinstance(result, Refined) else result
+            evidence = FamilyMonth(stats, self.settings.quarantine_tolerance)
+            found = judge(FAMILY_RULES, self.family.name, file.month, evidence)
+            self.verdicts += found
+            if failed := [verdict for verdict in found if verdict.failed]:
+                partition.mark_refused(failed[0].sentence)
+                continue
+            self.good.append(_materialized(stats))
+            if isinstance(result, Refined):
+                yield result
+            self.written.append(partition)
+
+    def _refine(self, file: FeedFile, at_entrance: Mapping[str, str]) -> Refined | Stats:
+        """The file refined; the stats alone where the partition is of this very file already."""
+        digest = at_entrance.get(self.family.name)
+        partition = Partition(self.settings.telemetry, self.family, file.month)
+        if digest and not self.force:
+            stats = partition.stats()
+            is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings))
+            if not stats.problem and is_of_this and partition.is_complete(stats):
+                return stats
+        refined = refine_file(file, self.settings)
+        if digest and refined.stats.digest != digest:
+            raise RefusedFileError(
+                f"{file.name} was written to while the run was reading it; run the month again when its "
+                "export has finished."
+            )
+        return refined
+
+
+def _materialized(stats: Stats) -> MaterializedMonth:
+    mean = {} if stats.mean_y is None else {"mean_utilization_percent": shown(stats.mean_y)}
+    return MaterializedMonth(
+        month=str(stats.month),
+        data_version=hashlib.sha256(f"{stats.digest} {stats.rules}".encode()).hexdigest(),
+        metadata={
+            "dagster/partition_row_count": stats.landed + stats.imputed,
+            "clean_rows": stats.clean,
+            "quarantined_rows": stats.quarantined,
+            "imputed_rows": stats.imputed,
+            "long_gaps": stats.long_gaps,
+            "hosts": stats.hosts,
+            **mean,
+        },
+    )

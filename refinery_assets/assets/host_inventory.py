@@ -1,10 +1,12 @@
 """The external asset `host_inventory` and its checks: the table `hosts`, which another system keeps."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.checks import check_result, check_specs, column_schema
+from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
+from refinery_assets.assets.month_events import JudgedMonth, is_last_step, log_months, silent_outputs
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
@@ -13,33 +15,41 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.checks.rules import verdicts
+from refinery_assets.assets.steps import conclude
+from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import HOST_INVENTORY
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.partitions import months_of_run
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 
-HOST_INVENTORY_SPEC = dg.AssetSpec(
-    HOST_INVENTORY,
-    description="The fleet: one row per host, with the behaviour (scenario and variant) of its load. "
-    "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
-    group_name="inventory",
-    kinds={"duckdb"},
-    metadata={"dagster/column_schema": column_schema(HOSTS.columns), "dagster/table_name": HOSTS.name},
-)
+
+def build_host_inventory(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
+    """The external asset."""
+    return dg.AssetSpec(
+        HOST_INVENTORY,
+        description="The fleet: one row per host, with the behavior (scenario and variant) of its load. "
+        "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
+        group_name="inventory",
+        kinds={"duckdb"},
+        partitions_def=partitions,
+        metadata={"dagster/column_schema": column_schema(HOSTS.columns), "dagster/table_name": HOSTS.name},
+    )
 
 
-def build_host_inventory_checks(settings: Settings) -> dg.AssetChecksDefinition:
-    """The checks; when one fails, `processed_data` is not reached in the same run."""
+def build_host_inventory_checks(
+    settings: Settings, partitions: dg.PartitionsDefinition[str]
+) -> dg.AssetChecksDefinition:
+    """The checks, a verdict for each month of the run; `processed_data` judges by the same rules again."""
 
     @dg.multi_asset_check(
         name="host_inventory_checks",
-        specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, blocking=True),
+        specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, partitions),
         pool=WAREHOUSE_POOL,
     )
-    def host_inventory_checks(
-        context: dg.AssetCheckExecutionContext, warehouse: Warehouse
-    ) -> Iterator[dg.AssetCheckResult]:
+    def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         try:
             with warehouse.get_connection(read_only=True) as connection:
                 facts = inspect_inventory(connection, settings.behaviors)
@@ -47,6 +57,22 @@ def build_host_inventory_checks(settings: Settings) -> dg.AssetChecksDefinition:
             raise try_again_or_fail(error, context.op_execution_context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:
             facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
-        yield from (check_result(HOST_INVENTORY, verdict) for verdict in verdicts(INVENTORY_RULES, facts))
+        months = months_of_run(context.run)
+        if not months:
+            yield from _audit_again(context, facts, settings)
+            return
+        verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
+        yield from conclude(context, warehouse, settings, StepRecord(HOST_INVENTORY, verdicts), [])
 
     return host_inventory_checks
+
+
+def _audit_again(context: dg.AssetCheckExecutionContext, facts: InventoryFacts, settings: Settings) -> Iterator[Any]:
+    """Judge the inventory as it is now, in a run that is for no month."""
+    today = Month.of(settings.today)
+    verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, today, facts)
+    of_no_month = [JudgedMonth(**{**vars(judged(verdict)), "month": None}) for verdict in verdicts]
+    yield from log_months(context, HOST_INVENTORY, [], of_no_month)
+    yield from silent_outputs(context)
+    if (refused := refusals(verdicts)) and is_last_step(context):
+        raise refusal(refused, audited=True)

@@ -6,38 +6,46 @@ here: what a partition holds (`rows/family.py`) and how DuckDB reads it (`wareho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import polars as pl
 from dagster_polars import PolarsParquetIOManager
 
 from refinery_assets.feed.atomic_write import atomic_path
+from refinery_assets.rows.family import Refined
+from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 
 if TYPE_CHECKING:
     from upath import UPath
 
-MonthlyFrames = Iterator[tuple[str, pl.DataFrame]]
-"""A partition key and its frame, made while they are written, so that one month is in memory at a time."""
+MonthlyFrames = Iterator[Refined]
+"""The months refined, made while they are written, so that few are in memory at a time."""
+
+# A quarter faster to write than the default, and read everywhere.
+_COMPRESSION: Literal["snappy"] = "snappy"
 
 
 class TelemetryIOManager(PolarsParquetIOManager):
-    """Parquet files at `<base_dir>/<asset>/<partition key>.parquet`.
+    """Parquet files at `<base_dir>/<asset>/<partition key>.parquet`, and beside them their months' summaries.
 
     Takes a `MonthlyFrames` where the asset is materialized for any number of partitions, which the
     stock manager refuses beyond one.
     """
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Write each frame to its partition's file; a single frame is left to the stock manager."""
+        """Write each month refined; a frame is left to the stock manager."""
         if isinstance(obj, pl.DataFrame | pl.LazyFrame) or not isinstance(obj, Iterable):
             super().handle_output(context, obj)
             return
-        paths = self._get_paths_for_partitions(context)
-        for key, frame in obj:
-            self.write_df_to_path(context, frame, paths[key])
+        for refined in obj:
+            stats = refined.stats
+            partition = Partition(Path(self.base_dir or ""), stats.family, stats.month)
+            metadata = {STATS_KEY: stats.as_json()}
+            self._write(refined.series, partition.series_path, metadata)
+            self._write(refined.partition, partition.path, metadata)
 
     def make_directory(self, path: UPath) -> None:
         """Nothing: the folder is made where its file is written, and so is told of if it cannot be."""
@@ -48,9 +56,13 @@ class TelemetryIOManager(PolarsParquetIOManager):
 
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
         """Write atomically; what was there before stays when it cannot be done."""
+        del context
+        self._write(df, Path(str(path)), {})
+
+    def _write(self, frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) -> None:
         try:
-            with atomic_path(Path(str(path))) as temporary:
-                super().write_df_to_path(context, df, type(path)(temporary))
+            with atomic_path(path) as temporary:
+                frame.write_parquet(temporary, compression=_COMPRESSION, metadata=dict(metadata))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise dg.Failure(
                 description=f"The partition {path} could not be written, and stays as it was; see to the "

@@ -1,17 +1,22 @@
 """The asset `legacy_feed`: the entrance audit of the months' files."""
 
+import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.checks import check_result, check_specs, refusal
+from refinery_assets.assets.checks import check_specs
+from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.assets.trace import leave_trace
-from refinery_assets.checks.rules import verdicts
+from refinery_assets.assets.steps import conclude, months_to_do
+from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.partitions import ONE_RUN, months_of
-from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
+from refinery_assets.feed.files import feed_extent
+from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
 
 
 def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -28,26 +33,38 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
                 kinds={"csv"},
             )
         ],
-        check_specs=check_specs(LEGACY_FEED, ENTRANCE_RULES, blocking=True),
+        check_specs=check_specs(LEGACY_FEED, ENTRANCE_RULES, partitions),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
-    def legacy_feed(
-        context: dg.AssetExecutionContext, warehouse: Warehouse
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        evidence = inspect_feed(
-            settings.feed,
-            months_of(context),
-            settings.family_skew,
-            follow_links=settings.follow_links,
-        )
-        found = verdicts(ENTRANCE_RULES, evidence)
-        yield from (check_result(LEGACY_FEED, verdict) for verdict in found)
-        if problems := [verdict.sentence for verdict in found if verdict.failed]:
-            leave_trace(context, warehouse, LEGACY_FEED, found)
-            raise refusal("Nothing is ingested.", problems, found)
-        for month, rows in evidence.rows_by_month().items():
-            context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=str(month))
-        yield dg.MaterializeResult(metadata={"feed": dg.MetadataValue.path(settings.feed)})
+    def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        extent = feed_extent(settings.feed, settings.window)
+        months, left_out = months_to_do(context, settings, extent)
+        verdicts: list[Verdict] = []
+        digests = {}
+        good = []
+        for feed in inspect_feed(settings, months, extent, settings.today):
+            found = judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
+            verdicts += found
+            digests[feed.month] = feed.digests
+            if not any(verdict.failed for verdict in found):
+                good.append(_materialized(feed))
+        record = StepRecord(LEGACY_FEED, verdicts, left_out, digests)
+        yield from conclude(context, warehouse, settings, record, good)
 
     return legacy_feed
+
+
+def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
+    newest = max((file.newest_day for file in feed.files if file.newest_day), default=None)
+    return MaterializedMonth(
+        month=str(feed.month),
+        data_version=hashlib.sha256(repr(sorted(feed.digests.items())).encode()).hexdigest(),
+        metadata={
+            "dagster/partition_row_count": feed.rows,
+            "files": len(feed.files),
+            **({"rows_per_day": round(feed.rows / newest.day)} if newest else {}),
+            "newest_day": str(newest),
+            "folder": dg.MetadataValue.path(feed.settings.feed / feed.files[0].name.rpartition("/")[0]),
+        },
+    )

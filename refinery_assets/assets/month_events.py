@@ -92,9 +92,7 @@ def log_months(
     return log.written
 
 
-def silent_outputs(
-    context: Context, *, value: Any = None
-) -> Iterator[dg.Output[None] | dg.MaterializeResult[Any]]:
+def silent_outputs(context: Context, *, value: Any = None) -> Iterator[dg.Output[None] | dg.MaterializeResult[Any]]:
     """An output for all that is selected in this step, so that what waits for it runs, and nothing is noted.
 
     A `value` goes to the asset's IO manager.

@@ -1,12 +1,12 @@
 """The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
-from refinery_assets.assets.reports import Drawer, remember_history, show_pictures
+from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal, shown
+from refinery_assets.assets.month_events import MaterializedMonth, log_months, silent_outputs
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
@@ -15,21 +15,22 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.contract import columns as dictionary
-from refinery_assets.contract.families import (
-    FAMILIES,
-    HOST_INVENTORY,
-    PROCESSED_DATA,
-)
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
+from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
+from refinery_assets.contract import columns
+from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.automation import daily_freshness
-from refinery_assets.operations.partitions import ONE_RUN, months_of
-from refinery_assets.warehouse.publish import (
-    Publication,
-    publish,
-    reaudit,
-)
-from refinery_assets.warehouse.publish_checks import AUDIT_RULES
+from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.warehouse.family_partitions import partitions as family_partitions
+from refinery_assets.warehouse.gate import RunSoFar
+from refinery_assets.warehouse.inventory import InventoryFacts
+from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
+from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.tables import ForeignTableError
 
 
@@ -42,107 +43,152 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             dg.AssetSpec(
                 PROCESSED_DATA,
                 deps=[*(family.name for family in FAMILIES), HOST_INVENTORY],
-                description="One row per day, host and resource, fit for forecasting. A month is written, "
-                "audited and published in one transaction: a month that fails its audit is never visible, "
-                "and the month that was there before stays.",
+                description="One row per day, host and resource, fit for forecasting. Each month is judged by "
+                "itself; those that pass are written, audited and published in one transaction. A month that "
+                "fails is never visible, and what was published of it before stays.",
                 group_name="refined",
                 kinds={"duckdb", "table"},
                 freshness_policy=daily_freshness(settings),
                 metadata={
-                    "dagster/column_schema": column_schema(dictionary.PROCESSED_DATA.columns),
-                    "dagster/table_name": dictionary.PROCESSED_DATA.name,
+                    "dagster/column_schema": column_schema(columns.PROCESSED_DATA.columns),
+                    "dagster/table_name": columns.PROCESSED_DATA.name,
                 },
             )
         ],
-        check_specs=check_specs(PROCESSED_DATA, AUDIT_RULES),
+        check_specs=check_specs(PROCESSED_DATA, PUBLISH_RULES, partitions),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         can_subset=True,
         pool=WAREHOUSE_POOL,
     )
-    def processed_data(
-        context: dg.AssetExecutionContext, warehouse: Warehouse, drawer: Drawer
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
-        is_publishing = bool(context.selected_asset_keys)
-        if not is_publishing:
-            audited = _reaudit(context, warehouse, settings)
-            yield from _results(context, audited)
-            # Failing, too, so that whoever started the audit from a script learns of it by the exit status.
-            if audited.problems:
-                raise refusal("What is published fails its audit.", audited.problems, audited.verdicts)
+    def processed_data(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        if not context.selected_asset_keys:
+            yield from _audit_again(context, warehouse, settings)
             return
-        publication = _publish(context, warehouse, settings, drawer)
-        yield from _results(context, publication)
-        if publication.problems:
-            raise refusal("Nothing is published.", publication.problems, publication.verdicts)
-        pictures = show_pictures(context, drawer)
-        for row in publication.months:
-            figures = {
-                name: value
-                for name, value in row.items()
-                if name not in {"month", "rows"} and value is not None
-            }
-            context.add_asset_metadata(
-                {"dagster/partition_row_count": row["rows"], **figures}, partition_key=str(row["month"])
-            )
-        # What is of the whole table goes to the last month alone, whose event the asset's page shows:
-        # Dagster would keep it once for every month of the run.
-        context.add_asset_metadata(
-            {
-                "dagster/row_count": publication.table_rows,
-                "dagster/uri": str(warehouse.path),
-                "published": table(publication.months),
-                **pictures,
-            },
-            partition_key=str(months_of(context)[-1]),
+        run, months, left_out = _run_so_far(context, settings)
+        results = _publish(context, warehouse, settings, months, run)
+        context.log.info(_message(results))
+        verdicts = [verdict for result in results.values() for verdict in result.verdicts]
+        record = StepRecord(
+            PROCESSED_DATA, [verdict for verdict in verdicts if verdict.asset == PROCESSED_DATA], left_out
         )
-        yield dg.MaterializeResult()
+        said = {
+            (verdict.asset, verdict.check, verdict.month): verdict.outcome
+            for each in run.records.values()
+            for verdict in each.verdicts
+        }
+        # What was judged here in the stead of steps that are not part of the run, or came out worse than there.
+        others = [
+            verdict
+            for result in results.values()
+            if result.state is not State.UNCHANGED
+            for verdict in result.verdicts
+            if verdict.asset != PROCESSED_DATA
+            and verdict.outcome is not Outcome.NOT_JUDGED
+            and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
+        ]
+        good = [_materialized(result, warehouse) for result in results.values() if result.receipt]
+        yield from conclude(context, warehouse, settings, record, good, others=others, is_recorded=True)
 
     return processed_data
 
 
-def _results(context: dg.AssetExecutionContext, publication: Publication) -> Iterator[dg.AssetCheckResult]:
-    selected = {key.name for key in context.selected_asset_check_keys}
-    for verdict in publication.verdicts:
-        if verdict.check in selected:
-            yield check_result(PROCESSED_DATA, verdict)
+def _run_so_far(context: dg.AssetExecutionContext, settings: Settings) -> tuple[RunSoFar, list[Month], list[Month]]:
+    records = {record.asset: record for record in ledger_of(context, settings).records()}
+    extent = feed_extent(settings.feed, settings.window)
+    if LEGACY_FEED not in records:
+        # Without an entrance audit it is the partitions that months are published from.
+        extent = _extent_of_partitions(settings)
+    months, left_out = months_to_do(context, settings, extent)
+    run = RunSoFar(context.run.run_id, extent, settings.today, records, is_forced(context))
+    return run, months, left_out
+
+
+def _extent_of_partitions(settings: Settings) -> FeedExtent:
+    there = [each.month for each in family_partitions(settings.telemetry, settings.window) if each.path.exists()]
+    return FeedExtent(min(there, default=None), max(there, default=None))
 
 
 def _publish(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, drawer: Drawer
-) -> Publication:
-    months, run_id = months_of(context), context.run.run_id
-    with _sentences(context, settings) as refused, warehouse.get_connection() as connection:
-        publication = publish(
-            connection,
-            months,
-            settings,
-            run_id,
-            # Drawn while the months are judged; taken only when they are published.
-            when_written=lambda written: drawer.draw(written, months),
-        )
-        if not publication.problems:
-            remember_history(context, drawer, connection)
-        return publication
-    return Publication(refusals=refused)
-
-
-def _reaudit(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Publication:
-    with (
-        _sentences(context, settings) as refused,
-        warehouse.get_connection(read_only=True) as connection,
-    ):
-        return reaudit(connection, settings)
-    return Publication(refusals=refused)
-
-
-@contextmanager
-def _sentences(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[list[str]]:
-    """Collect why the warehouse cannot be worked on, but for a holder that is worth waiting for."""
-    refused: list[str] = []
+    context: dg.AssetExecutionContext,
+    warehouse: Warehouse,
+    settings: Settings,
+    months: Sequence[Month],
+    run: RunSoFar,
+) -> Mapping[Month, MonthResult]:
     try:
-        yield refused
+        with warehouse.get_connection() as connection:
+            return publish(connection, months, settings, run)
+    except WarehouseHeldError as error:
+        raise try_again_or_fail(error, context.retry_number, settings) from error
+    except WarehouseMissingError as error:
+        facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
+        return refuse_all(months, run, facts)
+    except (WarehouseUnusableError, ForeignTableError) as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _message(results: Mapping[Month, MonthResult]) -> str:
+    parts = []
+    for state in State:
+        months = [month for month, result in results.items() if result.state is state]
+        if months:
+            parts.append(f"{counted(len(months), 'month')} {state} ({listing(months)})")
+    healed = [month for month, result in results.items() if result.healed]
+    if healed:
+        parts.append(f"the table held something else than was published, and was put right: {listing(healed)}")
+    return "; ".join(parts) + "."
+
+
+def _materialized(result: MonthResult, warehouse: Warehouse) -> MaterializedMonth:
+    receipt = result.receipt
+    if receipt is None:
+        raise ValueError(f"{result.month} has no receipt")
+    per_day = {}
+    if days := int(result.figures.get("days", 0)):
+        per_day = {"rows_per_day": round(receipt.rows / days)}
+    figures = {
+        name: shown(value) for name, value in result.figures.items() if name not in {"rows", "imputed", "quarantined"}
+    }
+    return MaterializedMonth(
+        month=str(result.month),
+        data_version=receipt.input_digest,
+        metadata={
+            "state": str(result.state),
+            "dagster/partition_row_count": receipt.rows,
+            **per_day,
+            "imputed": receipt.imputed,
+            "quarantined": receipt.quarantined,
+            **figures,
+            "rows_added": receipt.rows_added,
+            "rows_removed": receipt.rows_removed,
+            "rows_changed": receipt.rows_changed,
+            "published_by_run": receipt.run_id,
+            "published_at_utc": receipt.published_at.isoformat(" ", timespec="seconds"),
+            "dagster/uri": str(warehouse.path),
+        },
+    )
+
+
+def _audit_again(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Iterator[Any]:
+    try:
+        with warehouse.get_connection(read_only=True) as connection:
+            found = reaudit(connection, settings)
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
-        refused.append(str(error))
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    if found.problem:
+        raise dg.Failure(description=found.problem, allow_retries=False)
+    selected = {key.name for key in context.selected_asset_check_keys}
+    verdicts: list[Verdict] = [
+        verdict
+        for verdict in found.verdicts
+        if (verdict.asset == PROCESSED_DATA and verdict.check in selected) or verdict.failed
+    ]
+    of_table = [verdict for verdict in verdicts if verdict.asset == PROCESSED_DATA]
+    yield from log_months(context, PROCESSED_DATA, [], [judged(verdict) for verdict in of_table])
+    yield from silent_outputs(context)
+    # Failing, too, so that whoever started the audit from a script learns of it by the exit status.
+    if refused := refusals(verdicts):
+        raise refusal(refused, audited=True)

@@ -70,8 +70,7 @@ class Warehouse(DuckDBResource):
         """
         if not self.path.is_file():
             raise WarehouseMissingError(
-                f"The warehouse {self.path} is not there; load the inventory into it or "
-                "set REFINERY_WAREHOUSE."
+                f"The warehouse {self.path} is not there; load the inventory into it or set REFINERY_WAREHOUSE."
             )
         connection = self._wait_for_connection(read_only=read_only)
         try:

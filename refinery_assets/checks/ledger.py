@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from refinery_assets.checks.rules import Outcome, Verdict
+from refinery_assets.checks.rules import Verdict
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_write
 
 _FOLDER = ".runs"
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -68,7 +68,7 @@ class RunLedger:
             "left_out": [str(month) for month in record.left_out],
             "digests": {str(month): dict(digests) for month, digests in record.digests.items()},
         }
-        write_whole(self.folder / f"{record.asset}.json", json.dumps(content).encode())
+        atomic_write(self.folder / f"{record.asset}.json", json.dumps(content).encode())
 
     def read(self, asset: str) -> StepRecord | None:
         """The record of the asset's step; None when the step is not part of the run, or yet to come."""
@@ -91,14 +91,6 @@ class RunLedger:
     def verdicts(self) -> list[Verdict]:
         """The verdicts of all steps so far."""
         return [verdict for record in self.records() for verdict in record.verdicts]
-
-    def stopped(self) -> dict[Month, list[Verdict]]:
-        """The months that steps so far have refused, with the failed verdicts."""
-        found: dict[Month, list[Verdict]] = {}
-        for verdict in self.verdicts():
-            if verdict.outcome is Outcome.FAILED:
-                found.setdefault(verdict.month, []).append(verdict)
-        return found
 
     def remove(self) -> None:
         """Forget the run, when its verdicts stand in `audits`."""

@@ -126,12 +126,8 @@ AUDITS = Relation(
             "VARCHAR NOT NULL",
             "`passed`, `warning`, `failed`, or `not_judged` where an earlier check refused the month",
         ),
-        Column(
-            "severity", "VARCHAR NOT NULL", "`WARN` for a warning, else `ERROR`: what the verdict may stop"
-        ),
-        Column(
-            "counts", "JSON NOT NULL", "the check's figures for the month, by resource where it has them so"
-        ),
+        Column("severity", "VARCHAR NOT NULL", "`WARN` for a warning, else `ERROR`: what the verdict may stop"),
+        Column("counts", "JSON NOT NULL", "the check's figures for the month, by resource where it has them so"),
         Column("audited_at", "TIMESTAMP NOT NULL", "when the month was audited", "UTC"),
         Column("published_at", "TIMESTAMP", "when the run published the month; null: it was refused", "UTC"),
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
@@ -202,9 +198,7 @@ HOSTS = Relation(
     "table",
     "the inventory, one row per host; kept by another system, only read here",
     (
-        Column(
-            "node_name", "VARCHAR PRIMARY KEY", "the host's name", rule="stands once (`host_names_unique`)"
-        ),
+        Column("node_name", "VARCHAR PRIMARY KEY", "the host's name", rule="stands once (`host_names_unique`)"),
         Column("classification", "VARCHAR", "the service class, such as production or development"),
         Column("server_type", "VARCHAR", "what the host is: physical, virtual, ..."),
         Column("region", "VARCHAR", "where the host stands"),

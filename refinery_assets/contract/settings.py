@@ -111,9 +111,7 @@ class Settings:
                 what was expected.
         """
 
-        def read(
-            variable: str, parse: Callable[[str], T], expected: str, default: T, *, is_secret: bool = False
-        ) -> T:
+        def read(variable: str, parse: Callable[[str], T], expected: str, default: T, *, is_secret: bool = False) -> T:
             text = environment.get(variable, "").strip()
             if not text:
                 return default
@@ -135,9 +133,7 @@ class Settings:
             last_month=read("REFINERY_LAST_MONTH", Month.parse, month, cls.last_month),
             behaviors=read("REFINERY_BEHAVIORS", _whole(1), "a whole number, 1 or more", cls.behaviors),
             max_gap_days=read("REFINERY_MAX_GAP_DAYS", _whole(0), days, cls.max_gap_days),
-            quarantine_tolerance=read(
-                "REFINERY_QUARANTINE_TOLERANCE", _number(1.0), share, cls.quarantine_tolerance
-            ),
+            quarantine_tolerance=read("REFINERY_QUARANTINE_TOLERANCE", _number(1.0), share, cls.quarantine_tolerance),
             overshoot=read(
                 "REFINERY_OVERSHOOT",
                 _number(math.inf),
@@ -153,18 +149,10 @@ class Settings:
             late_days=read("REFINERY_LATE_DAYS", _whole(0), days, cls.late_days),
             quiet_seconds=read("REFINERY_QUIET_SECONDS", _number(math.inf), seconds, cls.quiet_seconds),
             follow_links=read("REFINERY_FOLLOW_LINKS", _yes_or_no, "yes or no", cls.follow_links),
-            memory_mib=read(
-                "REFINERY_MEMORY_MIB", _whole(256), "a number of MiB, 256 or more", cls.memory_mib
-            ),
-            lock_wait_seconds=read(
-                "REFINERY_LOCK_WAIT_SECONDS", _number(math.inf), seconds, cls.lock_wait_seconds
-            ),
-            lock_retries=read(
-                "REFINERY_LOCK_RETRIES", _whole(0), "a whole number, 0 or more", cls.lock_retries
-            ),
-            lock_retry_seconds=read(
-                "REFINERY_LOCK_RETRY_SECONDS", _number(math.inf), seconds, cls.lock_retry_seconds
-            ),
+            memory_mib=read("REFINERY_MEMORY_MIB", _whole(256), "a number of MiB, 256 or more", cls.memory_mib),
+            lock_wait_seconds=read("REFINERY_LOCK_WAIT_SECONDS", _number(math.inf), seconds, cls.lock_wait_seconds),
+            lock_retries=read("REFINERY_LOCK_RETRIES", _whole(0), "a whole number, 0 or more", cls.lock_retries),
+            lock_retry_seconds=read("REFINERY_LOCK_RETRY_SECONDS", _number(math.inf), seconds, cls.lock_retry_seconds),
             reports=read("REFINERY_REPORTS", _path, "a folder on this machine", cls.reports),
             alert_log=read("REFINERY_ALERT_LOG", _path, "a file on this machine", cls.alert_log),
             alert_url=read(

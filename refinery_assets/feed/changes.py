@@ -75,9 +75,7 @@ class FeedChanges:
         return f"{asked[0][0]}...{asked[-1][0]} {_digest(text)}"
 
 
-def look_for_changes(
-    settings: Settings, months: Iterable[Month], before: FeedSeen, now: float
-) -> FeedChanges:
+def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSeen, now: float) -> FeedChanges:
     """Compare the files of `months` with what was seen before.
 
     A month is asked for when its files rest since `settings.quiet_seconds` and hold something else than

@@ -119,9 +119,7 @@ def feed_extent(root: Path, window: Sequence[Month]) -> FeedExtent:
     """Look from both ends of the window for the first month of which anything is there."""
 
     def exported(months: Iterable[Month]) -> Month | None:
-        return next(
-            (month for month in months if any(file.is_there for file in feed_files(root, [month]))), None
-        )
+        return next((month for month in months if any(file.is_there for file in feed_files(root, [month]))), None)
 
     return FeedExtent(exported(window), exported(reversed(window)))
 
@@ -178,8 +176,7 @@ def _likely_cause(data: bytes, line: bytes, family: Family) -> str | None:
             return f"separates columns by {name} instead of commas"
     signs = {
         "is compressed with gzip": data.startswith(b"\x1f\x8b"),
-        "is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        or b"\0" in line,
+        "is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line,
         "ends its lines with a carriage return alone": b"\r" in line,
         "stands behind a blank line 1": not line.strip(),
     }
@@ -195,8 +192,7 @@ def count_data_rows(data: bytes) -> int:
     blank = 0
     # Only a line that begins with a blank, or with its own end, can be a blank one.
     if any(
-        ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any()
-        for letters in _pieces(data, overlap=1)
+        ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any() for letters in _pieces(data, overlap=1)
     ):
         # The pattern also meets the nothing behind the last line end, which is no line.
         blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")

@@ -35,8 +35,7 @@ def build_failed_runs(settings: Settings) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name=FAILED_RUNS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Writes a line to the alert log for every failed run, and posts it when "
-        "REFINERY_ALERT_URL is set.",
+        description="Writes a line to the alert log for every failed run, and posts it when REFINERY_ALERT_URL is set.",
     )
     def failed_runs(context: dg.RunFailureSensorContext) -> None:
         alert = describe_failure(context.instance, context.dagster_run)

@@ -149,20 +149,14 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         # beside it.
         os.utime(self.path_for_shard(run_id))
 
-    def _store_in_both(
-        self, run_file: Connection, index: Connection, events: Sequence[EventLogEntry]
-    ) -> None:
+    def _store_in_both(self, run_file: Connection, index: Connection, events: Sequence[EventLogEntry]) -> None:
         rows = [self._event_to_row(event) for event in events]
         run_file.execute(SqlEventLogStorageTable.insert(), rows)
         ids = index.scalars(
-            SqlEventLogStorageTable.insert().returning(
-                SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
-            ),
+            SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True),
             rows,
         )
-        stored = [
-            _Stored(event, row, event_id) for event, row, event_id in zip(events, rows, ids, strict=True)
-        ]
+        stored = [_Stored(event, row, event_id) for event, row, event_id in zip(events, rows, ids, strict=True)]
         self._note_assets(index, [one for one in stored if one.event.dagster_event_type in ASSET_EVENTS])
         _note_planned_checks(index, [one for one in stored if one.event.dagster_event_type is _PLANNED])
         _note_evaluations(index, [one for one in stored if one.event.dagster_event_type is _EVALUATED])
@@ -170,9 +164,7 @@ class KeptOpenEventLog(SqliteEventLogStorage):
     def _note_assets(self, index: Connection, stored: Sequence[_Stored]) -> None:
         self._store_asset_event_tags(index, [one.event for one in stored], [one.event_id for one in stored])
         # In the list of assets stands nothing but the last event of a type.
-        latest = {
-            (one.event.get_dagster_event().asset_key, one.event.dagster_event_type): one for one in stored
-        }
+        latest = {(one.event.get_dagster_event().asset_key, one.event.dagster_event_type): one for one in stored}
         for one in latest.values():
             self._store_asset_event(index, one.event, one.event_id)
 

@@ -39,8 +39,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         checks = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
         deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
         return dg.SkipReason(
-            f"{len(ended)} runs whose process was gone were ended, "
-            f"{len(deleted)} superseded runs were deleted."
+            f"{len(ended)} runs whose process was gone were ended, {len(deleted)} superseded runs were deleted."
         )
 
     return housekeeping
@@ -127,9 +126,6 @@ def _runs_on_show(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKe
         )
         if latest:
             filters = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values()))
-            yield from (
-                record.run_id
-                for record in instance.fetch_materializations(filters, limit=len(latest)).records
-            )
+            yield from (record.run_id for record in instance.fetch_materializations(filters, limit=len(latest)).records)
     latest_checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     yield from (record.run_id for record in latest_checks.values())

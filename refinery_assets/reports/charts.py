@@ -59,9 +59,7 @@ def draw_behaviors(history: History) -> bytes:
     ]
     areas, lines, frames = [], [], []
     for behavior, (left, bottom) in zip(behaviors, corners, strict=True):
-        axes.text(
-            left, bottom + UTILIZATION_CEILING_PERCENT + 3, _label(behavior), fontsize=8.5, parse_math=False
-        )
+        axes.text(left, bottom + UTILIZATION_CEILING_PERCENT + 3, _label(behavior), fontsize=8.5, parse_math=False)
         frames.append([(left, bottom + UTILIZATION_CEILING_PERCENT), (left, bottom), (left + width, bottom)])
         if band := history.bands.get(behavior):
             across = left + _number_of(band.days, first)

@@ -78,9 +78,7 @@ def _parsed(entry: Any) -> MonthFigures:
         newest=int(entry["newest"]),
         readings={int(number): int(count) for number, count in readings.items()},
         spread={
-            int(number): [
-                (str(day), float(low), float(middle), float(high)) for day, low, middle, high in days
-            ]
+            int(number): [(str(day), float(low), float(middle), float(high)) for day, low, middle, high in days]
             for number, days in spread.items()
         },
     )

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -36,6 +36,8 @@ from refinery_assets.rows.source_checks import sign_of_unfinished
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 """The columns of a partition: every row of the file, and the imputed rows, whose `source_line` is null."""
+
+Result = TypeVar("Result")
 
 SAMPLE_PER_FILE = 5
 FILES_AHEAD = 3
@@ -186,14 +188,14 @@ def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame)
     return publishable, parts[0].select(PARTITION_SCHEMA.names())
 
 
-def refine_files(files: Iterable[FeedFile], refine: Callable[[FeedFile], Refined]) -> Iterator[Future[Refined]]:
+def refine_files(files: Iterable[FeedFile], refine: Callable[[FeedFile], Result]) -> Iterator[Future[Result]]:
     """Refine files in order, `FILES_AHEAD` of them ahead of the one that is taken.
 
     One file keeps a core busy only in part, and while one is written the next are read; at most
     `FILES_AHEAD` + 1 partitions are in memory. The result of each future, or its error, is that of `refine`.
     """
     with ThreadPoolExecutor(FILES_AHEAD) as pool:
-        ahead: deque[Future[Refined]] = deque()
+        ahead: deque[Future[Result]] = deque()
         for file in files:
             ahead.append(pool.submit(refine, file))
             if len(ahead) > FILES_AHEAD:

@@ -94,9 +94,7 @@ def ensure_sample(folder: Path, order: SampleOrder) -> Settings:
     return settings
 
 
-def refine(
-    settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance
-) -> dg.ExecuteInProcessResult:
+def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     """Run the job `refine` over the whole span in one Dagster run."""
     return (
         build_defs(settings)
@@ -156,21 +154,15 @@ def _behaviors(retention: dg.AssetCheckEvaluation) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 only when every month was published."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refinery_assets.sample.demo", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m refinery_assets.sample.demo", description=__doc__.split("\n")[0])
     parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
     parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
     parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")
-    parser.add_argument(
-        "--folder", type=Path, default=PROJECT_ROOT / "data", help="where sample and table go"
-    )
+    parser.add_argument("--folder", type=Path, default=PROJECT_ROOT / "data", help="where sample and table go")
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
-        settings = ensure_sample(
-            options.folder, SampleOrder(options.hosts, str(options.first), str(options.last))
-        )
+        settings = ensure_sample(options.folder, SampleOrder(options.hosts, str(options.first), str(options.last)))
     except (DemoError, ValueError) as error:
         parser.error(str(error))
     console.print(f"Refining {options.first} to {options.last} from {settings.feed} in one Dagster run ...")

@@ -164,8 +164,6 @@ def plant_dirt(lines: bytes, family: Family, month: Month, *, seed: int, share: 
             added_at.append(random.integers(at + 1) - 0.5)
 
     order = np.argsort(np.concatenate([np.arange(clean), added_at]), kind="stable").tolist()
-    planted = [
-        Planted(line, texts[at], fault_at[at]) for line, at in enumerate(order, start=2) if at in fault_at
-    ]
+    planted = [Planted(line, texts[at], fault_at[at]) for line, at in enumerate(order, start=2) if at in fault_at]
     dirty = "".join(f"{texts[at]}\n" for at in order).encode()
     return Dirty(dirty, planted, added=len(added_at))

@@ -196,9 +196,7 @@ def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats) -> byte
         "day": np.array([f"{day}," for day in month.days], dtype="S")[:, None],
         "host": np.array([f"{name}," for name in fleet.inventory["node_name"]], dtype="S"),
         "value": _VALUE_TEXTS[np.rint(readings * 100).astype(np.intp)],
-        "capacity": np.array(
-            [f"{'' if limit is None else limit}\n" for limit in fleet.capacities(family)], dtype="S"
-        ),
+        "capacity": np.array([f"{'' if limit is None else limit}\n" for limit in fleet.capacities(family)], dtype="S"),
     }
     table = np.empty(readings.shape, dtype=[(name, texts.dtype) for name, texts in columns.items()])
     for name, texts in columns.items():

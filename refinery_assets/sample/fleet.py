@@ -209,9 +209,7 @@ class Fleet:
     @cached_property
     def _traits(self) -> _Traits:
         random = random_stream(self.seed, Draw.TRAITS)
-        drawn = {
-            field.name: self._draw_within(random, field.name, self._behavior) for field in fields(_Shape)
-        }
+        drawn = {field.name: self._draw_within(random, field.name, self._behavior) for field in fields(_Shape)}
         per_resource = (len(FAMILIES), self.hosts)
         return _Traits(
             **drawn,

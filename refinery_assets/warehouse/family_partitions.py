@@ -18,7 +18,7 @@ import polars as pl
 
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import Stats
 
@@ -60,7 +60,7 @@ class Partition:
 
     def mark_refused(self, problem: str) -> None:
         """Note that the month's newest file was refused; the partition of an older one stays as it is."""
-        write_whole(self._refusal_path, json.dumps({"problem": problem}).encode())
+        atomic_write(self._refusal_path, json.dumps({"problem": problem}).encode())
 
     def clear_refusal(self) -> None:
         """Take the note back: the partition is of the newest file."""

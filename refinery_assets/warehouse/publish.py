@@ -38,7 +38,7 @@ from refinery_assets.warehouse.facts import (
 from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, globs
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.receipts import (
     Receipt,
@@ -150,6 +150,14 @@ def publish(
     with transaction(connection):
         _record(connection, run, results.values())
     return results
+
+
+def refuse_all(months: Sequence[Month], run: RunSoFar, inventory: InventoryFacts) -> dict[Month, MonthResult]:
+    """The results of months that cannot be published, because the inventory cannot be had."""
+    return {
+        month: _refused(month, merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory)))
+        for month in months
+    }
 
 
 def _candidates(

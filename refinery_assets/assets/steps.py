@@ -1,0 +1,134 @@
+"""What every step of the graph does at its beginning and at its end.
+
+Here: the months a step is for, the ledger that it hands on, the events that it logs, and who fails the run: the
+last step of it, so that the months that are fine get through all steps before. Not here: the work of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from refinery_assets.assets.checks import judged, refusal
+from refinery_assets.assets.month_events import Context, MaterializedMonth, is_last_step, log_months, silent_outputs
+from refinery_assets.assets.resources import (
+    Warehouse,
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+)
+from refinery_assets.checks.ledger import RunLedger, StepRecord
+from refinery_assets.checks.rules import Verdict, counted, listing, refusals
+from refinery_assets.contract.families import LEGACY_FEED
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.operations.partitions import months_of
+from refinery_assets.rows.source_checks import months_asked
+from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.tables import ForeignTableError, transaction
+
+FORCE_TAG = "refinery/force"
+"""A run with this tag set to `true` rewrites months although nothing has changed."""
+
+
+def ledger_of(context: Context, settings: Settings) -> RunLedger:
+    """The ledger of the step's run."""
+    return RunLedger(settings.telemetry, context.run.run_id)
+
+
+def is_forced(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run is asked to rewrite what has not changed."""
+    return context.run.tags.get(FORCE_TAG, "").lower() == "true"
+
+
+def months_to_do(
+    context: dg.AssetExecutionContext, settings: Settings, extent: FeedExtent | None = None
+) -> tuple[list[Month], list[Month]]:
+    """The run's months to judge, and those to leave out because they are not exported yet.
+
+    What the run's entrance audit has decided holds for all of its steps.
+    """
+    entrance = ledger_of(context, settings).read(LEGACY_FEED)
+    if entrance is not None:
+        left_out = list(entrance.left_out)
+        return [month for month in months_of(context) if month not in left_out], left_out
+    months, left_out = months_asked(months_of(context), extent or feed_extent(settings.feed, settings.window))
+    if left_out:
+        context.log.info(
+            f"Left out, because the feed holds nothing of them yet: {listing(left_out)} "
+            f"({counted(len(left_out), 'month')})."
+        )
+    return months, left_out
+
+
+def conclude(  # noqa: PLR0913 - what a step has to say
+    context: Context,
+    warehouse: Warehouse,
+    settings: Settings,
+    record: StepRecord,
+    materialized: Sequence[MaterializedMonth],
+    *,
+    others: Iterable[Verdict] = (),
+    outputs: Iterator[Any] | None = None,
+    is_recorded: bool = False,
+) -> Iterator[Any]:
+    """Hand on what the step found, log it, yield its outputs, and fail the run if there is no later step.
+
+    Args:
+        context: The step's context.
+        warehouse: For the verdicts of a run that never comes to publish.
+        settings: Where the ledger is.
+        record: What the step found.
+        materialized: The months that now stand.
+        others: Verdicts on other assets, which the step came to in their stead.
+        outputs: The outputs that are still to be yielded; None: all of them.
+        is_recorded: Whether the verdicts of the whole run stand in `audits` already.
+
+    Raises:
+        dg.Failure: The step is the run's last, and months were refused.
+    """
+    ledger = ledger_of(context, settings)
+    ledger.write(record)
+    selected = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
+    own = [verdict for verdict in record.verdicts if (verdict.asset, verdict.check) in selected]
+    yield from log_months(context, record.asset, materialized, [judged(each) for each in [*own, *others]])
+    yield from silent_outputs(context) if outputs is None else outputs
+    if not is_last_step(context):
+        return
+    fail_for(context, warehouse, ledger, len(materialized), is_recorded=is_recorded)
+
+
+def fail_for(
+    context: Context,
+    warehouse: Warehouse,
+    ledger: RunLedger,
+    good: int,
+    *,
+    is_recorded: bool,
+) -> None:
+    """End a run: keep its verdicts where nobody has, and raise when months were refused.
+
+    Raises:
+        dg.Failure: Months were refused.
+    """
+    refused = refusals(ledger.verdicts())
+    if is_recorded:
+        ledger.remove()
+    else:
+        _record_unpublished(context, warehouse, ledger)
+    if refused:
+        raise refusal(refused, good)
+
+
+def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedger) -> None:
+    """Write the verdicts of a run without `processed_data` to `audits`; else a later run does it."""
+    try:
+        with warehouse.get_connection() as connection, transaction(connection):
+            record_audits(connection, ledger.run_id, ledger.verdicts())
+    except (WarehouseMissingError, WarehouseHeldError, WarehouseUnusableError, ForeignTableError) as error:
+        context.log.warning(
+            f"What the checks said is not in the table audits yet; the next run that publishes adds it. {error}"
+        )
