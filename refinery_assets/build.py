@@ -21,8 +21,8 @@ from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import HOST_INVENTORY_SPEC, build_host_inventory_checks
 from refinery_assets.assets.io_manager import TelemetryIOManager
 from refinery_assets.assets.legacy_feed import build_legacy_feed
+from refinery_assets.assets.monthly_report import build_monthly_report
 from refinery_assets.assets.processed_data import build_processed_data
-from refinery_assets.assets.reports import Drawer
 from refinery_assets.assets.resources import Warehouse
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.settings import Settings
@@ -42,6 +42,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *(build_family(family, settings, partitions) for family in FAMILIES),
             HOST_INVENTORY_SPEC,
             build_processed_data(settings, partitions),
+            build_monthly_report(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings)],
         jobs=build_jobs(),
@@ -53,7 +54,6 @@ def build_defs(settings: Settings) -> dg.Definitions:
                 connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
                 lock_wait_seconds=settings.lock_wait_seconds,
             ),
-            "drawer": Drawer(folder=str(settings.reports)),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import dagster as dg
 
 from refinery_assets.assets.checks import check_result, check_specs, column_schema, refusal, table
-from refinery_assets.assets.reports import Drawer, remember_history, show_pictures
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
@@ -61,7 +60,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         pool=WAREHOUSE_POOL,
     )
     def processed_data(
-        context: dg.AssetExecutionContext, warehouse: Warehouse, drawer: Drawer
+        context: dg.AssetExecutionContext, warehouse: Warehouse
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         is_publishing = bool(context.selected_asset_keys)
         if not is_publishing:
@@ -71,11 +70,10 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             if audited.problems:
                 raise refusal("What is published fails its audit.", audited.problems, audited.verdicts)
             return
-        publication = _publish(context, warehouse, settings, drawer)
+        publication = _publish(context, warehouse, settings)
         yield from _results(context, publication)
         if publication.problems:
             raise refusal("Nothing is published.", publication.problems, publication.verdicts)
-        pictures = show_pictures(context, drawer)
         for row in publication.months:
             figures = {
                 name: value
@@ -92,7 +90,6 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 "dagster/row_count": publication.table_rows,
                 "dagster/uri": str(warehouse.path),
                 "published": table(publication.months),
-                **pictures,
             },
             partition_key=str(months_of(context)[-1]),
         )
@@ -108,22 +105,9 @@ def _results(context: dg.AssetExecutionContext, publication: Publication) -> Ite
             yield check_result(PROCESSED_DATA, verdict)
 
 
-def _publish(
-    context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings, drawer: Drawer
-) -> Publication:
-    months, run_id = months_of(context), context.run.run_id
+def _publish(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Publication:
     with _sentences(context, settings) as refused, warehouse.get_connection() as connection:
-        publication = publish(
-            connection,
-            months,
-            settings,
-            run_id,
-            # Drawn while the months are judged; taken only when they are published.
-            when_written=lambda written: drawer.draw(written, months),
-        )
-        if not publication.problems:
-            remember_history(context, drawer, connection)
-        return publication
+        return publish(connection, months_of(context), settings, context.run.run_id)
     return Publication(refusals=refused)
 
 

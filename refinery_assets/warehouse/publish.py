@@ -6,7 +6,7 @@ Here: the transaction. Not here: what must hold before anything is written (`gat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -74,7 +74,6 @@ def publish(
     months: Sequence[Month],
     settings: Settings,
     run_id: str,
-    when_written: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
 ) -> Publication:
     """Replace `months` of `processed_data` and `quarantined_rows` by what the partitions hold.
 
@@ -87,15 +86,13 @@ def publish(
         months: What is replaced.
         settings: Where the partitions are, and the limits that the rules judge by.
         run_id: The run that `audits` names.
-        when_written: Called inside the transaction, when the months stand in the table and in
-            `audit_series` (see `evidence.py`) and are yet to be judged.
 
     Raises:
         ForeignTableError: A table with one of the three names has other columns.
     """
     try:
         with transaction(connection):
-            publication = _write_and_audit(connection, months, settings, when_written)
+            publication = _write_and_audit(connection, months, settings)
             if publication.problems:
                 raise _RefusedError(publication)  # noqa: TRY301 - it leads out of the transaction
             record_audits(connection, run_id, publication.audits, published=True)
@@ -133,7 +130,6 @@ def _write_and_audit(
     connection: duckdb.DuckDBPyConnection,
     months: Sequence[Month],
     settings: Settings,
-    when_written: Callable[[duckdb.DuckDBPyConnection], None],
 ) -> Publication:
     files = partitions(settings.telemetry, months)
     gate = judge_before_writing(connection, files, months, settings)
@@ -144,7 +140,6 @@ def _write_and_audit(
     ensure_table(connection, dictionary.QUARANTINED_ROWS)
     _replace_rows(connection, files, months, gate.sources.values())
     evidence = gather_evidence(connection, months, gate.sources, settings.min_coverage)
-    when_written(connection)
     publication = _judged(evidence)
     exit_audits = audit_rows(PROCESSED_DATA, publication.verdicts, months)
     return replace(publication, audits=[*gate.audits, *exit_audits])
