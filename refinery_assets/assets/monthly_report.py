@@ -23,13 +23,19 @@ from refinery_assets.reports.monthly_report import ReportFigures, monthly_report
 def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
     """The asset; it reads the warehouse's summaries, never daily rows, and changes nothing in it."""
 
-    @dg.asset(
+    @dg.multi_asset(
         name=MONTHLY_REPORT,
-        deps=[PROCESSED_DATA],
-        description="A report on each month: its figures, what changed against the publication before, "
-        "warnings, refusals with what to do about them, and charts of utilization and coverage around it.",
-        group_name="reports",
-        kinds={"markdown"},
+        specs=[
+            dg.AssetSpec(
+                MONTHLY_REPORT,
+                deps=[PROCESSED_DATA],
+                description="A report on each month: its figures, what changed against the publication "
+                "before, warnings, refusals with what to do about them, and charts of utilization and "
+                "coverage over the months around it.",
+                group_name="reports",
+                kinds={"markdown"},
+            )
+        ],
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         pool=WAREHOUSE_POOL,

@@ -93,7 +93,7 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
         (left + pitch * (number % _PANELS_IN_A_ROW), top + _PANEL_PITCH * (number // _PANELS_IN_A_ROW))
         for number in range(len(behaviors))
     ]
-    canvas = _Canvas(top + _PANEL_PITCH * rows)
+    canvas = _Canvas(top + _PANEL_PITCH * rows - 24)
     slot = width / max(1, len(months))
     for behavior, (x, y) in zip(behaviors, corners, strict=True):
         for level in _LEVELS:
@@ -109,12 +109,8 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
             for level in _LEVELS:
                 canvas.text((x - 4, y + _down(level)), str(level), anchor="rm", font=_SMALL_FONT)
         for at in _labelled(len(months), width):
-            middle = x + slot * (at + 0.5)
             canvas.text(
-                (max(middle, x + _MONTH_LABEL_WIDTH / 2 - 6), y + _PANEL_HEIGHT + 4),
-                str(months[at]),
-                anchor="mt",
-                font=_SMALL_FONT,
+                (x + slot * (at + 0.5), y + _PANEL_HEIGHT + 6), str(months[at]), anchor="mt", font=_SMALL_FONT
             )
     canvas.title(
         "p95 utilization, percent: median and 10 to 90 percent of the monthly means of a behaviour's series",

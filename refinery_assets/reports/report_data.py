@@ -24,7 +24,7 @@ from refinery_assets.warehouse.tables import column_types
 CHART_MONTHS = 60
 """The months of one chart; a longer history has several charts, counted back from the newest month."""
 
-NO_BEHAVIOR = "no behaviour in the inventory"
+NO_BEHAVIOR = "without a behaviour"
 NOT_IN_INVENTORY = "not in the inventory"
 _NO_BEHAVIOR_NUMBER, _NOT_IN_INVENTORY_NUMBER = -1, -2
 
