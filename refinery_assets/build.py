@@ -21,6 +21,7 @@ from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import build_host_inventory, build_host_inventory_checks
 from refinery_assets.assets.io_manager import TelemetryIOManager
 from refinery_assets.assets.legacy_feed import build_legacy_feed
+from refinery_assets.assets.monthly_report import build_monthly_report
 from refinery_assets.assets.processed_data import build_processed_data
 from refinery_assets.assets.resources import Warehouse
 from refinery_assets.contract.families import FAMILIES
@@ -41,6 +42,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             *(build_family(family, settings, partitions) for family in FAMILIES),
             build_host_inventory(partitions),
             build_processed_data(settings, partitions),
+            build_monthly_report(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings, partitions)],
         jobs=build_jobs(),

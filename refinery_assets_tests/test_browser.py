@@ -1,4 +1,4 @@
-"""The UI as a person sees it: real servers, a real browser, one month from the click to the picture."""
+"""The UI as a person sees it: real servers, a real browser, one month from the click to the charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from refinery_assets_tests.server import served
 # Everything that is waited for; the pages load on two busy cores.
 _PATIENCE_MS = 60_000
 _LINEAGE = "/asset-groups?expanded=" + ",".join(
-    f"global@global:{group}" for group in ("entrance", "telemetry", "inventory", "refined")
+    f"global@global:{group}" for group in ("entrance", "telemetry", "inventory", "refined", "reports")
 )
 _ASSETS = (
     "legacy_feed",
@@ -26,6 +26,7 @@ _ASSETS = (
     "net_throughput",
     "host_inventory",
     "processed_data",
+    "monthly_report",
 )
 
 
@@ -35,7 +36,7 @@ def is_answer_to_a_launch(response: Response) -> bool:
 
 
 @pytest.mark.slow
-def test_a_month_materialized_in_the_ui_shows_its_checks_and_the_picture(installation: Installation) -> None:
+def test_a_month_materialized_in_the_ui_shows_its_checks_and_its_report(installation: Installation) -> None:
     program = find_browser()
     if program is None:
         pytest.skip("no browser on this machine: install chromium, as .ci/run does where it may")
@@ -62,15 +63,16 @@ def test_a_month_materialized_in_the_ui_shows_its_checks_and_the_picture(install
             expect(page.get_by_text(check, exact=True).first).to_be_visible()
         expect(page.get_by_text("Passed").first).to_be_visible()
 
-        page.goto(f"{server.url}/assets/processed_data")
+        page.goto(f"{server.url}/assets/monthly_report")
         expect(page.get_by_text("2024-02", exact=True).first).to_be_visible()
         page.get_by_text("Show Markdown").first.click()
-        picture = page.get_by_role("img", name="behaviors")
-        expect(picture).to_be_visible()
-        source = picture.get_attribute("src") or ""
+        expect(page.get_by_role("heading", name="2024-02 is published")).to_be_visible()
+        chart = page.get_by_role("img", name="behaviors")
+        expect(chart).to_be_visible()
+        source = chart.get_attribute("src") or ""
 
     shown = base64.b64decode(source.partition("base64,")[2])
-    assert shown == (installation.settings.reports / "behaviors.png").read_bytes()
+    assert shown == (installation.settings.reports / "2024-02" / "behaviors.png").read_bytes()
     assert Image.open(BytesIO(shown)).format == "PNG"
     with installation.sandbox() as sandbox:
         assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(2,)]

@@ -90,3 +90,4 @@ UTILIZATION_CEILING_PERCENT = 100.0
 LEGACY_FEED = "legacy_feed"
 HOST_INVENTORY = "host_inventory"
 PROCESSED_DATA = "processed_data"
+MONTHLY_REPORT = "monthly_report"

@@ -60,7 +60,7 @@ class Settings:
             (`REFINERY_LOCK_WAIT_SECONDS`).
         lock_retries: How often such a step is tried again after that (`REFINERY_LOCK_RETRIES`).
         lock_retry_seconds: The pause before each of these (`REFINERY_LOCK_RETRY_SECONDS`).
-        reports: Where pictures are written (`REFINERY_REPORTS`).
+        reports: Where the monthly reports are written (`REFINERY_REPORTS`).
         alert_log: The file that gets a line for each failed run (`REFINERY_ALERT_LOG`).
         alert_url: Where these lines are posted, too; None: nowhere (`REFINERY_ALERT_URL`).
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).

@@ -1,151 +1,280 @@
-"""The two pictures of the published history: the behaviours over time, and their coverage by month.
+"""The charts of the monthly report: the behaviours' utilization over the months, and their coverage.
 
-Here: the drawing. Not here: the numbers (`history.py`) and where pictures are kept
-(`refinery_assets/assets/reports.py`).
-
-As a process of its own (`main`) it takes a pickled `History` from its input and gives the pictures, a pickled
-dictionary of PNG files by name, to its output. Its input and output are its parent's, who started it.
+Here: the drawing; plain data in, PNG files out. A chart is drawn once and marked for each month that it
+shows, which takes a few milliseconds a month. It is drawn with Pillow, because to load a plotting library and
+to draw with it would take a second of every run. Not here: the numbers (`report_data.py`), and where the
+files go (`monthly_report.py`).
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import sys
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
-import numpy as np
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from refinery_assets.checks.rules import shortened
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
-from refinery_assets.reports.history import HOSTS_DRAWN, MOST_BEHAVIORS, History
+from refinery_assets.contract.months import Month
+from refinery_assets.reports.report_data import BehaviorMonth, History
 
-_COLOR = "#1f6fb4"
-_PANELS_IN_A_ROW = 5
-_DOTS_PER_INCH = 90
-# A run's event log keeps the pictures for as long as the run: few colours make them small.
+MOST_BEHAVIORS = 50
+"""More behaviours than these make no chart; of a team's own classes the first by name are shown."""
+
+# As wide as the page on which the Dagster UI shows a report.
+_WIDTH = 900
+_MARGIN = 12
+_TITLE_HEIGHT = 44
+# What is drawn larger and then reduced has smooth edges; text is smooth by itself.
+_SCALE = 3
+# A run's event log keeps the charts for as long as the run: few colours make them small.
 _PALETTE = 48
-# A panel's distance from the next, as a share of its width; and from the next row, in percent of utilization.
-_GAP = 0.08
-_PITCH = 1.3 * UTILIZATION_CEILING_PERCENT
+
+_LINE = (31, 111, 180)
+_BAND = (199, 219, 236)
+_MARK = (208, 58, 40)
+_GRID = (228, 228, 228)
+_UNPUBLISHED = (205, 205, 205)
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+
+_PANELS_IN_A_ROW = 5
+_PANEL_HEIGHT = 110
+_PANEL_GAP = 16
+_PANEL_PITCH = _PANEL_HEIGHT + 50
 _LEVELS = (0, 50, 100)
-_MOST_MONTH_LABELS = 12
-_MOST_LABELS = 400
-_MOST_TICKS = 3
-_LONGEST_LABEL = 40
-_DARK = 0.5
+_AXIS_WIDTH = 26
+_MONTH_LABEL_WIDTH = 52
+
+_ROW_HEIGHT = 17
+_NAME_WIDTH = 176
+_LEAST_WIDTH_FOR_A_SHARE = 14
+_LONGEST_LABEL = 28
+
+_TITLE_FONT, _FONT, _SMALL_FONT = (ImageFont.load_default(size) for size in (13, 11, 10))
+
+_Box = tuple[float, float, float, float]
 
 
-def draw_behaviors(history: History) -> bytes:
-    """Small multiples, one panel per behaviour: median and 10 to 90 percent band, as PNG."""
-    behaviors = history.behaviors[:MOST_BEHAVIORS]
+@dataclass(frozen=True)
+class Chart:
+    """A chart that is drawn but for the mark of one month.
+
+    Attributes:
+        image: The chart, in few colours.
+        marks: For each month the frames to draw around it.
+        color: The place of the mark's colour among the chart's.
+    """
+
+    image: Image.Image
+    marks: Mapping[Month, Sequence[_Box]]
+    color: int
+
+    def marked(self, month: Month) -> bytes:
+        """The chart with `month` marked, as PNG; unmarked when the chart does not show it."""
+        image = self.image.copy()
+        drawing = ImageDraw.Draw(image)
+        for box in self.marks.get(month, ()):
+            drawing.rectangle(box, outline=self.color)
+        file = BytesIO()
+        image.save(file, "PNG")
+        return file.getvalue()
+
+
+def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
+    """Small multiples, a panel per behaviour: median and 10 to 90 percent of the series' monthly means."""
+    behaviors = list(history.hosts)[:MOST_BEHAVIORS]
     rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
-    figure = Figure(figsize=(13, 0.9 + 2.1 * rows), dpi=_DOTS_PER_INCH)
-    height = figure.get_figheight()
-    # All panels share one pair of axes, each moved to its place: a pair for each takes thrice as long.
-    axes = figure.add_axes((0.04, 0.4 / height, 0.95, 1 - 1.1 / height))
-    axes.spines[:].set_visible(False)
-    days = [day for band in history.bands.values() for day in (band.days[0], band.days[-1])]
-    first = min(days, default=np.datetime64("1970-01-01", "D"))
-    width = max(_number_of(max(days, default=first), first), 1)
+    left, top = _MARGIN + _AXIS_WIDTH, _TITLE_HEIGHT + 20
+    pitch = (_WIDTH - left - _MARGIN + _PANEL_GAP) / _PANELS_IN_A_ROW
+    width = pitch - _PANEL_GAP
     corners = [
-        ((1 + _GAP) * width * (number % _PANELS_IN_A_ROW), -_PITCH * (number // _PANELS_IN_A_ROW))
+        (left + pitch * (number % _PANELS_IN_A_ROW), top + _PANEL_PITCH * (number // _PANELS_IN_A_ROW))
         for number in range(len(behaviors))
     ]
-    areas, lines, frames = [], [], []
-    for behavior, (left, bottom) in zip(behaviors, corners, strict=True):
-        axes.text(left, bottom + UTILIZATION_CEILING_PERCENT + 3, _label(behavior), fontsize=8.5, parse_math=False)
-        frames.append([(left, bottom + UTILIZATION_CEILING_PERCENT), (left, bottom), (left + width, bottom)])
-        if band := history.bands.get(behavior):
-            across = left + _number_of(band.days, first)
-            low, middle, high = bottom + band.low, bottom + band.middle, bottom + band.high
-            lines.append(np.column_stack([across, middle]))
-            areas.append(np.column_stack([np.append(across, across[::-1]), np.append(low, high[::-1])]))
-    axes.add_collection(PolyCollection(areas, facecolor=_COLOR, alpha=0.25, linewidth=0), autolim=False)
-    axes.add_collection(LineCollection(lines, colors=_COLOR, linewidth=1), autolim=False)
-    axes.add_collection(LineCollection(frames, colors="black", linewidth=0.8, clip_on=False), autolim=False)
-    months = history.months[:: max(1, -(-len(history.months) // _MOST_TICKS))]
-    ticks = [
-        (left + max(0, _number_of(np.datetime64(month, "D"), first)), month)
-        for left, _ in corners[:_PANELS_IN_A_ROW]
-        for month in months
-    ]
-    axes.set_xticks([at for at, _ in ticks], [month for _, month in ticks], fontsize=7)
-    levels = [(bottom + level, level) for _, bottom in corners[::_PANELS_IN_A_ROW] for level in _LEVELS]
-    axes.set_yticks([at for at, _ in levels], [str(level) for _, level in levels], fontsize=7)
-    axes.set_xlim(0, (_PANELS_IN_A_ROW + _GAP * (_PANELS_IN_A_ROW - 1)) * width)
-    axes.set_ylim(-_PITCH * (rows - 1), UTILIZATION_CEILING_PERCENT)
-    drawn = "Wednesdays" if history.only_wednesdays else "all days"
-    if history.only_some_hosts:
-        drawn += f", at most {HOSTS_DRAWN} hosts each"
-    figure.text(
-        0.04,
-        1 - 0.32 / height,
-        f"p95 utilization, percent: median and 10 to 90 percent of each behaviour's readings ({drawn})",
-        fontsize=9.5,
+    canvas = _Canvas(top + _PANEL_PITCH * rows - 24)
+    slot = width / max(1, len(months))
+    for behavior, (x, y) in zip(behaviors, corners, strict=True):
+        for level in _LEVELS:
+            height = y + _down(level)
+            canvas.line([(x, height), (x + width, height)], _GRID if level else _BLACK, 1)
+        cells = [history.cells.get((behavior, month)) for month in months]
+        for first, run in _unbroken(cells):
+            _draw_band(canvas, [x + slot * (first + at + 0.5) for at in range(len(run))], y, run)
+    canvas.reduce()
+    for number, (behavior, (x, y)) in enumerate(zip(behaviors, corners, strict=True)):
+        canvas.text((x, y - 17), _label(behavior))
+        if number % _PANELS_IN_A_ROW == 0:
+            for level in _LEVELS:
+                canvas.text((x - 4, y + _down(level)), str(level), anchor="rm", font=_SMALL_FONT)
+        for at in _labelled(len(months), width):
+            canvas.text(
+                (x + slot * (at + 0.5), y + _PANEL_HEIGHT + 6), str(months[at]), anchor="mt", font=_SMALL_FONT
+            )
+    canvas.title(
+        "p95 utilization, percent: median and 10 to 90 percent of the monthly means of a behaviour's series",
+        months,
     )
-    return _png(figure)
-
-
-def draw_coverage(history: History) -> bytes:
-    """A heat map, month by behaviour: which share of the possible readings the table holds, as PNG."""
-    behaviors = history.behaviors[:MOST_BEHAVIORS]
-    coverage = history.coverage[:MOST_BEHAVIORS]
-    figure = Figure(figsize=(13, 1.3 + 0.27 * len(behaviors)), dpi=_DOTS_PER_INCH)
-    axes = figure.subplots()
-    axes.imshow(coverage, vmin=0, vmax=1, aspect="auto", cmap="YlGnBu", interpolation="nearest")
-    step = max(1, -(-len(history.months) // _MOST_MONTH_LABELS))
-    axes.set_xticks(range(0, len(history.months), step), history.months[::step], fontsize=7.5)
-    axes.set_yticks(range(len(behaviors)), map(_label, behaviors), fontsize=8, parse_math=False)
-    # Only what lacks is labelled; rounded down, so that nothing but the whole is taken for it.
-    for row, column in np.argwhere(coverage < 1)[:_MOST_LABELS]:
-        share = coverage[row, column]
-        color = "white" if share > _DARK else "black"
-        axes.text(column, row, f"{int(share * 100)}", ha="center", va="center", fontsize=6.5, color=color)
-    axes.set_title(
-        "Readings in the table, of those that the behaviour's hosts would have: dark is all of them, "
-        "less stands there in percent (imputed ones are not counted)",
-        fontsize=9.5,
-        loc="left",
+    half = max(slot / 2, 2)
+    return canvas.chart(
+        {
+            month: [
+                (x + slot * (at + 0.5) - half, y, x + slot * (at + 0.5) + half, y + _PANEL_HEIGHT)
+                for x, y in corners
+            ]
+            for at, month in enumerate(months)
+        }
     )
-    figure.subplots_adjust(left=0.14, right=0.99, bottom=0.12, top=0.9)
-    return _png(figure)
 
 
-PICTURES: dict[str, Callable[[History], bytes]] = {"behaviors": draw_behaviors, "coverage": draw_coverage}
-"""The pictures by name; each is a PNG file."""
+def coverage_chart(history: History, months: Sequence[Month]) -> Chart:
+    """A heat map, behaviour by month: the share of the due readings that the table holds."""
+    behaviors = [name for name, due in history.hosts.items() if due][:MOST_BEHAVIORS]
+    left, top = _MARGIN + _NAME_WIDTH, _TITLE_HEIGHT
+    bottom = top + _ROW_HEIGHT * max(1, len(behaviors))
+    canvas = _Canvas(bottom + 24)
+    slot = (_WIDTH - left - _MARGIN) / max(1, len(months))
+    shares: list[tuple[float, float, float]] = []
+    for row, behavior in enumerate(behaviors):
+        for column, month in enumerate(months):
+            x, y = left + slot * column, top + _ROW_HEIGHT * row
+            share = history.coverage(behavior, month)
+            canvas.box((x, y, x + slot - 1, y + _ROW_HEIGHT - 1), _shade(share))
+            if share is not None and share < 1 and slot >= _LEAST_WIDTH_FOR_A_SHARE:
+                shares.append((x + slot / 2, y + _ROW_HEIGHT / 2, share))
+    canvas.reduce()
+    for center_x, center_y, share in shares:
+        color = _WHITE if share > 1 / 2 else _BLACK
+        # Rounded down, so that nothing but the whole is taken for it.
+        canvas.text((center_x, center_y), f"{int(share * 100)}", anchor="mm", font=_SMALL_FONT, color=color)
+    for row, behavior in enumerate(behaviors):
+        canvas.text((left - 6, top + _ROW_HEIGHT * (row + 0.5)), _label(behavior), anchor="rm")
+    for at in _labelled(len(months), _WIDTH - left - _MARGIN):
+        middle = min(left + slot * (at + 0.5), _WIDTH - _MONTH_LABEL_WIDTH / 2)
+        canvas.text((middle, bottom + 5), str(months[at]), anchor="mt", font=_SMALL_FONT)
+    canvas.title(
+        "Readings in the table, in percent of those due: dark is all of them, grey is not published", months
+    )
+    return canvas.chart(
+        {
+            month: [(left + slot * at - 1, top - 2, left + slot * (at + 1), bottom)]
+            for at, month in enumerate(months)
+        }
+    )
 
 
-def _number_of(days: Any, first: np.datetime64) -> Any:
-    """Days, or one of them, as their distance from the first."""
-    return (days - first) / np.timedelta64(1, "D")
+class _Canvas:
+    """A drawing: first its shapes, then, once it is reduced to its size, its text."""
+
+    def __init__(self, height: int) -> None:
+        self._image = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), _WHITE)
+        self._drawing = ImageDraw.Draw(self._image)
+
+    def line(self, points: Sequence[tuple[float, float]], color: tuple[int, int, int], width: float) -> None:
+        self._drawing.line(
+            [(x * _SCALE, y * _SCALE) for x, y in points], color, max(1, round(width * _SCALE)), joint="curve"
+        )
+
+    def area(self, points: Sequence[tuple[float, float]], color: tuple[int, int, int]) -> None:
+        self._drawing.polygon([(x * _SCALE, y * _SCALE) for x, y in points], color)
+
+    def box(self, box: _Box, color: tuple[int, int, int]) -> None:
+        left, top, right, bottom = (side * _SCALE for side in box)
+        self._drawing.rectangle((left, top, max(left, right), bottom), color)
+
+    def reduce(self) -> None:
+        self._image = self._image.reduce(_SCALE)
+        self._drawing = ImageDraw.Draw(self._image)
+
+    def text(
+        self,
+        place: tuple[float, float],
+        text: str,
+        *,
+        anchor: str = "la",
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont = _FONT,
+        color: tuple[int, int, int] = _BLACK,
+    ) -> None:
+        self._drawing.text(place, text, color, font, anchor)
+
+    def title(self, title: str, months: Sequence[Month]) -> None:
+        """The title, and below it what the mark means."""
+        self.text((_MARGIN, 8), title, font=_TITLE_FONT)
+        if months:
+            self._drawing.rectangle((_MARGIN, 28, _MARGIN + 8, 36), outline=_MARK)
+            self.text((_MARGIN + 14, 26), "the month of this report")
+        else:
+            self.text((_MARGIN, 26), "No month is published yet.")
+
+    def chart(self, marks: Mapping[Month, Sequence[_Box]]) -> Chart:
+        # The mark's colour is in the legend, so it is one of the few.
+        image = self._image.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE)
+        color = image.getpixel((_MARGIN, 28))
+        return Chart(image, marks, color if isinstance(color, int) else 0)
+
+
+def _draw_band(canvas: _Canvas, across: Sequence[float], top: float, run: Sequence[BehaviorMonth]) -> None:
+    """Months that follow one another, as band and line; a single one as a bar with a dash."""
+    low, middle, high = (
+        [top + _down(level) for level in levels]
+        for levels in zip(*((cell.low, cell.middle, cell.high) for cell in run), strict=True)
+    )
+    if len(run) == 1:
+        ((x,), (lower,), (center,), (upper,)) = across, low, middle, high
+        canvas.line([(x, lower), (x, upper)], _BAND, 6)
+        canvas.line([(x - 4, center), (x + 4, center)], _LINE, 2)
+        return
+    upper_edge = list(zip(across, high, strict=True))
+    lower_edge = list(zip(across, low, strict=True))
+    canvas.area([*upper_edge, *reversed(lower_edge)], _BAND)
+    canvas.line(list(zip(across, middle, strict=True)), _LINE, 1.4)
+
+
+def _unbroken(cells: Sequence[BehaviorMonth | None]) -> list[tuple[int, list[BehaviorMonth]]]:
+    """Runs of months that are there, each with the place of its first."""
+    runs: list[tuple[int, list[BehaviorMonth]]] = []
+    for at, cell in enumerate(cells):
+        if cell is None:
+            continue
+        if runs and runs[-1][0] + len(runs[-1][1]) == at:
+            runs[-1][1].append(cell)
+        else:
+            runs.append((at, [cell]))
+    return runs
+
+
+def _labelled(months: int, width: float) -> range:
+    """The places of the months whose names find room side by side."""
+    return range(0, months, max(1, -(-months * _MONTH_LABEL_WIDTH // int(width))))
+
+
+def _down(level: float) -> float:
+    """How far below a panel's top a level lies."""
+    return _PANEL_HEIGHT * (1 - level / UTILIZATION_CEILING_PERCENT)
+
+
+def _shade(share: float | None) -> tuple[int, int, int]:
+    """From nearly white to dark."""
+    if share is None:
+        return _UNPUBLISHED
+    # Lighter at once where anything lacks: 97 percent must not look like all.
+    strength = 1.0 if share >= 1 else 0.1 + 0.65 * max(0.0, share)
+    red, green, blue = (
+        round(light + (dark - light) * strength) for light, dark in zip((250, 252, 255), _LINE, strict=True)
+    )
+    return red, green, blue
 
 
 def _label(behavior: str) -> str:
-    return shortened(behavior.lower().replace("/", " / "), _LONGEST_LABEL)
+    """The name as the font can write it, which knows no accents and no other scripts."""
+    plain = unicodedata.normalize("NFKD", behavior.lower().replace("/", " / "))
+    known = "".join(character for character in plain if not unicodedata.combining(character))
+    return shortened("".join(c if c.isascii() and c.isprintable() else "?" for c in known), _LONGEST_LABEL)
 
 
-def _png(figure: Figure) -> bytes:
-    raw = BytesIO()
-    figure.savefig(raw, format="rgba")
-    size = tuple(int(side * _DOTS_PER_INCH) for side in figure.get_size_inches())
-    drawn = Image.frombytes("RGBA", (size[0], size[1]), raw.getvalue()).convert("RGB")
-    file = BytesIO()
-    drawn.quantize(_PALETTE, method=Image.Quantize.FASTOCTREE).save(file, "PNG")
-    return file.getvalue()
-
-
-def main() -> None:
-    """Draw what the parent sends; it sends nothing when there is nothing to draw."""
-    sent = sys.stdin.buffer.read()
-    if sent:
-        history: History = pickle.loads(sent)  # noqa: S301 - from our own process
-        sys.stdout.buffer.write(pickle.dumps({name: draw(history) for name, draw in PICTURES.items()}))
-        sys.stdout.flush()
-        # The parent waits; to take the library down piece by piece would take half as long as a picture.
-        os._exit(0)
+CHARTS: Mapping[str, Callable[[History, Sequence[Month]], Chart]] = {
+    "behaviors": behaviors_chart,
+    "coverage": coverage_chart,
+}
+"""The charts of a report, by the names of their files."""

@@ -21,7 +21,13 @@ import duckdb  # noqa: E402, F401
 from refinery_assets.assets.checks import check_specs  # noqa: E402
 from refinery_assets.assets.resources import WAREHOUSE_POOL  # noqa: E402
 from refinery_assets.checks.rules import Rule  # noqa: E402
-from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA  # noqa: E402
+from refinery_assets.contract.families import (  # noqa: E402
+    FAMILIES,
+    HOST_INVENTORY,
+    LEGACY_FEED,
+    MONTHLY_REPORT,
+    PROCESSED_DATA,
+)
 from refinery_assets.contract.settings import Settings  # noqa: E402
 from refinery_assets.operations.automation import build_jobs  # noqa: E402
 from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions  # noqa: E402
@@ -70,6 +76,7 @@ defs = dg.Definitions(
         *(_step(name, FAMILY_RULES, [LEGACY_FEED]) for name in _FAMILIES),
         dg.AssetSpec(HOST_INVENTORY),
         _step(PROCESSED_DATA, AUDIT_RULES, [*_FAMILIES, HOST_INVENTORY], WAREHOUSE_POOL),
+        _step(MONTHLY_REPORT, [], [PROCESSED_DATA], WAREHOUSE_POOL),
     ],
     asset_checks=[host_inventory_checks],
     jobs=build_jobs(),

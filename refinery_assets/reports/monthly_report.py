@@ -1,0 +1,106 @@
+"""The monthly report: what is known of a month, as Markdown, charts and figures.
+
+Here: putting it together, and the files `<reports>/<YYYY-MM>/report.md`, `behaviors.png` and `coverage.png`.
+Not here: the numbers (`report_data.py`), the words (`report_text.py`) and the drawing (`charts.py`).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from refinery_assets.checks.rules import Outcome
+from refinery_assets.contract.months import Month
+from refinery_assets.feed.atomic import write_whole
+from refinery_assets.reports.charts import CHARTS, Chart
+from refinery_assets.reports.figures import rounded
+from refinery_assets.reports.report_data import MonthData, read_report_data
+from refinery_assets.reports.report_text import headline, report_text
+
+REPORT_FILE = "report.md"
+
+
+@dataclass(frozen=True)
+class ReportFigures:
+    """The report of one month.
+
+    Attributes:
+        month: The month.
+        headline: What became of it, in one sentence.
+        markdown: The report; it shows the charts by the names of their files, which lie beside it.
+        charts: PNG files by name, without `.png`; none where there is no history to draw.
+        figures: The month's figures by name, measurements rounded; none where nothing is known of the month.
+    """
+
+    month: Month
+    headline: str
+    markdown: str
+    charts: Mapping[str, bytes] = field(default_factory=dict)
+    figures: Mapping[str, int | float] = field(default_factory=dict)
+
+    @property
+    def page(self) -> str:
+        """The report with the charts in it, for where no file lies beside it."""
+        page = self.markdown
+        for name, png in self.charts.items():
+            address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+            page = page.replace(f"]({name}.png)", f"]({address})")
+        return page
+
+    def write(self, reports: Path) -> None:
+        """Write the files to the month's folder below `reports`, each whole or not at all.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
+        folder = reports / str(self.month)
+        for name, png in self.charts.items():
+            write_whole(folder / f"{name}.png", png)
+        write_whole(folder / REPORT_FILE, self.markdown.encode())
+
+
+def monthly_reports(
+    connection: duckdb.DuckDBPyConnection, months: Iterable[Month]
+) -> dict[Month, ReportFigures]:
+    """The reports of `months`, published or not; the connection may be read-only."""
+    data = read_report_data(connection, months)
+    drawn: dict[Month, dict[str, Chart]] = {}
+    reports = {}
+    for month, found in data.months.items():
+        page = data.history.page_of(month)
+        if page and page[0] not in drawn:
+            drawn[page[0]] = {name: draw(data.history, page) for name, draw in CHARTS.items()}
+        charts = {name: chart.marked(month) for name, chart in drawn[page[0]].items()} if page else {}
+        text = report_text(found, data, charts)
+        reports[month] = ReportFigures(month, headline(found), text, charts, month_figures(found))
+    return reports
+
+
+def month_figures(found: MonthData) -> dict[str, int | float]:
+    """What Dagster plots by month: rows per day, because months differ in length."""
+    figures: dict[str, int | float] = {}
+    if found.resources:
+        readings = sum(resource.readings for resource in found.resources)
+        imputed = sum(resource.imputed for resource in found.resources)
+        figures |= {
+            "hosts": found.hosts,
+            "readings": readings,
+            "imputed": imputed,
+            "rows_per_day": (readings + imputed) / found.days,
+        }
+        figures |= {f"mean_{resource.resource}_percent": resource.mean_y for resource in found.resources}
+    if found.receipt is not None:
+        figures |= {
+            "quarantined": found.receipt.quarantined,
+            "rows_added": found.receipt.rows_added,
+            "rows_removed": found.receipt.rows_removed,
+            "rows_changed": found.receipt.rows_changed,
+        }
+    if found.audit is not None:
+        figures["warnings"] = len(found.audit.having(Outcome.WARNING))
+        figures["failed_checks"] = len(found.audit.having(Outcome.FAILED))
+    return {name: rounded(value) for name, value in figures.items()}

@@ -1,0 +1,361 @@
+"""What the monthly reports show, read from the warehouse's own summaries.
+
+Here: the queries over `series_months`, `publications`, `audits` and `hosts`, and what they give. Daily rows
+are never read, so a month's report costs the same however long the history is. Not here: how it is told
+(`monthly_report.py`) and drawn (`charts.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import duckdb
+
+from refinery_assets.checks.rules import Outcome
+from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS, SERIES_MONTHS, Relation
+from refinery_assets.contract.families import RESOURCES
+from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
+from refinery_assets.warehouse.tables import column_types
+
+CHART_MONTHS = 60
+"""The months of one chart; a longer history has several charts, counted back from the newest month."""
+
+NO_BEHAVIOR = "without a behaviour"
+NOT_IN_INVENTORY = "not in the inventory"
+_NO_BEHAVIOR_NUMBER, _NOT_IN_INVENTORY_NUMBER = -1, -2
+
+
+@dataclass(frozen=True)
+class BehaviorMonth:
+    """One behaviour in one month, all resources together.
+
+    Attributes:
+        series: Series (resource and host) with a row.
+        readings: Days with a reading, of all series; imputed ones are not counted.
+        low: The 10th percentile of the series' means, percent.
+        middle: The median.
+        high: The 90th percentile.
+    """
+
+    series: int
+    readings: int
+    low: float
+    middle: float
+    high: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The published months as the charts show them.
+
+    Attributes:
+        months: Every month from the first to the last that is shown.
+        hosts: Hosts due by behaviour, in the order in which they are shown. Hosts without a behaviour, and
+            hosts that the inventory does not name, stand at the end where there are any; of the latter
+            none is due.
+        cells: By behaviour and month, where the table has rows.
+        newest_day: By published month the newest day of the month with a reading.
+    """
+
+    months: Sequence[Month] = ()
+    hosts: Mapping[str, int] = field(default_factory=dict)
+    cells: Mapping[tuple[str, Month], BehaviorMonth] = field(default_factory=dict)
+    newest_day: Mapping[Month, int] = field(default_factory=dict)
+
+    def coverage(self, behavior: str, month: Month) -> float | None:
+        """Readings as a share of those due up to the month's newest day; None: none is due, or no month."""
+        due = self.hosts[behavior] * len(RESOURCES) * self.newest_day.get(month, 0)
+        cell = self.cells.get((behavior, month))
+        return (cell.readings if cell else 0) / due if due else None
+
+    def page_of(self, month: Month) -> Sequence[Month]:
+        """The months of the chart that shows `month`; none when the history does not reach there."""
+        if month not in self.months:
+            return ()
+        after = len(self.months) - 1 - self.months.index(month)
+        end = len(self.months) - after // CHART_MONTHS * CHART_MONTHS
+        return self.months[max(0, end - CHART_MONTHS) : end]
+
+
+@dataclass(frozen=True)
+class ResourceFigures:
+    """One resource in one month; `y` in percent. `still` counts the series whose readings are all equal."""
+
+    resource: str
+    hosts: int
+    readings: int
+    imputed: int
+    mean_y: float
+    min_y: float
+    max_y: float
+    still: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A publication of a month, as `publications` keeps it."""
+
+    run_id: str
+    published_at: datetime
+    version: str
+    rows: int
+    imputed: int
+    quarantined: int
+    rows_added: int
+    rows_removed: int
+    rows_changed: int
+
+
+@dataclass(frozen=True)
+class CheckVerdict:
+    """What a check said of the month in the run that audited it last."""
+
+    asset: str
+    check: str
+    verdict: str
+    summary: str
+    recovery: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The audit of a month by the run that audited it last.
+
+    Attributes:
+        run_id: The run.
+        audited_at: When, UTC.
+        is_published: Whether the run published the month; else it was refused.
+        verdicts: What is to be told of it: of the months asked for every verdict, of others the failed ones.
+    """
+
+    run_id: str
+    audited_at: datetime
+    is_published: bool
+    verdicts: Sequence[CheckVerdict]
+
+    def having(self, verdict: str) -> Sequence[CheckVerdict]:
+        """The checks that came out like this."""
+        return [found for found in self.verdicts if found.verdict == verdict]
+
+
+@dataclass(frozen=True)
+class MonthData:
+    """What is known of one month.
+
+    Attributes:
+        month: The month.
+        hosts: Hosts with rows in any resource.
+        days: Days of the month up to the newest one with a reading.
+        resources: By resource; empty when nothing of the month is published.
+        receipt: Its last publication.
+        receipt_before: The one before that.
+        audit: The audit by the run that looked at it last.
+    """
+
+    month: Month
+    hosts: int = 0
+    days: int = 0
+    resources: Sequence[ResourceFigures] = ()
+    receipt: Receipt | None = None
+    receipt_before: Receipt | None = None
+    audit: Audit | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last run that audited the month refused it; an earlier publication may still stand."""
+        return self.audit is not None and not self.audit.is_published
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the reports of some months show.
+
+    Attributes:
+        months: The months asked for.
+        history: The months around them.
+        refused: Every month that is refused at present, asked for or not, and its audit.
+        published: Every month with a publication.
+        missing: Tables that the warehouse lacks, or has in another shape.
+    """
+
+    months: Mapping[Month, MonthData]
+    history: History
+    refused: Mapping[Month, Audit]
+    published: frozenset[Month]
+    missing: Sequence[str]
+
+
+def read_report_data(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> ReportData:
+    """Read what the reports of `months` show; the connection may be read-only."""
+    asked = sorted(months)
+    missing = _missing_tables(connection)
+    found = {month: MonthData(month) for month in asked}
+    published: frozenset[Month] = frozenset()
+    if PUBLICATIONS.name not in missing:
+        published = _published(connection)
+        found = _with_receipts(connection, found)
+    audits: dict[Month, Audit] = {}
+    if AUDITS.name not in missing:
+        audits = _audits(connection, asked)
+        found = {month: replace(data, audit=audits.get(month)) for month, data in found.items()}
+    history = History()
+    if not {SERIES_MONTHS.name, HOSTS.name} & set(missing):
+        found = _with_figures(connection, found)
+        history = _history(connection, sorted(published.union(audits.keys() & found.keys())), asked)
+    refused = {month: audit for month, audit in sorted(audits.items()) if not audit.is_published}
+    return ReportData(found, history, refused, published, missing)
+
+
+def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    def lacks(table: Relation, columns: Iterable[str]) -> bool:
+        return not set(columns) <= {name.lower() for name in column_types(connection, table.name)}
+
+    needed = {
+        table: [column.name for column in table.columns] for table in (SERIES_MONTHS, PUBLICATIONS, AUDITS)
+    }
+    # Of the inventory, which another system keeps, no more is asked than is read.
+    return [
+        table.name for table, columns in {**needed, HOSTS: NEEDED_COLUMNS}.items() if lacks(table, columns)
+    ]
+
+
+def _keys(months: Iterable[Month]) -> list[str]:
+    return [str(month) for month in months]
+
+
+def _published(connection: duckdb.DuckDBPyConnection) -> frozenset[Month]:
+    months = connection.execute("SELECT DISTINCT month FROM publications").fetchall()
+    return frozenset(Month.parse(month) for (month,) in months)
+
+
+def _with_receipts(
+    connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]
+) -> dict[Month, MonthData]:
+    """The months with their last two publications."""
+    rows = connection.execute(
+        """
+        SELECT month, run_id, published_at, version, rows, imputed, quarantined, rows_added, rows_removed,
+            rows_changed
+        FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC) <= 2
+        ORDER BY month, published_at
+        """,
+        {"months": _keys(found)},
+    ).fetchall()
+    completed = dict(found)
+    for key, *row in rows:
+        month = Month.parse(key)
+        completed[month] = replace(
+            completed[month], receipt=Receipt(*row), receipt_before=completed[month].receipt
+        )
+    return completed
+
+
+def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Audit]:
+    """The last audit of every month; passed checks only of the months asked for."""
+    rows = connection.execute(
+        """
+        WITH latest AS (
+            SELECT month, run_id, max(audited_at) AS audited_at,
+                bool_or(published_at IS NOT NULL) AS is_published
+            FROM audits GROUP BY month, run_id
+            QUALIFY row_number() OVER (PARTITION BY month ORDER BY max(audited_at) DESC) = 1
+        )
+        SELECT month, run_id, latest.audited_at, is_published, asset, check_name, verdict,
+            coalesce(summary, ''), coalesce(recovery, '')
+        FROM audits JOIN latest USING (month, run_id)
+        WHERE month IN (SELECT unnest($months::VARCHAR[])) OR verdict = $failed
+        -- A step that was tried again has said the same twice.
+        QUALIFY row_number() OVER (PARTITION BY month, asset, check_name ORDER BY audits.audited_at DESC) = 1
+        ORDER BY month, asset, check_name
+        """,
+        {"months": _keys(months), "failed": Outcome.FAILED},
+    ).fetchall()
+    audits: dict[Month, Audit] = {}
+    found: dict[Month, list[CheckVerdict]] = {}
+    for key, run_id, audited_at, is_published, *verdict in rows:
+        month = Month.parse(key)
+        verdicts = found.setdefault(month, [])
+        verdicts.append(CheckVerdict(*verdict))
+        audits[month] = Audit(run_id, audited_at, is_published, verdicts)
+    return audits
+
+
+def _with_figures(
+    connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]
+) -> dict[Month, MonthData]:
+    """The months with their figures, where the table has rows of them."""
+    parameters = {"months": _keys(found)}
+    rows = connection.execute(
+        """
+        SELECT month, resource, count(*), sum(readings)::BIGINT, sum(imputed)::BIGINT,
+            sum(mean_y * readings) / sum(readings), min(min_y), max(max_y),
+            count(*) FILTER (distinct_values = 1 AND readings > 1)
+        FROM series_months WHERE month IN (SELECT unnest($months::VARCHAR[]))
+        GROUP BY month, resource ORDER BY month, resource
+        """,
+        parameters,
+    ).fetchall()
+    resources: dict[Month, list[ResourceFigures]] = {}
+    for month, *row in rows:
+        resources.setdefault(Month.parse(month), []).append(ResourceFigures(*row))
+    totals = connection.execute(
+        "SELECT month, count(DISTINCT host_id), max(day(last_day)) FROM series_months "
+        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
+        parameters,
+    ).fetchall()
+    completed = dict(found)
+    for key, hosts, days in totals:
+        month = Month.parse(key)
+        completed[month] = replace(completed[month], hosts=hosts, days=days, resources=resources[month])
+    return completed
+
+
+def _history(
+    connection: duckdb.DuckDBPyConnection, known: Sequence[Month], asked: Sequence[Month]
+) -> History:
+    """The charts' pages on which the months asked for stand; needs nothing else of the history."""
+    if not known:
+        return History()
+    history = History(list(Month.span(known[0], known[-1])))
+    pages = [page for month in asked if (page := history.page_of(month))]
+    if not pages:
+        return History()
+    # Pages are counted from the end, so the months are kept up to it even where they are not read.
+    months = list(Month.span(min(page[0] for page in pages), known[-1]))
+    read = list(Month.span(months[0], max(page[-1] for page in pages)))
+    name_fleet(connection)
+    rows = connection.execute(
+        """
+        SELECT month,
+            CASE WHEN node_name IS NULL THEN $not_in_inventory ELSE coalesce(number, $no_behavior) END AS n,
+            max(day(last_day)), count(*), sum(readings)::BIGINT, quantile_cont(mean_y, [0.1, 0.5, 0.9])
+        FROM series_months LEFT JOIN fleet ON host_id = node_name
+        WHERE month BETWEEN $first AND $last GROUP BY month, n
+        """,
+        {
+            "first": str(read[0]),
+            "last": str(read[-1]),
+            "no_behavior": _NO_BEHAVIOR_NUMBER,
+            "not_in_inventory": _NOT_IN_INVENTORY_NUMBER,
+        },
+    ).fetchall()
+    due = connection.execute(
+        "SELECT coalesce(number, $no_behavior), coalesce(behavior, $name), count(*) "
+        "FROM fleet GROUP BY number, behavior ORDER BY number NULLS LAST",
+        {"no_behavior": _NO_BEHAVIOR_NUMBER, "name": NO_BEHAVIOR},
+    ).fetchall()
+    names = {number: name for number, name, _ in due} | {_NOT_IN_INVENTORY_NUMBER: NOT_IN_INVENTORY}
+    hosts = {name: count for _, name, count in due}
+    cells: dict[tuple[str, Month], BehaviorMonth] = {}
+    newest_day: dict[Month, int] = {}
+    for key, number, day, series, readings, percentiles in rows:
+        month = Month.parse(key)
+        newest_day[month] = max(newest_day.get(month, 0), day)
+        cells[names[number], month] = BehaviorMonth(series, readings, *percentiles)
+        hosts.setdefault(names[number], 0)
+    return History(months, hosts, cells, newest_day)
