@@ -3,9 +3,13 @@
 A report is made of a refused month, too, and of one that was never published: it says so and what to do.
 """
 
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
 import dagster as dg
 
-from refinery_assets.assets.checks import refusal
+from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
@@ -14,9 +18,12 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
+from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, whole_window
+from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.partitions import ONE_RUN, months_of
+from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports
 
 
@@ -40,14 +47,19 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         backfill_policy=ONE_RUN,
         pool=WAREHOUSE_POOL,
     )
-    def monthly_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[None]:
+    def monthly_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        months, left_out = months_to_do(context, settings, whole_window(settings))
         try:
             with warehouse.get_connection(read_only=True) as connection:
-                reports = monthly_reports(connection, months_of(context))
+                reports = monthly_reports(connection, months)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
-        except (WarehouseMissingError, WarehouseUnusableError) as error:
-            raise refusal("No report is made.", [str(error)]) from error
+        except WarehouseMissingError as error:
+            # Nothing can be said of any month; the run has said why, if it is for more than the report.
+            reports = {}
+            context.log.warning(f"No report is made. {error}")
+        except WarehouseUnusableError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
         try:
             for report in reports.values():
                 report.write(settings.reports)
@@ -57,9 +69,18 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
                 f"The reports were not all written to {settings.reports} (REFINERY_REPORTS); see to the room "
                 f"and the rights there, then materialize {MONTHLY_REPORT} again. The cause: {error}"
             )
+        refused = refusals(ledger_of(context, settings).verdicts())
+        good = []
         for month, report in reports.items():
-            context.add_asset_metadata(report_metadata(report), partition_key=str(month))
-        return dg.MaterializeResult()
+            metadata = report_metadata(report)
+            if month in refused:
+                # The month stays marked as failed; its report is there to be read all the same.
+                context.log_event(dg.AssetObservation(MONTHLY_REPORT, partition=str(month), metadata=metadata))
+            else:
+                version = hashlib.sha256(report.markdown.encode()).hexdigest()
+                good.append(MaterializedMonth(str(month), version, metadata))
+        record = StepRecord(MONTHLY_REPORT, left_out=left_out)
+        yield from conclude(context, warehouse, settings, record, good)
 
     return monthly_report
 

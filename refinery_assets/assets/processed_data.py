@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal, shown
 from refinery_assets.assets.month_events import MaterializedMonth, log_months, silent_outputs
@@ -16,7 +17,7 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
-from refinery_assets.checks.ledger import StepRecord
+from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
@@ -25,13 +26,14 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.automation import daily_freshness
 from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.family_partitions import partitions as family_partitions
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.reaudit import reaudit
-from refinery_assets.warehouse.tables import ForeignTableError
+from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -88,7 +90,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
         ]
         good = [_materialized(result, warehouse) for result in results.values() if result.receipt]
-        yield from conclude(context, warehouse, settings, record, good, others=others, is_recorded=True)
+        yield from conclude(context, warehouse, settings, record, good, others=others)
 
     return processed_data
 
@@ -118,7 +120,9 @@ def _publish(
 ) -> Mapping[Month, MonthResult]:
     try:
         with warehouse.get_connection() as connection:
-            return publish(connection, months, settings, run)
+            results = publish(connection, months, settings, run)
+            _record_abandoned(connection, ledger_of(context, settings))
+            return results
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except WarehouseMissingError as error:
@@ -126,6 +130,14 @@ def _publish(
         return refuse_all(months, run, facts)
     except (WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _record_abandoned(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -> None:
+    """Add to `audits` what runs found that were killed, or could not open the warehouse."""
+    for abandoned in ledger.abandoned():
+        with transaction(connection):
+            record_audits(connection, abandoned.run_id, abandoned.verdicts())
+        abandoned.remove()
 
 
 def _message(results: Mapping[Month, MonthResult]) -> str:

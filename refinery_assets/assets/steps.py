@@ -21,7 +21,7 @@ from refinery_assets.assets.resources import (
 )
 from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Verdict, counted, listing, refusals
-from refinery_assets.contract.families import LEGACY_FEED
+from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
@@ -73,7 +73,6 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     *,
     others: Iterable[Verdict] = (),
     outputs: Iterator[Any] | None = None,
-    is_recorded: bool = False,
 ) -> Iterator[Any]:
     """Hand on what the step found, log it, yield its outputs, and fail the run if there is no later step.
 
@@ -85,7 +84,6 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         materialized: The months that now stand.
         others: Verdicts on other assets, which the step came to in their stead.
         outputs: The outputs that are still to be yielded; None: all of them.
-        is_recorded: Whether the verdicts of the whole run stand in `audits` already.
 
     Raises:
         dg.Failure: The step is the run's last, and months were refused.
@@ -96,29 +94,26 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     own = [verdict for verdict in record.verdicts if (verdict.asset, verdict.check) in selected]
     yield from log_months(context, record.asset, materialized, [judged(each) for each in [*own, *others]])
     yield from silent_outputs(context) if outputs is None else outputs
-    if not is_last_step(context):
-        return
-    fail_for(context, warehouse, ledger, len(materialized), is_recorded=is_recorded)
+    if is_last_step(context):
+        _end_run(context, warehouse, ledger, len(materialized))
 
 
-def fail_for(
-    context: Context,
-    warehouse: Warehouse,
-    ledger: RunLedger,
-    good: int,
-    *,
-    is_recorded: bool,
-) -> None:
-    """End a run: keep its verdicts where nobody has, and raise when months were refused.
+def whole_window(settings: Settings) -> FeedExtent:
+    """For a step that leaves out no month by itself."""
+    return FeedExtent(settings.window[0], settings.window[-1])
+
+
+def _end_run(context: Context, warehouse: Warehouse, ledger: RunLedger, good: int) -> None:
+    """Keep the run's verdicts where `processed_data` has not, and raise when months were refused.
 
     Raises:
         dg.Failure: Months were refused.
     """
     refused = refusals(ledger.verdicts())
-    if is_recorded:
-        ledger.remove()
-    else:
+    if ledger.read(PROCESSED_DATA) is None:
         _record_unpublished(context, warehouse, ledger)
+    else:
+        ledger.remove()
     if refused:
         raise refusal(refused, good)
 

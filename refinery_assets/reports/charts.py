@@ -109,9 +109,7 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
             for level in _LEVELS:
                 canvas.text((x - 4, y + _down(level)), str(level), anchor="rm", font=_SMALL_FONT)
         for at in _labelled(len(months), width):
-            canvas.text(
-                (x + slot * (at + 0.5), y + _PANEL_HEIGHT + 6), str(months[at]), anchor="mt", font=_SMALL_FONT
-            )
+            canvas.text((x + slot * (at + 0.5), y + _PANEL_HEIGHT + 6), str(months[at]), anchor="mt", font=_SMALL_FONT)
     canvas.title(
         "p95 utilization, percent: median and 10 to 90 percent of the monthly means of a behaviour's series",
         months,
@@ -120,8 +118,7 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
     return canvas.chart(
         {
             month: [
-                (x + slot * (at + 0.5) - half, y, x + slot * (at + 0.5) + half, y + _PANEL_HEIGHT)
-                for x, y in corners
+                (x + slot * (at + 0.5) - half, y, x + slot * (at + 0.5) + half, y + _PANEL_HEIGHT) for x, y in corners
             ]
             for at, month in enumerate(months)
         }
@@ -153,14 +150,9 @@ def coverage_chart(history: History, months: Sequence[Month]) -> Chart:
     for at in _labelled(len(months), _WIDTH - left - _MARGIN):
         middle = min(left + slot * (at + 0.5), _WIDTH - _MONTH_LABEL_WIDTH / 2)
         canvas.text((middle, bottom + 5), str(months[at]), anchor="mt", font=_SMALL_FONT)
-    canvas.title(
-        "Readings in the table, in percent of those due: dark is all of them, grey is not published", months
-    )
+    canvas.title("Readings in the table, in percent of those due: dark is all of them, grey is not published", months)
     return canvas.chart(
-        {
-            month: [(left + slot * at - 1, top - 2, left + slot * (at + 1), bottom)]
-            for at, month in enumerate(months)
-        }
+        {month: [(left + slot * at - 1, top - 2, left + slot * (at + 1), bottom)] for at, month in enumerate(months)}
     )
 
 

@@ -15,7 +15,7 @@ import duckdb
 
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic import write_whole
+from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.reports.charts import CHARTS, Chart
 from refinery_assets.reports.figures import rounded
 from refinery_assets.reports.report_data import MonthData, read_report_data
@@ -59,13 +59,11 @@ class ReportFigures:
         """
         folder = reports / str(self.month)
         for name, png in self.charts.items():
-            write_whole(folder / f"{name}.png", png)
-        write_whole(folder / REPORT_FILE, self.markdown.encode())
+            atomic_write(folder / f"{name}.png", png)
+        atomic_write(folder / REPORT_FILE, self.markdown.encode())
 
 
-def monthly_reports(
-    connection: duckdb.DuckDBPyConnection, months: Iterable[Month]
-) -> dict[Month, ReportFigures]:
+def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, ReportFigures]:
     """The reports of `months`, published or not; the connection may be read-only."""
     data = read_report_data(connection, months)
     drawn: dict[Month, dict[str, Chart]] = {}

@@ -214,13 +214,9 @@ def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     def lacks(table: Relation, columns: Iterable[str]) -> bool:
         return not set(columns) <= {name.lower() for name in column_types(connection, table.name)}
 
-    needed = {
-        table: [column.name for column in table.columns] for table in (SERIES_MONTHS, PUBLICATIONS, AUDITS)
-    }
+    needed = {table: [column.name for column in table.columns] for table in (SERIES_MONTHS, PUBLICATIONS, AUDITS)}
     # Of the inventory, which another system keeps, no more is asked than is read.
-    return [
-        table.name for table, columns in {**needed, HOSTS: NEEDED_COLUMNS}.items() if lacks(table, columns)
-    ]
+    return [table.name for table, columns in {**needed, HOSTS: NEEDED_COLUMNS}.items() if lacks(table, columns)]
 
 
 def _keys(months: Iterable[Month]) -> list[str]:
@@ -232,9 +228,7 @@ def _published(connection: duckdb.DuckDBPyConnection) -> frozenset[Month]:
     return frozenset(Month.parse(month) for (month,) in months)
 
 
-def _with_receipts(
-    connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]
-) -> dict[Month, MonthData]:
+def _with_receipts(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]) -> dict[Month, MonthData]:
     """The months with their last two publications."""
     rows = connection.execute(
         """
@@ -249,9 +243,7 @@ def _with_receipts(
     completed = dict(found)
     for key, *row in rows:
         month = Month.parse(key)
-        completed[month] = replace(
-            completed[month], receipt=Receipt(*row), receipt_before=completed[month].receipt
-        )
+        completed[month] = replace(completed[month], receipt=Receipt(*row), receipt_before=completed[month].receipt)
     return completed
 
 
@@ -285,9 +277,7 @@ def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> d
     return audits
 
 
-def _with_figures(
-    connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]
-) -> dict[Month, MonthData]:
+def _with_figures(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]) -> dict[Month, MonthData]:
     """The months with their figures, where the table has rows of them."""
     parameters = {"months": _keys(found)}
     rows = connection.execute(
@@ -315,9 +305,7 @@ def _with_figures(
     return completed
 
 
-def _history(
-    connection: duckdb.DuckDBPyConnection, known: Sequence[Month], asked: Sequence[Month]
-) -> History:
+def _history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], asked: Sequence[Month]) -> History:
     """The charts' pages on which the months asked for stand; needs nothing else of the history."""
     if not known:
         return History()
