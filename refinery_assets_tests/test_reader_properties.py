@@ -131,14 +131,15 @@ def test_refining_any_file_gives_a_partition_whose_counts_add_up_or_a_refusal(da
     with TemporaryDirectory() as folder:
         file = FeedFile(Path(folder), FAMILY, MONTH)
         file.path.parent.mkdir(parents=True)
-        for whole in (data, SOUND + data):
+        for whole in (data, SOUND + data, SOUND + data + b"\n"):
             file.path.write_bytes(whole)
             try:
-                partition, tally = refine_file(file, Settings())
+                refined = refine_file(file, Settings())
             except RefusedFileError as refusal:
                 assert file.name in str(refusal)  # noqa: PT017 - one of the two outcomes, not the one expected
                 continue
-            assert tally.csv_rows == tally.landed == partition.filter(~pl.col("is_imputed")).height
+            stats, rows = refined.stats, refined.partition.filter(~pl.col("is_imputed"))
+            assert stats.csv_rows == stats.landed == rows.height
 
 
 @steady
