@@ -38,9 +38,7 @@ def feed(tmp_path: Path) -> Path:
     """A month whose four files are sound, but for the one that a test spoils."""
     for file in feed_files(tmp_path, [MONTH]):
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        file.path.write_text(
-            as_text([row.text for row in ROWS], ",".join(file.family.columns)), encoding="utf-8"
-        )
+        file.path.write_text(as_text([row.text for row in ROWS], ",".join(file.family.columns)), encoding="utf-8")
     return tmp_path
 
 
@@ -53,9 +51,7 @@ def refusals(feed: Path, *, follow_links: bool = False) -> list[str]:
 
 def readings(frame: pl.DataFrame) -> list[tuple[object, ...]]:
     clean = frame.filter(pl.col("fault").is_null() & ~pl.col("is_imputed"))
-    return sorted(
-        clean.select(pl.col("ds").dt.strftime("%Y-%m-%d"), "host_id", "y", "capacity").rows(), key=str
-    )
+    return sorted(clean.select(pl.col("ds").dt.strftime("%Y-%m-%d"), "host_id", "y", "capacity").rows(), key=str)
 
 
 def quarantined(frame: pl.DataFrame) -> list[tuple[object, ...]]:
@@ -85,9 +81,7 @@ def test_the_file_is_refused(feed: Path, pollution: Pollution) -> None:
 
 
 @pytest.mark.parametrize("pollution", REFUSED_BY_ITSELF, ids=by_name)
-def test_the_file_is_refused_by_whoever_refines_it_without_an_entrance_audit(
-    feed: Path, pollution: Pollution
-) -> None:
+def test_the_file_is_refused_by_whoever_refines_it_without_an_entrance_audit(feed: Path, pollution: Pollution) -> None:
     (feed / FILE).write_bytes(pollution.data)
 
     with pytest.raises(RefusedFileError) as refusal:

@@ -156,9 +156,7 @@ def test_interior_gaps_are_filled_on_a_straight_line(
 
 
 def test_a_quarantined_reading_leaves_a_gap_that_is_filled(tmp_path: Path) -> None:
-    frame, stats = refine(
-        tmp_path, "2024-05-01,web-1,10,8", "2024-05-02,web-1,999,8", "2024-05-03,web-1,20,8"
-    )
+    frame, stats = refine(tmp_path, "2024-05-01,web-1,10,8", "2024-05-02,web-1,999,8", "2024-05-03,web-1,20,8")
 
     assert readings(frame) == [(1, "web-1", 10.0, False), (2, "web-1", 15.0, True), (3, "web-1", 20.0, False)]
     assert stats.faults == {Fault.OUT_OF_RANGE: 1}
