@@ -107,7 +107,8 @@ def test_every_check_tells_counts_summary_and_recovery_for_every_month_whether_i
     assert len(outcome.checks) == 22
     assert set(outcome.evaluations) == {(name, str(month)) for name in outcome.checks for month in (FEBRUARY, MARCH)}
     for name, month in outcome.evaluations:
-        told = outcome.metadata(*name.split("."), Month.parse(str(month)))
+        asset, check = name.split(".")
+        told = outcome.metadata(asset, check, Month.parse(str(month)))
         assert told["summary"].endswith(".")
         assert told["recovery"].endswith(".")
         assert any(isinstance(value, int | float) for value in told.values())
