@@ -106,8 +106,10 @@ def test_a_refused_month_says_what_to_do_first_and_what_stands(warehouse: Path) 
         ("row_parity", "not_judged", "", ""),
     )
 
-    text = report_of(warehouse, MARCH).markdown
+    report = report_of(warehouse, MARCH)
+    text = report.markdown
 
+    assert report.recovery == "fragmentation_complete: Export it again."
     assert text.startswith(
         "# 2024-03 was refused; what was published on 2024-04-01 06:00 UTC stays.\n\n## 1 failed check\n"
     )
@@ -168,7 +170,7 @@ def test_what_files_and_inventory_say_is_shown_as_text(warehouse: Path) -> None:
     text = report_of(warehouse, MARCH).markdown
 
     assert "<" not in text.replace("\\<", "")
-    assert r"**\*\*Do\*\* \| it.** \!\[x\](http://x) \# \<script\>\`" in text
+    assert r"**\*\*Do\*\* \| it.** \!\[x\](http\://x) \# \<script\>\`" in text
     assert r"a\|b \<i\>x\</i\>" in text.replace(" / ", "/")
 
 
@@ -352,6 +354,8 @@ def test_each_month_of_a_run_has_its_report_on_its_page_and_in_its_folder(report
             assert base64.b64decode(encoded) == (folder / f"{name}.png").read_bytes()
     assert metadata(reporting, FEBRUARY)["rows_per_day"] == 80
     assert "rows_per_day" not in metadata(reporting, _APRIL)
+    assert metadata(reporting, _APRIL)["recovery"] == "row_parity: Run it again."
+    assert "recovery" not in metadata(reporting, MARCH)
 
 
 def metadata(sandbox: Sandbox, month: Month) -> dict[str, object]:

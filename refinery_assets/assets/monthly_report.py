@@ -89,6 +89,8 @@ def report_metadata(report: ReportFigures) -> dict[str, dg.MetadataValue | int |
     """The report as the asset's page shows it for its month."""
     return {
         "summary": dg.MetadataValue.text(report.headline),
+        # On the page itself, where nobody has to open the report to find it.
+        **({"recovery": dg.MetadataValue.text(report.recovery)} if report.recovery else {}),
         "report": dg.MetadataValue.md(report.page),
         **report.figures,
     }
