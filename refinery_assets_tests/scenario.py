@@ -81,7 +81,7 @@ class Outcome:
     @property
     def failed_checks(self) -> set[str]:
         """`asset.check` of every check that failed as an error."""
-        return {name for name in self.checks if self.verdict(*name.split(".")) == "failed"}
+        return {name for name, evaluation in self.checks.items() if _verdict(evaluation) == "failed"}
 
 
 def _verdict(evaluation: dg.AssetCheckEvaluation) -> str:
@@ -126,9 +126,10 @@ class Sandbox:
         """Run the job `refine` over the span of `months` in one run, inventory checks included."""
         return self._execute(None, months, {FORCE_TAG: "true"} if force else {})
 
-    def materialize(self, assets: Sequence[str], *months: Month) -> Outcome:
+    def materialize(self, assets: Sequence[str], *months: Month, force: bool = False) -> Outcome:
         """Materialize the assets named, as the UI does: the external inventory's checks are left out."""
-        return self._execute(dg.AssetSelection.assets(*assets), months)
+        tags = {FORCE_TAG: "true"} if force else {}
+        return self._execute(dg.AssetSelection.assets(*assets), months, tags)
 
     def audit(self) -> Outcome:
         """Execute the checks of `processed_data` alone, as the UI's button does."""
@@ -180,6 +181,11 @@ class Sandbox:
         """Change the warehouse."""
         with duckdb.connect(self.settings.warehouse) as connection:
             connection.execute(sql, parameters)
+
+    def published_rows(self) -> int:
+        """How many rows are published; 0 without a table."""
+        tables = self.query("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'processed_data'")
+        return int(self.query("SELECT count(*) FROM processed_data")[0][0]) if tables == [(1,)] else 0
 
     def processed(self) -> Rows:
         """Every published row, in an order of its own."""

@@ -76,9 +76,7 @@ def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Mont
             drawn[page[0]] = {name: draw(data.history, page) for name, draw in CHARTS.items()}
         charts = {name: chart.marked(month) for name, chart in drawn[page[0]].items()} if page else {}
         text = report_text(found, data, charts)
-        reports[month] = ReportFigures(
-            month, headline(found), recovery(found), text, charts, month_figures(found)
-        )
+        reports[month] = ReportFigures(month, headline(found), recovery(found), text, charts, month_figures(found))
     return reports
 
 

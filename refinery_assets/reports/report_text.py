@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from refinery_assets.checks.rules import Outcome, listing, shortened
+from refinery_assets.checks.rules import Outcome, counted, listing, shortened
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.charts import MOST_BEHAVIORS
-from refinery_assets.reports.figures import counted, shown
+from refinery_assets.reports.figures import shown
 from refinery_assets.reports.report_data import (
     NOT_IN_INVENTORY,
     Audit,

@@ -50,7 +50,7 @@ from refinery_assets.warehouse.receipts import (
     table_digests,
 )
 from refinery_assets.warehouse.tables import ensure_table, transaction
-from refinery_assets.warehouse.views import make_views
+from refinery_assets.warehouse.views import ensure_views_free, make_views
 from refinery_assets.warehouse.write import (
     name_months,
     name_new_series,
@@ -171,6 +171,7 @@ def _candidates(
     with transaction(connection):
         for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS):
             ensure_table(connection, table)
+        ensure_views_free(connection)
     name_fleet(connection)
     hosts = inventory_digest(connection)
     stats = read_stats(run, list(open_months), settings)
