@@ -33,6 +33,7 @@ def record_audits(
     run_id: str,
     verdicts: Iterable[Verdict],
     published: Mapping[Month, datetime] | None = None,
+    moment: datetime | None = None,
 ) -> None:
     """Add rows to `audits`, in the transaction at hand; the table is made when it is not there.
 
@@ -43,6 +44,7 @@ def record_audits(
         run_id: The run that the verdicts are of.
         verdicts: The verdicts.
         published: When the months were published; a month that is missing was refused.
+        moment: When they were judged, in UTC; None: now.
 
     Raises:
         ForeignTableError: A table `audits` with other columns exists.
@@ -65,7 +67,7 @@ def record_audits(
         """,
         {
             "run_id": run_id,
-            "now": utc_now(),
+            "now": moment or utc_now(),
             "version": refinery_version(),
             "months": [str(row.month) for row in rows],
             "assets": [row.asset for row in rows],

@@ -26,7 +26,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.family import FAMILY_RULES, Stats, contract_digest
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.warehouse.audits import record_audits, utc_now, verdicts_of_publication
+from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
     MonthOfTable,
@@ -229,7 +229,7 @@ def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Itera
         if result.receipt and result.state is not State.REFUSED
     }
     verdicts = [verdict for result in found for verdict in result.verdicts]
-    record_audits(connection, run.run_id, verdicts, published)
+    record_audits(connection, run.run_id, verdicts, published, run.moment)
     record_receipts(
         connection,
         [result.receipt for result in found if result.receipt and result.state is State.PUBLISHED],
@@ -264,7 +264,7 @@ def _write(
     if failed:
         raise _RefusedError(failed)
     digests = table_digests(connection, months)
-    now, contract, version = utc_now(), contract_digest(), refinery_version()
+    contract, version = contract_digest(), refinery_version()
     results = {}
     for candidate in candidates:
         month, figures = candidate.month, evidence[candidate.month].figures()
@@ -272,7 +272,7 @@ def _write(
         receipt = Receipt(
             month,
             run.run_id,
-            now,
+            run.moment,
             contract,
             candidate.input_digest,
             int(figures["rows"]),
