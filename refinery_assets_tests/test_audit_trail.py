@@ -98,7 +98,7 @@ def test_the_table_says_of_every_check_and_month_what_dagster_says(sandbox: Sand
             )
         }
         assert in_table == {
-            (name, month): outcome.verdict(*name.split("."), Month.parse(str(month)))  # type: ignore[misc]
+            (name, month): outcome.verdict(name.partition(".")[0], name.partition(".")[2], Month.parse(str(month)))
             for name, month in outcome.evaluations
         }
     assert sandbox.query(
@@ -147,7 +147,7 @@ def test_each_rebuilding_adds_to_the_trail(sandbox: Sandbox) -> None:
     first = sandbox.refine(JANUARY)
     second = sandbox.refine(JANUARY)
 
-    assert sandbox.query("SELECT run_id FROM audits GROUP BY run_id ORDER BY min(published_at)") == [
+    assert sandbox.query("SELECT run_id FROM audits GROUP BY run_id ORDER BY min(audited_at)") == [
         (first.run_id,),
         (second.run_id,),
     ]

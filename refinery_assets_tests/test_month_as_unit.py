@@ -166,7 +166,9 @@ def test_a_second_run_over_unchanged_months_rewrites_nothing_and_says_so(sandbox
 def _data_versions(sandbox: Sandbox, asset: str) -> list[str]:
     records = sandbox.instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
     return [
-        record.asset_materialization.tags["dagster/data_version"] for record in records if record.asset_materialization
+        (record.asset_materialization.tags or {})["dagster/data_version"]
+        for record in records
+        if record.asset_materialization
     ]
 
 
