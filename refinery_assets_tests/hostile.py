@@ -233,9 +233,7 @@ def _single_rows() -> Iterator[Pollution]:
         ],
     )
     long_line = "x" * 50_000_000
-    yield Pollution(
-        "a line of 50 MB", with_line(long_line), others, [(VICTIM_LINE, Fault.MALFORMED_ROW, long_line)]
-    )
+    yield Pollution("a line of 50 MB", with_line(long_line), others, [(VICTIM_LINE, Fault.MALFORMED_ROW, long_line)])
 
 
 def _whole_columns() -> Iterator[Pollution]:
@@ -245,9 +243,7 @@ def _whole_columns() -> Iterator[Pollution]:
 
     yield all_faulty("decimal commas", [line.replace(".", ",") for line in LINES], Fault.MALFORMED_ROW)
     yield all_faulty("a separator behind every row", [f"{line}," for line in LINES], Fault.MALFORMED_ROW)
-    yield all_faulty(
-        "every date with slashes", [line.replace("-", "/", 2) for line in LINES], Fault.BAD_TIMESTAMP
-    )
+    yield all_faulty("every date with slashes", [line.replace("-", "/", 2) for line in LINES], Fault.BAD_TIMESTAMP)
     yield all_faulty(
         "another month's content", [line.replace("2024-05", "2024-07") for line in LINES], Fault.OUTSIDE_MONTH
     )
@@ -293,12 +289,8 @@ def _refused() -> Iterator[Pollution]:
     yield refused("a column renamed", text.replace("cpu_p95", "cpu_95"), "lacks cpu_p95")
     short = [line.rsplit(",", 1)[0] for line in LINES]
     yield refused("a column missing", as_text(short, "date,host_id,cpu_p95"), "lacks max_cores")
-    yield refused(
-        "a column twice", as_text([f"{line},1" for line in LINES], f"{HEADER},CPU_P95"), "more than once"
-    )
-    yield refused(
-        "another family's file", text.replace("cpu_p95,max_cores", "memory_p95,memory_gb"), "lacks cpu_p95"
-    )
+    yield refused("a column twice", as_text([f"{line},1" for line in LINES], f"{HEADER},CPU_P95"), "more than once")
+    yield refused("another family's file", text.replace("cpu_p95,max_cores", "memory_p95,memory_gb"), "lacks cpu_p95")
     yield refused("empty", b"", "is empty")
     yield refused("nothing but a mark", b"\xef\xbb\xbf", "is empty")
     yield refused("header only", f"{HEADER}\n", "only its header")
@@ -306,6 +298,4 @@ def _refused() -> Iterator[Pollution]:
     yield refused("no final newline", SOUND[:-1], f"middle of line {len(LINES) + 1}")
     yield refused("cut in the middle of a line", SOUND[:-12], f"middle of line {len(LINES) + 1}")
     yield refused("cut inside a character", SOUND[: SOUND.rindex("\u4e3b".encode()) + 1], "middle of line")
-    yield refused(
-        "cut at 90 percent, at a line's end", as_text(LINES[: int(len(LINES) * 0.9)]), "ends on 2024-05-28"
-    )
+    yield refused("cut at 90 percent, at a line's end", as_text(LINES[: int(len(LINES) * 0.9)]), "ends on 2024-05-28")

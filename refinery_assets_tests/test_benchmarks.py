@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 
+from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
+from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.partitions import range_tags
 from refinery_assets_tests.benchmarks import engine, limit, script
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, PEERS
 from refinery_assets_tests.benchmarks.measuring import CommandFailedError, measure
@@ -27,12 +35,44 @@ def test_the_engine_measures_nothing_on_a_feed_that_does_not_pass(sandbox: Sandb
         engine.refine(sandbox.settings, MONTHS)
 
 
-def test_the_engine_publishes_what_the_graph_publishes(sandbox: Sandbox) -> None:
-    engine.refine(sandbox.settings, MONTHS)
-    by_the_engine = sandbox.published()
+def test_the_engine_publishes_what_the_graph_publishes(sandbox: Sandbox, tmp_path: Path) -> None:
+    # In places of its own, or the graph would find every month published and unchanged.
+    apart = replace(sandbox.settings, warehouse=tmp_path / "engine.duckdb", telemetry=tmp_path / "engine")
+    shutil.copy(sandbox.settings.warehouse, apart.warehouse)
+    by_the_engine = Sandbox(apart, sandbox.instance)
+
+    engine.refine(apart, MONTHS)
 
     assert sandbox.refine(JANUARY, MARCH).success
-    assert sandbox.published() == by_the_engine
+    assert by_the_engine.published() == sandbox.published()
+    for receipts in (
+        "SELECT * FROM series_months ORDER BY ALL",
+        "SELECT month, input_digest, table_digest, rows, rows_added FROM publications ORDER BY month",
+        "SELECT month, asset, check_name, verdict, counts FROM audits ORDER BY ALL",
+    ):
+        assert by_the_engine.query(receipts) == sandbox.query(receipts)
+
+
+def test_the_shape_has_the_steps_checks_and_events_of_the_graph(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first_month", "last_month"):
+        monkeypatch.setenv(f"REFINERY_{name.upper()}", str(getattr(sandbox.settings, name)))
+    shape = importlib.import_module("refinery_assets_tests.benchmarks.shape").defs
+
+    def events(defs: dg.Definitions) -> Counter[tuple[object, ...]]:
+        result = defs.resolve_job_def(REFINE).execute_in_process(
+            tags=range_tags(JANUARY, MARCH),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        kinds = {dg.DagsterEventType.ASSET_MATERIALIZATION, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+        noted = (event for event in result.all_events if event.event_type in kinds)
+        return Counter((event.step_key, event.event_type, event.partition) for event in noted)
+
+    of_the_graph = events(build_defs(sandbox.settings))
+
+    assert events(shape) == of_the_graph
+    assert of_the_graph.total() == len(MONTHS) * (7 + 22), "assets and checks"
 
 
 def test_limit_and_script_land_every_row_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from refinery_assets.contract.families import FAMILIES, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
-from refinery_assets.rows.family import Tally, refine_file
+from refinery_assets.rows.family import Stats, refine_file
 from refinery_assets.rows.points import HOSTS_PER_BLOCK
 from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
@@ -63,11 +63,12 @@ SAME_READING = {
 }
 
 
-def refine(tmp_path: Path, *rows: str, header: str = HEADER, **settings: float) -> tuple[pl.DataFrame, Tally]:
+def refine(tmp_path: Path, *rows: str, header: str = HEADER, **settings: float) -> tuple[pl.DataFrame, Stats]:
     file = FeedFile(tmp_path, CPU, MAY)
     file.path.parent.mkdir(parents=True, exist_ok=True)
     file.path.write_bytes("".join(f"{line}\n" for line in (header, *rows)).encode())
-    return refine_file(file, Settings(**settings))  # type: ignore[arg-type]
+    refined = refine_file(file, Settings(**settings))  # type: ignore[arg-type]
+    return refined.partition, refined.stats
 
 
 def faults(frame: pl.DataFrame) -> list[tuple[int, str, str]]:
@@ -81,11 +82,11 @@ def readings(frame: pl.DataFrame) -> list[tuple[int, str, float, bool]]:
 
 @pytest.mark.parametrize(("row", "fault"), ROWS.values(), ids=ROWS.keys())
 def test_a_row_is_quarantined_for(tmp_path: Path, row: str, fault: Fault) -> None:
-    frame, tally = refine(tmp_path, SOUND, row, "2024-05-04,web-1,42,8")
+    frame, stats = refine(tmp_path, SOUND, row, "2024-05-04,web-1,42,8")
 
     assert [(line, name) for line, name, _ in faults(frame)] == [(3, fault)]
     assert readings(frame) == [(3, "web-1", 41.5, False), (4, "web-1", 42.0, False)]
-    assert tally.csv_rows == tally.landed == 3
+    assert stats.csv_rows == stats.landed == 3
 
 
 @pytest.mark.parametrize("row", SAME_READING.values(), ids=SAME_READING.keys())
@@ -113,12 +114,12 @@ def test_one_row_is_left_of_those_for_the_same_host_and_day(
     names = ("web-1", "WEB-1", "Web-1")
     rows = [f"2024-05-03,{name},{value},8" for name, value in zip(names, values, strict=False)]
 
-    frame, tally = refine(tmp_path, *rows)
+    frame, stats = refine(tmp_path, *rows)
 
     assert [(line, fault) for line, fault, _ in faults(frame)] == told
     assert [raw for _, _, raw in faults(frame)] == [rows[line - 2] for line, _ in told]
     assert [y for _, _, y, _ in readings(frame)] == [kept]
-    assert tally.hosts == 1
+    assert stats.hosts == 1
 
 
 @pytest.mark.parametrize(
@@ -146,21 +147,19 @@ def test_interior_gaps_are_filled_on_a_straight_line(
     # Another host, with every day, so that nothing can be said of the month as a whole.
     rows += [f"2024-05-{day:02d},web-2,50,8" for day in range(1, 32)]
 
-    frame, tally = refine(tmp_path, *rows, max_gap_days=max_gap_days)
+    frame, stats = refine(tmp_path, *rows, max_gap_days=max_gap_days)
 
     imputed = {day: (host, y) for day, host, y, is_imputed in readings(frame) if is_imputed}
     assert imputed == {day: ("web-1", y) for day, y in filled.items()}
-    assert (tally.imputed, tally.long_gaps) == (len(filled), long_gaps)
+    assert (stats.imputed, stats.long_gaps) == (len(filled), long_gaps)
     assert frame.filter("is_imputed")["source_line"].null_count() == len(filled)
 
 
 def test_a_quarantined_reading_leaves_a_gap_that_is_filled(tmp_path: Path) -> None:
-    frame, tally = refine(
-        tmp_path, "2024-05-01,web-1,10,8", "2024-05-02,web-1,999,8", "2024-05-03,web-1,20,8"
-    )
+    frame, stats = refine(tmp_path, "2024-05-01,web-1,10,8", "2024-05-02,web-1,999,8", "2024-05-03,web-1,20,8")
 
     assert readings(frame) == [(1, "web-1", 10.0, False), (2, "web-1", 15.0, True), (3, "web-1", 20.0, False)]
-    assert tally.faults == {Fault.OUT_OF_RANGE: 1}
+    assert stats.faults == {Fault.OUT_OF_RANGE: 1}
 
 
 def test_both_readers_read_a_sound_file_alike() -> None:
@@ -251,7 +250,7 @@ def test_bytes_that_are_no_text_touch_their_own_line_only(tmp_path: Path) -> Non
     file.path.parent.mkdir(parents=True)
     file.path.write_bytes(f"{HEADER}\n{SOUND}\n".encode() + b"2024-05-04,caf\xe9,1,8\n")
 
-    frame, _ = refine_file(file, Settings())
+    frame = refine_file(file, Settings()).partition
 
     assert faults(frame) == [(3, "malformed_row", "2024-05-04,caf\\xe9,1,8")]
     assert readings(frame) == [(3, "web-1", 41.5, False)]
@@ -267,9 +266,10 @@ def test_the_hosts_of_a_large_fleet_stand_in_blocks_that_each_go_day_by_day(tmp_
     file.path.parent.mkdir(parents=True)
     file.path.write_text("\n".join([HEADER, *lines, ""]))
 
-    partition, tally = refine_file(file, Settings())
+    refined = refine_file(file, Settings())
 
-    assert (tally.imputed, tally.quarantined) == (1, 1)
+    partition, stats = refined.partition, refined.stats
+    assert (stats.imputed, stats.quarantined) == (1, 1)
     blocks = [names[at : at + HOSTS_PER_BLOCK] for at in range(0, len(names), HOSTS_PER_BLOCK)]
     expected = [(day, name) for block in blocks for day in (1, 2, 3) for name in block]
     there = partition.filter(pl.col("fault").is_null()).select(pl.col("ds").dt.day(), "host_id")

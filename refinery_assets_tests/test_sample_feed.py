@@ -64,9 +64,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # What is refused.
 
 
-def test_too_few_hosts_are_refused_with_the_reason(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sentence = refusal(capsys, "--hosts", "9", "--to", str(tmp_path / "sample"))
     assert sentence.endswith("at least 10 are needed, because each of the ten behaviours must have a host.")
     assert not (tmp_path / "sample").exists()
@@ -133,9 +131,7 @@ def test_other_tables_of_the_warehouse_are_left_as_they_are(tmp_path: Path) -> N
 
 
 def storage_version(warehouse: Path) -> str:
-    ((version,),) = query(
-        warehouse, "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal"
-    )
+    ((version,),) = query(warehouse, "SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal")
     return str(version).removesuffix("+")
 
 
@@ -234,9 +230,7 @@ def test_most_hosts_have_no_network_capacity_and_the_others_keep_theirs() -> Non
     assert links == fleet.capacities(FAMILIES[3])
 
 
-def test_the_command_line_says_what_it_made_and_where(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_says_what_it_made_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(("--hosts", "10", "--first", "2024-02", "--last", "2024-02", "--dirt", "0.1", "--to", str(tmp_path)))
     shown = capsys.readouterr()
     assert shown.out.startswith(f"Made 10 hosts in {tmp_path}/refinery.duckdb and ")
@@ -329,8 +323,7 @@ def test_extreme_bursts_rise_higher_than_moderate_ones_from_a_low_base(life: Lif
 def test_a_burst_goes_on_across_the_end_of_a_month(life: Life) -> None:
     extreme = of(life, "BURST", "EXTREME")[0]
     firsts = [
-        (month.first_day - Month(2023, 1).first_day).days
-        for month in Month.span(Month(2023, 2), Month(2025, 12))
+        (month.first_day - Month(2023, 1).first_day).days for month in Month.span(Month(2023, 2), Month(2025, 12))
     ]
     was_up, is_up = extreme[[day - 1 for day in firsts]] > 50, extreme[firsts] > 50
     assert was_up.sum() > 10
@@ -412,9 +405,7 @@ def test_a_duplicate_follows_its_original_and_a_superseded_row_precedes_the_good
         lines = (sample.feed / str(name[0])).read_text().splitlines()
         at = {int(line) for line in faulty["source_line"]}
         good = {
-            tuple(line.split(",")[:2]): (number, line)
-            for number, line in enumerate(lines, start=1)
-            if number not in at
+            tuple(line.split(",")[:2]): (number, line) for number, line in enumerate(lines, start=1) if number not in at
         }
         for number, raw, fault in faulty.select("source_line", "raw", "fault").iter_rows():
             point = tuple(raw.split(",")[:2])
