@@ -65,7 +65,7 @@ def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     "value", ["capacity.duckdb", "data/../capacity.duckdb", str(PROJECT_ROOT / "capacity.duckdb")]
 )
 def test_a_read_copy_that_would_replace_the_warehouse_is_refused(value: str) -> None:
-    with pytest.raises(SettingError, match="REFINERY_READ_COPY is .*, which is the warehouse itself"):
+    with pytest.raises(SettingError, match=r"REFINERY_READ_COPY is .*, which is the warehouse itself"):
         Settings.from_environment({"REFINERY_WAREHOUSE": "capacity.duckdb", "REFINERY_READ_COPY": value})
 
 

@@ -184,8 +184,8 @@ class Settings:
             )
         if settings.read_copy is not None and settings.read_copy.resolve() == settings.warehouse.resolve():
             raise SettingError(
-                f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected another "
-                "file than REFINERY_WAREHOUSE, or off."
+                f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected "
+                "another file than REFINERY_WAREHOUSE, or off."
             )
         return settings
 
