@@ -23,8 +23,8 @@ ROWS = 2_000
 """Of each month."""
 
 _QUERIES_WHILE_HELD = 3
-# So many seconds more for each thread than for the one before; the first does not pause at all.
-_PAUSE_STEP_SECONDS = 0.1
+# Each thread holds what it opened for so many seconds more than the one before.
+_PAUSE_STEP_SECONDS = 0.2
 
 
 class WrongStateError(Exception):
@@ -92,7 +92,7 @@ def _read(
             held = []
             for _ in range(_QUERIES_WHILE_HELD):
                 held.append(state(connection))
-                ended.wait(number * _PAUSE_STEP_SECONDS / _QUERIES_WHILE_HELD)
+                ended.wait((number + 1) * _PAUSE_STEP_SECONDS / _QUERIES_WHILE_HELD)
         if len(set(held)) > 1:
             raise WrongStateError(f"the state changed while it was held: {held}")
         if not seen:

@@ -20,7 +20,12 @@ from refinery_assets.rows.family import excess_quarantine
 from refinery_assets.rows.source_checks import FamilyExtent, family_disagreements
 from refinery_assets.warehouse.audits import AuditRow, audit_rows
 from refinery_assets.warehouse.facts import SourceFacts
-from refinery_assets.warehouse.family_partitions import Partition, name_partitions, source_facts, unreadable
+from refinery_assets.warehouse.family_partitions import (
+    Partition,
+    damaged_partitions,
+    name_partitions,
+    source_facts,
+)
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
 
 
@@ -60,25 +65,18 @@ def judge_before_writing(
     try:
         gate.sources = source_facts(connection, files)
     except duckdb.Error:
-        # DuckDB does not always say which file it was.
-        _judge_readability(gate, files)
-        if not gate.refusals:
+        damaged = damaged_partitions(files)
+        if not damaged:
             raise
+        for file, sentence in damaged.items():
+            gate.refusals.append(sentence)
+            _note(gate, file.family.name, "rows_accounted_for", file.month, {"partitions": 0}, failed=True)
         return gate
     for file in files:
         _judge_quarantine(gate, file, settings)
     for month in months:
         _judge_completeness(gate, month, settings)
     return gate
-
-
-def _judge_readability(gate: Gate, files: Sequence[Partition]) -> None:
-    for file in files:
-        if why := unreadable(file):
-            gate.refusals.append(
-                f"{file.family.name} {file.month}: its partition cannot be read: materialize it again ({why})"
-            )
-            _note(gate, file.family.name, "rows_accounted_for", file.month, {"partitions": 0}, failed=True)
 
 
 def _judge_quarantine(gate: Gate, file: Partition, settings: Settings) -> None:
