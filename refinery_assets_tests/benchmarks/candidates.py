@@ -24,6 +24,7 @@ from refinery_assets_tests.installation import BIN
 PEERS = Path(__file__).parent / "peers"
 _HERE = "refinery_assets_tests.benchmarks"
 _SHAPE = ("-m", f"{_HERE}.shape")
+_ANEW = ("-m", f"{_HERE}.anew")
 # Older than the warehouse's own format, because SQLMesh comes with an older DuckDB.
 _STORAGE_VERSION = "v1.2.0"
 
@@ -184,7 +185,13 @@ CANDIDATES: Mapping[str, Candidate] = {
         file="refinery",
     ),
     "again": Candidate(
-        "the same into the warehouse that is full",
+        "the same into the warehouse that is full, every month rewritten",
+        lambda arena: _launch("--job", "refine_anew", "--partition-range", arena.months, *_ANEW),
+        file="refinery",
+        fresh=False,
+    ),
+    "unchanged": Candidate(
+        "the same once more, with nothing to do",
         lambda arena: _launch("--job", "refine", "--partition-range", arena.months),
         file="refinery",
         fresh=False,
@@ -194,8 +201,8 @@ CANDIDATES: Mapping[str, Candidate] = {
         lambda arena: _launch("--job", "refine", "--partition-range", arena.months, *_SHAPE),
     ),
     "month": Candidate(
-        "one month into the warehouse that is full",
-        lambda arena: _launch("--job", "refine", "--partition", str(arena.last)),
+        "one month into the warehouse that is full, rewritten",
+        lambda arena: _launch("--job", "refine_anew", "--partition", str(arena.last), *_ANEW),
         file="refinery",
         fresh=False,
     ),
