@@ -26,6 +26,12 @@ CPU, MEMORY, DISK, NETWORK = FAMILIES
 Rows = list[tuple[Any, ...]]
 
 
+def asset_and_check(name: str) -> tuple[str, str]:
+    """The two halves of `asset.check`."""
+    asset, _, check = name.partition(".")
+    return asset, check
+
+
 _WORST_FIRST = ("failed", "warning", "passed")
 
 

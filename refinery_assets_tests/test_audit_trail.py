@@ -10,7 +10,7 @@ from importlib.metadata import version
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox, asset_and_check
 
 LAST_AUDIT = """
     SELECT month, check_name, verdict, severity, published_at IS NOT NULL FROM audits
@@ -98,7 +98,7 @@ def test_the_table_says_of_every_check_and_month_what_dagster_says(sandbox: Sand
             )
         }
         assert in_table == {
-            (name, month): outcome.verdict(name.partition(".")[0], name.partition(".")[2], Month.parse(str(month)))
+            (name, month): outcome.verdict(*asset_and_check(name), Month.parse(str(month)))
             for name, month in outcome.evaluations
         }
     assert sandbox.query(

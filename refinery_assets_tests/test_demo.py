@@ -76,9 +76,7 @@ def test_a_bad_argument_is_refused_in_one_sentence_and_the_demo_stays_as_it_was(
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    "name", ["legacy/inputs/2024/03/cpu_utilization_202403.csv", "refinery.duckdb", "demo.env"]
-)
+@pytest.mark.parametrize("name", ["legacy/inputs/2024/03/cpu_utilization_202403.csv", "refinery.duckdb", "demo.env"])
 def test_a_file_that_the_demo_did_not_write_is_named_and_kept(tmp_path: Path, name: str) -> None:
     theirs = tmp_path / name
     theirs.parent.mkdir(parents=True, exist_ok=True)
@@ -236,13 +234,9 @@ def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_an
     assert [file.read_text() for file in theirs] == ["theirs", "theirs"]
     assert [file.name for file in february.iterdir()] == ["note"]
     assert not (tmp_path / "legacy" / "inputs" / "2024" / "03").exists()
-    assert [file.name for file in (tmp_path / "telemetry" / "cpu_utilization").iterdir()] == [
-        "2024-01.parquet"
-    ]
+    assert [file.name for file in (tmp_path / "telemetry" / "cpu_utilization").iterdir()] == ["2024-01.parquet"]
     assert query(tmp_path, "SELECT * FROM my_forecasts") == [(42,)]
-    assert query(tmp_path, "SELECT count(*), count(DISTINCT host_id) FROM processed_data") == [
-        (4 * 30 * 31, 30)
-    ]
+    assert query(tmp_path, "SELECT count(*), count(DISTINCT host_id) FROM processed_data") == [(4 * 30 * 31, 30)]
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     with dg.DagsterInstance.get() as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("processed_data")) == {"2024-01"}

@@ -95,8 +95,7 @@ def rows_of(file: Path, run_id: str) -> tuple[list[tuple[str, ...]], list[tuple[
         ).fetchall()
         assets = connection.execute("SELECT asset_key, last_run_id, last_materialization FROM asset_keys")
         return events, [
-            (key, str(last_run == run_id), str('"partition": "2024-03"' in last))
-            for key, last_run, last in assets
+            (key, str(last_run == run_id), str('"partition": "2024-03"' in last)) for key, last_run, last in assets
         ]
 
 
@@ -128,9 +127,7 @@ def test_who_follows_a_run_hears_of_its_events_while_the_writer_keeps_the_file_o
         assert heard.wait(30)
 
 
-def test_only_the_index_and_one_run_stay_open(
-    instance: dg.DagsterInstance, installation: Installation
-) -> None:
+def test_only_the_index_and_one_run_stay_open(instance: dg.DagsterInstance, installation: Installation) -> None:
     run_once(instance)
     last = run_once(instance, "b")
 

@@ -110,9 +110,7 @@ class Graph:
 
     def _judge(self, context: dg.AssetExecutionContext, asset: str, months: Sequence[str]) -> Iterator[Any]:
         materialized = [
-            MaterializedMonth(month, f"digest of {month}", {"rows": 7})
-            for month in months
-            if month not in self.bad
+            MaterializedMonth(month, f"digest of {month}", {"rows": 7}) for month in months if month not in self.bad
         ]
         yield from log_months(context, asset, materialized, self._verdicts(asset, months))
         if is_last_step(context):
@@ -142,9 +140,7 @@ class Graph:
         cached = get_and_update_asset_status_cache_value(self.instance, dg.AssetKey(asset), MONTHS)
         assert cached
         return {
-            "materialized": set(
-                cached.deserialize_materialized_partition_subsets(MONTHS).get_partition_keys()
-            ),
+            "materialized": set(cached.deserialize_materialized_partition_subsets(MONTHS).get_partition_keys()),
             "failed": set(cached.deserialize_failed_partition_subsets(MONTHS).get_partition_keys()),
         }
 
@@ -304,9 +300,7 @@ def test_a_step_is_the_last_one_where_no_step_of_the_run_waits_for_it(graph: Gra
 def test_dagster_notes_nothing_for_a_silent_output_and_its_value_is_still_written(graph: Graph) -> None:
     written: list[str] = []
 
-    @dg.multi_asset(
-        outs={"silent": dg.AssetOut(dagster_type=dg.Any)}, partitions_def=MONTHS, backfill_policy=ONE_RUN
-    )
+    @dg.multi_asset(outs={"silent": dg.AssetOut(dagster_type=dg.Any)}, partitions_def=MONTHS, backfill_policy=ONE_RUN)
     def silent() -> Iterator[dg.MaterializeResult[Iterator[str]]]:
         yield dg.MaterializeResult(value=iter(["a frame"]), metadata=SILENT)
 

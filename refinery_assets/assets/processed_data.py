@@ -32,6 +32,7 @@ from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.tables import ForeignTableError
 
@@ -69,6 +70,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             return
         run, months, left_out = _run_so_far(context, settings)
         results = _publish(context, warehouse, settings, months, run)
+        _renew_read_copy(context, warehouse, settings)
         context.log.info(_message(results))
         record = StepRecord(PROCESSED_DATA, _news(results, run), left_out)
         good = [_materialized(result, warehouse) for result in results.values() if result.receipt]
@@ -112,6 +114,16 @@ def _publish(
         return refuse_all(months, run, facts)
     except (WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:
+    """Give readers what the warehouse holds now; what goes wrong is a warning, for the months are published."""
+    if settings.read_copy is None or not warehouse.path.is_file():
+        return
+    try:
+        renew_read_copy(warehouse.path, settings.read_copy)
+    except ReadCopyError as error:
+        context.log.warning(str(error))
 
 
 def _news(results: Mapping[Month, MonthResult], run: RunSoFar) -> list[Verdict]:

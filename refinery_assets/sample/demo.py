@@ -30,9 +30,7 @@ from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoError, DemoFolde
 from refinery_assets.sample.feed import month_argument
 
 
-def refine(
-    settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance
-) -> dg.ExecuteInProcessResult:
+def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     """Run the job `refine` over the whole span in one Dagster run."""
     return (
         build_defs(settings)
@@ -105,9 +103,7 @@ def _behaviors(retention: dg.AssetCheckEvaluation) -> Table:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status is 0 only when every month was published."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refinery_assets.sample.demo", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m refinery_assets.sample.demo", description=__doc__.split("\n")[0])
     parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
     parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
     parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")

@@ -65,9 +65,7 @@ class SampleOrder:
         Raises:
             ValueError: It cannot; one sentence says why.
         """
-        Fleet.make(
-            hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed
-        )
+        Fleet.make(hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed)
 
 
 Stamp = tuple[int, int]
@@ -195,9 +193,7 @@ class DemoFolder:
 
     def _demand_free_way(self, manifest: Manifest, planned: Iterable[str]) -> None:
         """Refuse to replace or remove what the demo did not write, or somebody has changed since."""
-        in_the_way = [
-            name for name in planned if name not in manifest.files and self.root.joinpath(name).exists()
-        ] + [
+        in_the_way = [name for name in planned if name not in manifest.files and self.root.joinpath(name).exists()] + [
             name
             for name, stamp in manifest.files.items()
             if stamp is not None and _stamp(self.root / name) not in {None, stamp}

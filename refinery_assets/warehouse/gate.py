@@ -25,10 +25,10 @@ from refinery_assets.warehouse.audits import utc_now
 from refinery_assets.warehouse.family_partitions import (
     Partition,
     SourceFacts,
+    damaged_partitions,
     name_partitions,
     partitions,
     source_facts,
-    unreadable,
 )
 
 
@@ -101,12 +101,10 @@ def scan_partitions(
     try:
         facts = source_facts(connection, usable)
     except duckdb.Error:
-        # DuckDB does not always say which file it was.
-        for partition in usable:
-            if why := unreadable(partition):
-                broken[partition.month, partition.family.resource] = why
-        if not broken:
+        damaged = damaged_partitions(usable)
+        if not damaged:
             raise
+        broken = {(file.month, file.family.resource): sentence for file, sentence in damaged.items()}
         usable = [file for file in usable if (file.month, file.family.resource) not in broken]
         name_partitions(connection, usable)
         facts = source_facts(connection, usable)

@@ -24,7 +24,7 @@ from refinery_assets.contract.families import (
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, Stats, contract_digest
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, contract_digest
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
@@ -35,7 +35,7 @@ from refinery_assets.warehouse.facts import (
     table_facts,
     with_samples,
 )
-from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, globs
+from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, damaged_partitions, globs, partitions
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
@@ -145,10 +145,30 @@ def publish(
                     verdicts = [*candidate.verdicts, *error.refused[candidate.month]]
                     results[candidate.month] = _refused(candidate.month, verdicts)
             candidates = [each for each in candidates if each.month not in error.refused]
+        except duckdb.Error:
+            # What was counted before need not show every damage: a column, for one, is read only here.
+            damaged = _damaged(candidates, settings)
+            if not damaged:
+                raise
+            results |= damaged
+            candidates = [each for each in candidates if each.month not in damaged]
         else:
             return {**results, **written}
     with transaction(connection):
         _record(connection, run, results.values())
+    return results
+
+
+def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month, MonthResult]:
+    """The results of those months of which a partition cannot be read after all."""
+    months = {candidate.month: candidate for candidate in candidates}
+    results = {}
+    for file, sentence in damaged_partitions(partitions(settings.telemetry, months)).items():
+        of_month = months[file.month]
+        problem = replace(of_month.stats[FAMILIES.index(file.family)], problem=f"{sentence}.")
+        evidence = FamilyMonth(problem, settings.quarantine_tolerance)
+        again = judge(FAMILY_RULES, file.family.name, file.month, evidence)
+        results[file.month] = _refused(file.month, merge(of_month.verdicts, again))
     return results
 
 
