@@ -36,11 +36,21 @@ $(READY) $(DEV_READY): pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# `make ui DEMO=1` and `make forecast DEMO=1` work on the demo's data, which is made if it is not there.
+DEMO_SETTINGS := data/demo/demo.env
+ifdef DEMO
+DEMO_IS_MADE := $(DEMO_SETTINGS)
+ON_THE_DEMO := . ./$(DEMO_SETTINGS) && exec
+endif
+
+$(DEMO_SETTINGS):
+	$(MAKE) demo
+
 demo: $(READY)  ## make the sample fleet, refine its whole history in one run, print the audit
 	$(BIN)/python -m refinery_assets.sample.demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
-forecast: $(DEV_READY)  ## one host of each behaviour through Prophet, drawn to data/reports/forecasts.png
-	$(DEV_BIN)/python -m refinery_assets.sample.walkthrough
+forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behaviour through Prophet, drawn to forecasts.png
+	$(ON_THE_DEMO) $(DEV_BIN)/python -m refinery_assets.sample.walkthrough
 
 test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/ruff format --check .
@@ -52,8 +62,10 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh; writes data/bench/benchmarks.md
 	$(BIN)/python -m refinery_assets_tests.benchmarks.compare --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
-ui: $(READY)  ## webserver and daemon at http://127.0.0.1:3000
-	$(BIN)/dg dev --host 127.0.0.1 --port 3000
+ui: $(READY) $(DEMO_IS_MADE)  ## webserver and daemon at http://127.0.0.1:3000
+	@test -n "$(DEMO)$$REFINERY_WAREHOUSE" -o -e data/refinery.duckdb \
+		|| echo "There is no warehouse data/refinery.duckdb yet; to look at the demo's data: make ui DEMO=1"
+	$(ON_THE_DEMO) $(BIN)/dg dev --host 127.0.0.1 --port 3000
 
 UV_COMPILE := $(DEV_BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' pyproject.toml

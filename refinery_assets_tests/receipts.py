@@ -21,9 +21,7 @@ from refinery_assets.warehouse.tables import ensure_table
 def inventory(path: Path, hosts: int = 20) -> None:
     """The table `hosts`, the behaviours in turn."""
     with duckdb.connect(path) as connection:
-        connection.execute(
-            "CREATE TABLE hosts (node_name VARCHAR PRIMARY KEY, scenario VARCHAR, variant VARCHAR)"
-        )
+        connection.execute("CREATE TABLE hosts (node_name VARCHAR PRIMARY KEY, scenario VARCHAR, variant VARCHAR)")
         connection.executemany(
             "INSERT INTO hosts VALUES (?, ?, ?)",
             [

@@ -5,13 +5,14 @@ Here: what many test modules share. Not here: fixtures (`conftest.py`) and anyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 import duckdb
 
+from refinery_assets.assets.steps import FORCE_TAG
 from refinery_assets.build import build_defs
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
@@ -25,36 +26,78 @@ CPU, MEMORY, DISK, NETWORK = FAMILIES
 Rows = list[tuple[Any, ...]]
 
 
+def asset_and_check(name: str) -> tuple[str, str]:
+    """The two halves of `asset.check`."""
+    asset, _, check = name.partition(".")
+    return asset, check
+
+
+_WORST_FIRST = ("failed", "warning", "passed")
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What Dagster holds after a run."""
+    """What Dagster holds after a run.
+
+    Attributes:
+        success: Whether the run ended well.
+        evaluations: What each check said, by `asset.check` and month; the month is None where a run is for none.
+        failures: What steps that failed said.
+        run_id: The run.
+    """
 
     success: bool
-    checks: dict[str, dg.AssetCheckEvaluation]
+    evaluations: dict[tuple[str, str | None], dg.AssetCheckEvaluation]
     failures: dict[str, str]
     run_id: str
 
-    def verdict(self, asset: str, check: str) -> str:
-        """`passed`, `warning` or `failed`."""
-        evaluation = self.checks[f"{asset}.{check}"]
-        if evaluation.passed:
-            return "passed"
-        return "warning" if evaluation.severity is dg.AssetCheckSeverity.WARN else "failed"
+    @property
+    def checks(self) -> dict[str, dg.AssetCheckEvaluation]:
+        """The worst that each check said of any month, by `asset.check`."""
+        worst: dict[str, dg.AssetCheckEvaluation] = {}
+        for (name, _), evaluation in self.evaluations.items():
+            others = worst.get(name)
+            if others is None or _rank(evaluation) < _rank(others):
+                worst[name] = evaluation
+        return worst
 
-    def metadata(self, asset: str, check: str) -> dict[str, Any]:
-        """The check's metadata; tables as lists of dictionaries."""
+    @property
+    def message(self) -> str:
+        """What the step said that failed the run."""
+        return "\n".join(self.failures.values())
+
+    def verdict(self, asset: str, check: str, month: Month | None = None) -> str:
+        """`passed`, `warning` or `failed`; without a month, the worst of all."""
+        return _verdict(self._of(asset, check, month))
+
+    def metadata(self, asset: str, check: str, month: Month | None = None) -> dict[str, Any]:
+        """The check's metadata; tables as lists of dictionaries. Without a month, that of the worst."""
         found: dict[str, Any] = {}
-        for name, value in self.checks[f"{asset}.{check}"].metadata.items():
+        for name, value in self._of(asset, check, month).metadata.items():
             if isinstance(value, dg.TableMetadataValue):
                 found[name] = [dict(record.data) for record in value.records]
             else:
                 found[name] = value.value
         return found
 
+    def _of(self, asset: str, check: str, month: Month | None) -> dg.AssetCheckEvaluation:
+        name = f"{asset}.{check}"
+        return self.checks[name] if month is None else self.evaluations[name, str(month)]
+
     @property
     def failed_checks(self) -> set[str]:
         """`asset.check` of every check that failed as an error."""
-        return {name for name in self.checks if self.verdict(*name.split(".")) == "failed"}
+        return {name for name, evaluation in self.checks.items() if _verdict(evaluation) == "failed"}
+
+
+def _verdict(evaluation: dg.AssetCheckEvaluation) -> str:
+    if evaluation.passed:
+        return "passed"
+    return "warning" if evaluation.severity is dg.AssetCheckSeverity.WARN else "failed"
+
+
+def _rank(evaluation: dg.AssetCheckEvaluation) -> int:
+    return _WORST_FIRST.index(_verdict(evaluation))
 
 
 @dataclass(frozen=True)
@@ -85,19 +128,22 @@ class Sandbox:
         lines[number - 1] = line
         self.write_lines(family, month, lines)
 
-    def refine(self, *months: Month) -> Outcome:
+    def refine(self, *months: Month, force: bool = False) -> Outcome:
         """Run the job `refine` over the span of `months` in one run, inventory checks included."""
-        return self._execute(None, months)
+        return self._execute(None, months, {FORCE_TAG: "true"} if force else {})
 
-    def materialize(self, assets: Sequence[str], *months: Month) -> Outcome:
+    def materialize(self, assets: Sequence[str], *months: Month, force: bool = False) -> Outcome:
         """Materialize the assets named, as the UI does: the external inventory's checks are left out."""
-        return self._execute(dg.AssetSelection.assets(*assets), months)
+        tags = {FORCE_TAG: "true"} if force else {}
+        return self._execute(dg.AssetSelection.assets(*assets), months, tags)
 
     def audit(self) -> Outcome:
         """Execute the checks of `processed_data` alone, as the UI's button does."""
         return self._execute(dg.AssetSelection.checks_for_assets("processed_data"), ())
 
-    def _execute(self, selection: dg.AssetSelection | None, months: Sequence[Month]) -> Outcome:
+    def _execute(
+        self, selection: dg.AssetSelection | None, months: Sequence[Month], extra_tags: Mapping[str, str] | None = None
+    ) -> Outcome:
         defs = build_defs(self.settings)
         name = REFINE
         if selection is not None:
@@ -105,12 +151,12 @@ class Sandbox:
             adhoc = dg.define_asset_job(name, selection=selection)
             defs = dg.Definitions.merge(defs, dg.Definitions(jobs=[adhoc]))
         job = defs.resolve_job_def(name)
-        tags: dict[str, str] = {}
+        tags = dict(extra_tags or {})
         partition_key = None
         if len(months) == 1:
             partition_key = str(months[0])
         elif months:
-            tags = range_tags(min(months), max(months))
+            tags |= range_tags(min(months), max(months))
         result = job.execute_in_process(
             instance=self.instance,
             partition_key=partition_key,
@@ -120,9 +166,9 @@ class Sandbox:
         )
         return Outcome(
             success=result.success,
-            checks={
-                f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}": evaluation
-                for evaluation in result.get_asset_check_evaluations()
+            evaluations={
+                (f"{found.asset_key.to_user_string()}.{found.check_name}", found.partition): found
+                for found in result.get_asset_check_evaluations()
             },
             failures={
                 event.step_key: _reason(event)
@@ -141,6 +187,11 @@ class Sandbox:
         """Change the warehouse."""
         with duckdb.connect(self.settings.warehouse) as connection:
             connection.execute(sql, parameters)
+
+    def published_rows(self) -> int:
+        """How many rows are published; 0 without a table."""
+        tables = self.query("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'processed_data'")
+        return int(self.query("SELECT count(*) FROM processed_data")[0][0]) if tables == [(1,)] else 0
 
     def processed(self) -> Rows:
         """Every published row, in an order of its own."""

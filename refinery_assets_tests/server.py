@@ -79,9 +79,7 @@ def served(installation: Installation) -> Iterator[Server]:
         port = free.getsockname()[1]
     # A file, because nobody reads a pipe while the servers run.
     with tempfile.TemporaryFile("w+") as log:
-        process = installation.start_into(
-            log, str(BIN / "dg"), "dev", "--host", "127.0.0.1", "--port", str(port)
-        )
+        process = installation.start_into(log, str(BIN / "dg"), "dev", "--host", "127.0.0.1", "--port", str(port))
         server = Server(f"http://127.0.0.1:{port}")
         try:
             deadline = time.monotonic() + _SECONDS_TO_START

@@ -75,9 +75,7 @@ def alarm(sandbox: Sandbox, run_id: str, alert_log: Path, url: str | None = None
     assert run is not None
     (failure,) = sandbox.instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert failure.dagster_event is not None
-    with dg.build_run_status_sensor_context(
-        FAILED_RUNS, failure.dagster_event, sandbox.instance, run
-    ) as context:
+    with dg.build_run_status_sensor_context(FAILED_RUNS, failure.dagster_event, sandbox.instance, run) as context:
         sensor(context.for_run_failure())
     return [json.loads(line) for line in alert_log.read_text(encoding="utf-8").splitlines()]
 
@@ -116,9 +114,7 @@ def test_a_line_goes_behind_those_that_are_there(tmp_path: Path) -> None:
     assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_the_line_is_posted_where_an_address_is_set(
-    sandbox: Sandbox, failed_run: str, tmp_path: Path
-) -> None:
+def test_the_line_is_posted_where_an_address_is_set(sandbox: Sandbox, failed_run: str, tmp_path: Path) -> None:
     with receiver(204) as there:
         lines = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
 

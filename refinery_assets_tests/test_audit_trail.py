@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.families import FAMILIES
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox
+from refinery_assets.contract.months import Month
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox, asset_and_check
 
 LAST_AUDIT = """
     SELECT month, check_name, verdict, severity, published_at IS NOT NULL FROM audits
-    WHERE run_id = ? AND verdict <> 'passed' ORDER BY month, check_name
+    WHERE run_id = ? AND verdict IN ('failed', 'warning') ORDER BY month, check_name
 """
 
 
@@ -20,17 +22,15 @@ def verdicts_of(sandbox: Sandbox, run_id: str) -> Rows:
     return sandbox.query(LAST_AUDIT, [run_id])
 
 
-def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_table(sandbox: Sandbox) -> None:
+def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_row(sandbox: Sandbox) -> None:
     sandbox.file(DISK, FEBRUARY).path.unlink()
 
     outcome = sandbox.refine(JANUARY, FEBRUARY)
 
     assert not outcome.success
-    assert verdicts_of(sandbox, outcome.run_id) == [
-        ("2024-02", "source_files_present", "failed", "ERROR", False)
-    ]
-    assert sandbox.query("SELECT DISTINCT published_at FROM audits") == [(None,)]
-    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+    assert verdicts_of(sandbox, outcome.run_id) == [("2024-02", "source_files_present", "failed", "ERROR", False)]
+    assert sandbox.query("SELECT DISTINCT month FROM audits WHERE published_at IS NOT NULL") == [("2024-01",)]
+    assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(1,)]
 
 
 def test_a_month_refused_at_its_family_leaves_its_trace_and_the_data_as_they_were(sandbox: Sandbox) -> None:
@@ -58,15 +58,15 @@ def test_a_month_refused_by_the_audit_is_told_apart_from_the_sound_months_of_its
     failed = [row[:3] for row in verdicts_of(sandbox, outcome.run_id)]
     assert ("2024-02", "referential_integrity", "failed") in failed
     assert {month for month, _, _ in failed} == {"2024-02"}
-    assert sandbox.query("SELECT count(*) FROM audits WHERE published_at IS NOT NULL") == [(0,)]
+    assert sandbox.query("SELECT DISTINCT month FROM audits WHERE published_at IS NOT NULL") == [("2024-01",)]
 
 
 def test_a_month_without_a_partition_leaves_its_trace(sandbox: Sandbox) -> None:
     outcome = sandbox.materialize(["processed_data"], MARCH)
 
-    assert verdicts_of(sandbox, outcome.run_id) == [
-        ("2024-03", "rows_accounted_for", "failed", "ERROR", False)
-    ] * len(FAMILIES)
+    assert verdicts_of(sandbox, outcome.run_id) == [("2024-03", "rows_accounted_for", "failed", "ERROR", False)] * len(
+        FAMILIES
+    )
 
 
 def test_somebody_elses_table_of_this_name_is_left_alone_and_nothing_is_published(sandbox: Sandbox) -> None:
@@ -76,7 +76,35 @@ def test_somebody_elses_table_of_this_name_is_left_alone_and_nothing_is_publishe
 
     assert "table audits that the refinery did not make" in outcome.failures["processed_data"]
     assert sandbox.query("SELECT * FROM audits") == []
-    assert sandbox.query("SELECT * FROM duckdb_tables() WHERE table_name = 'processed_data'") == []
+    assert sandbox.published_rows() == 0
+
+
+def test_the_table_says_of_every_check_and_month_what_dagster_says(sandbox: Sandbox) -> None:
+    # A file that is missing, one beyond tolerance, a reading above 100, and a month that is fine.
+    sandbox.file(DISK, FEBRUARY).path.unlink()
+    lines = sandbox.lines(CPU, MARCH)
+    sandbox.write_lines(CPU, MARCH, [lines[0], *(f"{line}," for line in lines[1:])])
+    date, host, _, cores = sandbox.lines(CPU, JANUARY)[1].split(",")
+    sandbox.edit_line(CPU, JANUARY, 2, f"{date},{host},117.9,{cores}")
+    generous = Sandbox(replace(sandbox.settings, overshoot=20.0), sandbox.instance)
+
+    for outcome in (generous.refine(JANUARY, MARCH), generous.refine(JANUARY), generous.refine(MARCH)):
+        in_table = {
+            (f"{asset}.{check}", month): verdict
+            for asset, check, month, verdict in sandbox.query(
+                "SELECT asset, check_name, month, replace(verdict, 'not_judged', 'warning') FROM audits "
+                "WHERE run_id = ?",
+                [outcome.run_id],
+            )
+        }
+        assert in_table == {
+            (name, month): outcome.verdict(*asset_and_check(name), Month.parse(str(month)))
+            for name, month in outcome.evaluations
+        }
+    assert sandbox.query(
+        "SELECT DISTINCT verdict FROM audits WHERE asset = 'cpu_utilization' AND month = '2024-01' "
+        "AND check_name = 'quarantine_within_tolerance'"
+    ) == [("warning",)]
 
 
 def test_a_publication_notes_every_check_that_let_it_pass(sandbox: Sandbox) -> None:
@@ -90,14 +118,10 @@ def test_a_publication_notes_every_check_that_let_it_pass(sandbox: Sandbox) -> N
         "SELECT month, count(*), min(published_at), max(published_at), min(audited_at), any_value(version) "
         "FROM audits GROUP BY month ORDER BY month"
     )
-    for (month, checks, first, last, audited, made_by), expected in zip(
-        rows, ("2024-01", "2024-02"), strict=True
-    ):
-        assert (month, checks, made_by) == (expected, 3 + 4 + 1 + 7, version("refinery-assets"))
+    for (month, checks, first, last, audited, made_by), expected in zip(rows, ("2024-01", "2024-02"), strict=True):
+        assert (month, checks, made_by) == (expected, 3 + 3 + 2 * len(FAMILIES) + 8, version("refinery-assets"))
         assert before <= first == last == audited <= before + timedelta(minutes=5)
-    assert verdicts_of(sandbox, outcome.run_id) == [
-        ("2024-02", "quarantine_within_tolerance", "warning", "WARN", True)
-    ]
+    assert verdicts_of(sandbox, outcome.run_id) == [("2024-02", "quarantine_within_tolerance", "warning", "WARN", True)]
 
 
 def test_the_counts_are_those_of_the_month(sandbox: Sandbox) -> None:
@@ -114,7 +138,8 @@ def test_the_counts_are_those_of_the_month(sandbox: Sandbox) -> None:
     assert counts["2024-02"]["cpu"]["quarantined"] == 1
     assert counts["2024-02"]["disk"]["published"] == 20 * 29
     assert sandbox.query(
-        "SELECT counts->>'quarantined' FROM audits WHERE asset = 'cpu_utilization' ORDER BY month"
+        "SELECT counts->>'quarantined_rows' FROM audits WHERE asset = 'cpu_utilization' "
+        "AND check_name = 'rows_accounted_for' ORDER BY month"
     ) == [("0",), ("1",)]
 
 
@@ -122,7 +147,7 @@ def test_each_rebuilding_adds_to_the_trail(sandbox: Sandbox) -> None:
     first = sandbox.refine(JANUARY)
     second = sandbox.refine(JANUARY)
 
-    assert sandbox.query("SELECT run_id FROM audits GROUP BY run_id ORDER BY min(published_at)") == [
+    assert sandbox.query("SELECT run_id FROM audits GROUP BY run_id ORDER BY min(audited_at)") == [
         (first.run_id,),
         (second.run_id,),
     ]
@@ -132,6 +157,5 @@ def test_the_table_has_the_declared_columns(sandbox: Sandbox) -> None:
     sandbox.refine(JANUARY)
 
     assert sandbox.query(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'audits' "
-        "ORDER BY column_index"
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'audits' ORDER BY column_index"
     ) == [(column.name, column.sql_type.removesuffix(" NOT NULL")) for column in AUDITS.columns]

@@ -15,11 +15,12 @@ import dagster as dg
 import duckdb
 import pytest
 
+from refinery_assets.assets.steps import FORCE_TAG
 from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.partitions import range_tags
-from refinery_assets_tests.benchmarks import engine, limit, script
+from refinery_assets_tests.benchmarks import anew, engine, limit, script
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, PEERS
 from refinery_assets_tests.benchmarks.measuring import CommandFailedError, measure
 from refinery_assets_tests.benchmarks.report import write_report
@@ -73,6 +74,14 @@ def test_the_shape_has_the_steps_checks_and_events_of_the_graph(
 
     assert events(shape) == of_the_graph
     assert of_the_graph.total() == len(MONTHS) * (7 + 22), "assets and checks"
+
+
+def test_rewriting_is_the_job_refine_with_a_tag_that_asks_for_it() -> None:
+    refine, rewrite = (anew.defs.resolve_job_def(name) for name in (REFINE, anew.JOB))
+
+    assert rewrite.tags[FORCE_TAG] == "true"
+    assert FORCE_TAG not in refine.tags
+    assert {node.name for node in rewrite.nodes} == {node.name for node in refine.nodes}
 
 
 def test_limit_and_script_land_every_row_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -133,5 +142,6 @@ def test_the_table_holds_every_aim_and_leaves_open_what_was_not_measured(tmp_pat
 
     table = (tmp_path / "benchmarks.md").read_text().splitlines()
     assert "| `engine` / `limit` | 1.50 | at most 2 |  | at most 1.8 |" in table
+    assert "| `unchanged` / `noop` |  | at most 1.6 |  | at most 3 |" in table
     assert "| `full` / `script` |  | at most 1.6 |  | at most 0.8 |" in table
     assert any("Not installed: sqlmesh." in line for line in table)

@@ -165,8 +165,7 @@ def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox) -> None:
     outcome = sandbox.materialize(["processed_data"], JANUARY)
 
     assert (
-        "memory_stats 2024-01: its partition cannot be read: materialize it again"
-        in outcome.failures["processed_data"]
+        "memory_stats 2024-01: its partition cannot be read: materialize it again" in outcome.failures["processed_data"]
     )
     assert sandbox.published() == before
     assert sandbox.refine(JANUARY).success

@@ -30,15 +30,12 @@ def test_the_warehouse_has_the_columns_types_and_comments_of_the_dictionary(
     assert sandbox.refine(JANUARY).success
 
     found = sandbox.query(
-        "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? "
-        "ORDER BY column_index",
+        "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index",
         [relation.name],
     )
     assert found == [(column.name, column.type_name, column.description) for column in relation.columns]
     catalog, name = f"duckdb_{relation.kind}s()", f"{relation.kind}_name"
-    assert sandbox.query(f"SELECT comment FROM {catalog} WHERE {name} = ?", [relation.name]) == [
-        (relation.meaning,)
-    ]
+    assert sandbox.query(f"SELECT comment FROM {catalog} WHERE {name} = ?", [relation.name]) == [(relation.meaning,)]
 
 
 def test_the_asset_pages_show_the_dictionarys_columns(sandbox: Sandbox) -> None:

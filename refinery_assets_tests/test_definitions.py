@@ -20,6 +20,7 @@ from refinery_assets.build import build_defs
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.rows.family import Refined, Stats
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
 
@@ -66,6 +67,7 @@ def test_names_are_those_of_the_contract() -> None:
         "processed_data.timestamps_standardized",
         "processed_data.utilization_in_range",
         "processed_data.fleet_coverage",
+        "processed_data.published_rows_kept",
     }
     assert {job.name for job in defs.jobs or []} == {"refine", "audit"}
 
@@ -137,17 +139,13 @@ def test_a_partition_is_read_back_by_a_downstream_asset(sandbox: Sandbox) -> Non
 
     job = dg.define_asset_job("down", selection=["downstream"])
     both = dg.Definitions.merge(defs, dg.Definitions(assets=[downstream], jobs=[job]))
-    assert (
-        both.resolve_job_def("down")
-        .execute_in_process(instance=sandbox.instance, partition_key="2024-02")
-        .success
-    )
+    assert both.resolve_job_def("down").execute_in_process(instance=sandbox.instance, partition_key="2024-02").success
 
     (frame,) = seen
     assert frame.equals(pl.read_parquet(Partition(sandbox.settings.telemetry, CPU, FEBRUARY).path))
 
 
-def test_frames_that_fail_half_way_leave_no_torn_file(tmp_path: Path) -> None:
+def test_months_that_fail_half_way_leave_no_torn_file(tmp_path: Path) -> None:
     manager = TelemetryIOManager(base_dir=str(tmp_path))
     months = dg.StaticPartitionsDefinition(["2024-01", "2024-02"])
 
@@ -157,7 +155,7 @@ def test_frames_that_fail_half_way_leave_no_torn_file(tmp_path: Path) -> None:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def stream() -> Iterator[dg.MaterializeResult[MonthlyFrames]]:
-        yield dg.MaterializeResult(value=_one_frame_then_nothing())
+        yield dg.MaterializeResult(value=_one_month_then_nothing())
 
     result = dg.materialize(
         [stream],
@@ -170,12 +168,14 @@ def test_frames_that_fail_half_way_leave_no_torn_file(tmp_path: Path) -> None:
     )
 
     assert not result.success
-    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["2024-01.parquet"]
-    assert pl.read_parquet(tmp_path / "stream" / "2024-01.parquet").rows() == [(1,)]
+    written = Partition(tmp_path, CPU, JANUARY)
+    assert set(tmp_path.rglob("*.parquet")) == {written.path, written.series_path}
+    assert pl.read_parquet(written.path).rows() == [(1,)]
 
 
-def _one_frame_then_nothing() -> MonthlyFrames:
-    yield "2024-01", pl.DataFrame({"n": [1]})
+def _one_month_then_nothing() -> MonthlyFrames:
+    frame = pl.DataFrame({"n": [1]})
+    yield Refined(frame, frame, Stats(CPU, JANUARY, "a file"))
     raise OSError("no space left")
 
 

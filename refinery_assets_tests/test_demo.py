@@ -6,34 +6,130 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
 
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import FeedFile
-from refinery_assets.sample.demo import DemoError, SampleOrder, ensure_sample
+from refinery_assets.sample.demo_folder import DemoError, DemoFolder, SampleOrder
 
 MARCH = Month(2024, 3)
+ORDER = SampleOrder(20, "2024-01", "2024-03")
+LARGER = SampleOrder(30, "2024-01", "2024-03")
 
 
-def run_demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    home = folder / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
+def run_demo(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     arguments = ["--folder", str(folder), "--first", "2024-01", "--last", "2024-03", *options]
     return subprocess.run(
         [sys.executable, "-m", "refinery_assets.sample.demo", *arguments],
-        env=os.environ | {"DAGSTER_HOME": str(home)},
+        cwd=PROJECT_ROOT,
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         check=False,
     )
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def cpu_of_march(folder: Path) -> Path:
+    return FeedFile(folder / "legacy" / "inputs", FAMILIES[0], MARCH).path
+
+
+def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(folder / "refinery.duckdb", read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            ("--first", "2025-01", "--last", "2024-01"),
+            "the last month, 2024-01, lies before the first, 2025-01.",
+        ),
+        (("--hosts", "9"), "each of the ten behaviours must have a host."),
+        (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05"),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_sentence_and_the_demo_stays_as_it_was(
+    tmp_path: Path, options: tuple[str, ...], sentence: str
+) -> None:
+    DemoFolder(tmp_path).prepare(ORDER)
+    before = contents(tmp_path)
+
+    demo = run_demo(tmp_path, "--hosts", "20", *options)
+
+    assert demo.returncode == 2
+    assert demo.stderr.splitlines()[-1].endswith(sentence)
+    assert "Traceback" not in demo.stderr
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["legacy/inputs/2024/03/cpu_utilization_202403.csv", "refinery.duckdb", "demo.env"])
+def test_a_file_that_the_demo_did_not_write_is_named_and_kept(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / name
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("theirs")
+
+    demo = run_demo(tmp_path, "--hosts", "20")
+
+    assert demo.returncode == 2
+    assert f"{name} in {tmp_path} is in the demo's way: the demo did not write it" in demo.stderr
+    assert contents(tmp_path) == {theirs: b"theirs"}
+
+
+def test_a_list_of_files_that_is_not_the_demos_is_named_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text('{"name": "theirs"}')
+
+    with pytest.raises(DemoError, match=r"demo\.json is not the demo's list of its files"):
+        DemoFolder(tmp_path).prepare(ORDER)
+
+    assert (tmp_path / "demo.json").read_text() == '{"name": "theirs"}'
+
+
+def test_a_file_of_the_sample_that_somebody_has_changed_is_not_replaced_by_another_sample(
+    tmp_path: Path,
+) -> None:
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    cpu_of_march(tmp_path).write_text("theirs")
+    before = contents(tmp_path)
+
+    with pytest.raises(DemoError, match=r"cpu_utilization_202403\.csv in .* is in the demo's way"):
+        folder.prepare(LARGER)
+    assert contents(tmp_path) == before
+
+    cpu_of_march(tmp_path).unlink()
+    assert folder.prepare(LARGER)
+
+
+def test_a_warehouse_that_another_process_holds_is_named_and_nothing_is_touched(tmp_path: Path) -> None:
+    DemoFolder(tmp_path).prepare(ORDER)
+    before = contents(tmp_path)
+
+    with duckdb.connect(tmp_path / "refinery.duckdb"):
+        demo = run_demo(tmp_path, "--hosts", "30")
+
+    assert demo.returncode == 2
+    assert f"The demo's warehouse {tmp_path / 'refinery.duckdb'} cannot be written" in demo.stderr
+    assert f"PID {os.getpid()}" in demo.stderr
+    assert contents(tmp_path) == before
+
+
 def test_a_failed_check_ends_the_demo_with_an_error_and_is_shown(tmp_path: Path) -> None:
     assert run_demo(tmp_path, "--hosts", "20").returncode == 0
-    cut = FeedFile(tmp_path / "legacy" / "inputs", FAMILIES[0], MARCH).path
+    cut = cpu_of_march(tmp_path)
     cut.write_bytes(cut.read_bytes()[:-5])
 
     demo = run_demo(tmp_path, "--hosts", "20")
@@ -44,23 +140,7 @@ def test_a_failed_check_ends_the_demo_with_an_error_and_is_shown(tmp_path: Path)
     assert "failed in" in demo.stdout
 
 
-def test_somebody_elses_feed_is_never_replaced_by_the_sample(tmp_path: Path) -> None:
-    theirs = FeedFile(tmp_path / "legacy" / "inputs", FAMILIES[0], MARCH).path
-    theirs.parent.mkdir(parents=True)
-    theirs.write_text("date,host_id,cpu_p95,max_cores\n")
-
-    with pytest.raises(DemoError, match="did not make"):
-        ensure_sample(tmp_path, SampleOrder(20, "2024-01", "2024-03"))
-
-    assert theirs.read_text() == "date,host_id,cpu_p95,max_cores\n"
-
-
-def test_too_few_hosts_are_refused_in_one_sentence(tmp_path: Path) -> None:
-    demo = run_demo(tmp_path, "--hosts", "9")
-
-    assert demo.returncode == 2
-    assert "Traceback" not in demo.stderr
-    assert "10" in demo.stderr.splitlines()[-1]
+# What it does.
 
 
 def test_the_demo_refines_the_sample_in_one_run_and_prints_the_audit(tmp_path: Path) -> None:
@@ -71,29 +151,92 @@ def test_the_demo_refines_the_sample_in_one_run_and_prints_the_audit(tmp_path: P
     assert f"Published: {rows:,} rows in 3 months, 0 of them imputed; 0 rows quarantined." in demo.stdout
     assert "behavioral_retention" in demo.stdout
     assert "CAPACITY_BREACH/SEVERE" in demo.stdout
-    with duckdb.connect(tmp_path / "refinery.duckdb", read_only=True) as connection:
-        assert connection.execute("SELECT count(*) FROM processed_data").fetchall() == [(rows,)]
+    assert f". {tmp_path / 'demo.env'} && .venv/bin/dg dev" in demo.stdout
+    assert query(tmp_path, "SELECT count(*) FROM processed_data") == [(rows,)]
 
 
-def test_a_sample_that_is_there_is_kept_and_another_order_replaces_it(tmp_path: Path) -> None:
-    order = SampleOrder(20, "2024-01", "2024-03")
-    file = FeedFile(ensure_sample(tmp_path, order).feed, FAMILIES[0], MARCH).path
-    made = file.stat()
+def test_the_demo_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "demo", tmp_path / "theirs"
+    usual = [*(PROJECT_ROOT / "data").glob("*"), *Settings().reports.glob("*")]
 
-    ensure_sample(tmp_path, order)
-    assert file.stat() == made
+    # Settings that lead elsewhere are those of the user's own data.
+    demo = run_demo(
+        ours,
+        "--hosts",
+        "20",
+        DAGSTER_HOME=str(theirs),
+        REFINERY_REPORTS=str(theirs),
+        REFINERY_TELEMETRY=str(theirs),
+    )
 
-    ensure_sample(tmp_path, SampleOrder(30, "2024-01", "2024-03"))
-    assert file.read_bytes().count(b"\n") == 30 * 31 + 1
+    assert demo.returncode == 0, demo.stderr
+    assert list(tmp_path.iterdir()) == [ours]
+    assert [*(PROJECT_ROOT / "data").glob("*"), *Settings().reports.glob("*")] == usual
+    assert list((ours / "reports").iterdir())
+
+
+def test_a_shell_that_reads_the_demos_settings_works_on_the_demo_alone(tmp_path: Path) -> None:
+    folder = DemoFolder(tmp_path / "a demo")
+    folder.prepare(ORDER)
+    shown = subprocess.run(
+        ["sh", "-c", '. "$1" && env', "sh", folder.settings_file],
+        env={"PATH": os.environ["PATH"], "REFINERY_FEED": "/theirs", "REFINERY_OVERSHOOT": "20"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    variables = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    assert Settings.from_environment(variables) == folder.settings(ORDER)
+    assert variables["DAGSTER_HOME"] == str(folder.dagster_home)
+
+
+def test_a_sample_that_is_there_is_kept(tmp_path: Path) -> None:
+    folder = DemoFolder(tmp_path)
+    assert folder.prepare(ORDER)
+    made = {path: path.stat() for path in contents(tmp_path)}
+
+    assert not folder.prepare(ORDER)
+
+    assert {path: path.stat() for path in contents(tmp_path)} == made
 
 
 def test_an_interrupted_sample_is_made_anew(tmp_path: Path) -> None:
-    order = SampleOrder(20, "2024-01", "2024-03")
-    settings = ensure_sample(tmp_path, order)
-    file = FeedFile(settings.feed, FAMILIES[0], MARCH).path
-    whole = file.read_bytes()
-    file.unlink()
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    whole = cpu_of_march(tmp_path).read_bytes()
+    cpu_of_march(tmp_path).unlink()
 
-    ensure_sample(tmp_path, order)
+    assert folder.prepare(ORDER)
 
-    assert file.read_bytes() == whole
+    assert cpu_of_march(tmp_path).read_bytes() == whole
+
+
+def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_and_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_demo(tmp_path, "--hosts", "20").returncode == 0
+    with duckdb.connect(tmp_path / "refinery.duckdb") as connection:
+        connection.execute("CREATE TABLE my_forecasts AS SELECT 42 AS y")
+    # A month that the sample does not hold, and a note beside one that it does.
+    february = tmp_path / "legacy" / "inputs" / "2024" / "02"
+    theirs = [
+        tmp_path / "legacy" / "inputs" / "2025" / "01" / "cpu_utilization_202501.csv",
+        february / "note",
+    ]
+    for file in theirs:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("theirs")
+
+    demo = run_demo(tmp_path, "--hosts", "30", "--last", "2024-01")
+
+    assert demo.returncode == 0, demo.stderr
+    assert [file.read_text() for file in theirs] == ["theirs", "theirs"]
+    assert [file.name for file in february.iterdir()] == ["note"]
+    assert not (tmp_path / "legacy" / "inputs" / "2024" / "03").exists()
+    assert [file.name for file in (tmp_path / "telemetry" / "cpu_utilization").iterdir()] == ["2024-01.parquet"]
+    assert query(tmp_path, "SELECT * FROM my_forecasts") == [(42,)]
+    assert query(tmp_path, "SELECT count(*), count(DISTINCT host_id) FROM processed_data") == [(4 * 30 * 31, 30)]
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("processed_data")) == {"2024-01"}

@@ -6,12 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from refinery_assets.assets.month_events import (
+    JudgedMonth,
+    MaterializedMonth,
+    log_months,
+    monthly_check_spec,
+    silent_outputs,
+)
 from refinery_assets.operations.event_log import KeptOpenEventLog
 from refinery_assets.operations.partitions import ONE_RUN, range_tags
 from refinery_assets_tests.installation import Installation, install
@@ -87,6 +95,71 @@ def test_a_run_over_months_stores_what_the_stock_storage_would_store(
     assert sum(row[0] == "ASSET_MATERIALIZATION" for row in index[0]) == 3
 
 
+MONTHS = dg.MonthlyPartitionsDefinition("2024-01", fmt="%Y-%m")
+MONTHS_PLANNED = ("2024-01", "2024-02", "2024-03")
+MONTHS_UNPLANNED = ("2024-05", "2024-04", None)
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec("judged")],
+    partitions_def=MONTHS,
+    backfill_policy=ONE_RUN,
+    check_specs=[monthly_check_spec(name, "judged", MONTHS, description="", blocking=True) for name in ("one", "two")],
+)
+def judged(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    yield from silent_outputs(context)
+    # Some are judged twice.
+    months = [*context.partition_keys, "2024-02", *MONTHS_UNPLANNED, "2024-05"]
+    log_months(
+        context,
+        "judged",
+        [MaterializedMonth(month, "digest", {}) for month in context.partition_keys],
+        [
+            JudgedMonth("judged", name, month, at % 2 == 0, dg.AssetCheckSeverity.WARN, f"{at}", {})
+            for at, month in enumerate(months)
+            for name in ("one", "two")
+        ],
+    )
+
+
+def test_events_stored_together_leave_every_row_that_the_stock_storage_leaves(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    ran = dg.materialize([judged], instance=instance, tags=range_tags(JANUARY, MARCH))
+    assert ran.success
+    events = instance.all_logs(ran.run_id)
+    ours, stock = KeptOpenEventLog(str(tmp_path / "ours")), SqliteEventLogStorage(str(tmp_path / "stock"))
+
+    ours.store_event_batch(events)
+    for event in events:
+        stock.store_event(event)
+    ours.dispose()
+
+    left, expected = (
+        [every_row_of(tmp_path / folder / f"{name}.db") for name in ("index", ran.run_id)]
+        for folder in ("ours", "stock")
+    )
+    assert left == expected
+    index = left[0]
+    assert len(index["asset_check_executions"]) == 2 * len({*MONTHS_PLANNED, *MONTHS_UNPLANNED})
+    assert {row["execution_status"] for row in index["asset_check_executions"]} == {"SUCCEEDED", "FAILED"}
+    assert [row["value"] for row in index["asset_event_tags"]] == ["digest"] * len(MONTHS_PLANNED)
+
+
+def every_row_of(file: Path) -> dict[str, list[dict[str, Any]]]:
+    """All that stands in the tables of events, but for when the row was made."""
+    tables = ("asset_check_executions", "asset_event_tags", "asset_keys", "event_logs")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.row_factory = sqlite3.Row
+        return {
+            table: [
+                {name: row[name] for name in row.keys() if name != "create_timestamp"}  # noqa: SIM118
+                for row in connection.execute(f"SELECT * FROM {table} ORDER BY 1")
+            ]
+            for table in tables
+        }
+
+
 def rows_of(file: Path, run_id: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """All events of a file, and what its list of assets says; ids and times left out."""
     with closing(sqlite3.connect(file)) as connection:
@@ -95,8 +168,7 @@ def rows_of(file: Path, run_id: str) -> tuple[list[tuple[str, ...]], list[tuple[
         ).fetchall()
         assets = connection.execute("SELECT asset_key, last_run_id, last_materialization FROM asset_keys")
         return events, [
-            (key, str(last_run == run_id), str('"partition": "2024-03"' in last))
-            for key, last_run, last in assets
+            (key, str(last_run == run_id), str('"partition": "2024-03"' in last)) for key, last_run, last in assets
         ]
 
 
@@ -128,9 +200,7 @@ def test_who_follows_a_run_hears_of_its_events_while_the_writer_keeps_the_file_o
         assert heard.wait(30)
 
 
-def test_only_the_index_and_one_run_stay_open(
-    instance: dg.DagsterInstance, installation: Installation
-) -> None:
+def test_only_the_index_and_one_run_stay_open(instance: dg.DagsterInstance, installation: Installation) -> None:
     run_once(instance)
     last = run_once(instance, "b")
 

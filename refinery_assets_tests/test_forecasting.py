@@ -152,10 +152,7 @@ def test_exported_months_are_read_without_options(
         assert connection.execute(
             "SELECT DISTINCT month FROM read_parquet($files) ORDER BY 1", {"files": files}
         ).fetchall() == [("2024-01",), ("2024-02",), ("2024-03",)]
-        assert (
-            exported
-            == table.execute("SELECT * FROM processed_data WHERE ds < '2024-04-01' ORDER BY ALL").fetchall()
-        )
+        assert exported == table.execute("SELECT * FROM processed_data WHERE ds < '2024-04-01' ORDER BY ALL").fetchall()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 

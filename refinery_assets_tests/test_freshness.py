@@ -48,9 +48,7 @@ def published_at(sandbox: Sandbox) -> datetime:
     return get_current_datetime()
 
 
-def test_what_was_never_published_is_neither_fresh_nor_stale(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_never_published_is_neither_fresh_nor_stale(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     assert state_at(sandbox, datetime.now(UTC), monkeypatch) is FreshnessState.UNKNOWN
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
 
 
 def test_three_months_are_refined_in_one_run(sandbox: Sandbox) -> None:
@@ -10,7 +10,7 @@ def test_three_months_are_refined_in_one_run(sandbox: Sandbox) -> None:
 
     assert outcome.failures == {}
     assert outcome.success
-    assert {name: outcome.verdict(*name.split(".")) for name in outcome.checks} == dict.fromkeys(
+    assert {name: outcome.verdict(*asset_and_check(name)) for name in outcome.checks} == dict.fromkeys(
         outcome.checks, "passed"
     )
     assert sandbox.query("SELECT count(*) FROM processed_data") == [(4 * 20 * (31 + 29 + 31),)]

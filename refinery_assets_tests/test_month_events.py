@@ -104,23 +104,21 @@ class Graph:
             if context.selected_asset_keys:
                 yield from self._judge(context, "table", context.partition_keys)
             else:
-                yield from log_months(context, "table", [], self._verdicts("table", GOOD))
+                yield from log_months(context, "table", [], self.verdicts("table", GOOD))
 
         return table
 
     def _judge(self, context: dg.AssetExecutionContext, asset: str, months: Sequence[str]) -> Iterator[Any]:
         materialized = [
-            MaterializedMonth(month, f"digest of {month}", {"rows": 7})
-            for month in months
-            if month not in self.bad
+            MaterializedMonth(month, f"digest of {month}", {"rows": 7}) for month in months if month not in self.bad
         ]
-        yield from log_months(context, asset, materialized, self._verdicts(asset, months))
+        yield from log_months(context, asset, materialized, self.verdicts(asset, months))
         if is_last_step(context):
             self.last_steps.append(asset)
             if refused := [month for month in months if month in self.bad]:
                 raise dg.Failure(f"Refused: {', '.join(refused)}.", allow_retries=False)
 
-    def _verdicts(self, asset: str, months: Sequence[str]) -> list[JudgedMonth]:
+    def verdicts(self, asset: str, months: Sequence[str]) -> list[JudgedMonth]:
         return [
             JudgedMonth(
                 asset,
@@ -142,9 +140,7 @@ class Graph:
         cached = get_and_update_asset_status_cache_value(self.instance, dg.AssetKey(asset), MONTHS)
         assert cached
         return {
-            "materialized": set(
-                cached.deserialize_materialized_partition_subsets(MONTHS).get_partition_keys()
-            ),
+            "materialized": set(cached.deserialize_materialized_partition_subsets(MONTHS).get_partition_keys()),
             "failed": set(cached.deserialize_failed_partition_subsets(MONTHS).get_partition_keys()),
         }
 
@@ -301,12 +297,57 @@ def test_a_step_is_the_last_one_where_no_step_of_the_run_waits_for_it(graph: Gra
     assert sorted(graph.last_steps[1:]) == ["feed", "table"]
 
 
+def test_an_asset_that_failed_a_month_is_among_those_that_a_rerun_from_failed_assets_takes(
+    graph: Graph,
+) -> None:
+    ran = graph.run(*ALL)
+
+    # It takes an asset that was materialized for any month only when a blocking check of it failed.
+    failed = [found for found in ran.get_asset_check_evaluations() if not found.passed]
+    assert {found.asset_key.to_user_string() for found in failed} == set(ASSETS)
+    assert all(found.blocking for found in failed)
+
+
+def test_checks_of_an_external_asset_have_verdicts_for_the_months_of_the_run(graph: Graph) -> None:
+    inventory = dg.AssetSpec("inventory", partitions_def=MONTHS)
+
+    @dg.multi_asset_check(name="inventory_checks", specs=[_sound("inventory")])
+    def inventory_checks(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
+        months = context.op_execution_context.partition_keys
+        yield from silent_outputs(context)
+        yield from log_months(context, "inventory", [], graph.verdicts("inventory", months))
+        graph.last_steps += ["inventory"] if is_last_step(context) else []
+
+    @dg.asset(deps=[inventory], partitions_def=MONTHS)
+    def waiting() -> None: ...
+
+    definitions = dg.Definitions(
+        assets=[inventory, waiting],
+        asset_checks=[inventory_checks],
+        jobs=[
+            dg.define_asset_job("refine", dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets("inventory")),
+            dg.define_asset_job("assets_alone", dg.AssetSelection.all()),
+        ],
+        executor=dg.in_process_executor,
+    )
+    dg.Definitions.validate_loadable(definitions)
+    jobs = (definitions.resolve_job_def(name) for name in ("refine", "assets_alone"))
+    both, alone = (
+        job.execute_in_process(instance=graph.instance, tags=range_tags(Month(2024, 1), Month(2024, 6))) for job in jobs
+    )
+
+    assert [event.step_key for event in both.get_step_success_events()] == ["inventory_checks", "waiting"]
+    assert [event.step_key for event in alone.get_step_success_events()] == ["waiting"]
+    assert not graph.last_steps
+    key = dg.AssetCheckKey(dg.AssetKey("inventory"), "sound")
+    found = graph.instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    assert sorted(str(record.partition) for record in found) == list(ALL)
+
+
 def test_dagster_notes_nothing_for_a_silent_output_and_its_value_is_still_written(graph: Graph) -> None:
     written: list[str] = []
 
-    @dg.multi_asset(
-        outs={"silent": dg.AssetOut(dagster_type=dg.Any)}, partitions_def=MONTHS, backfill_policy=ONE_RUN
-    )
+    @dg.multi_asset(outs={"silent": dg.AssetOut(dagster_type=dg.Any)}, partitions_def=MONTHS, backfill_policy=ONE_RUN)
     def silent() -> Iterator[dg.MaterializeResult[Iterator[str]]]:
         yield dg.MaterializeResult(value=iter(["a frame"]), metadata=SILENT)
 

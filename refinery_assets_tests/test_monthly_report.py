@@ -14,11 +14,12 @@ import duckdb
 import pytest
 from PIL import Image, ImageChops
 
+from refinery_assets.checks.rules import counted
 from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.reports.charts import CHARTS
-from refinery_assets.reports.figures import counted, rounded, shown
+from refinery_assets.reports.figures import rounded, shown
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports
 from refinery_assets.reports.report_data import CHART_MONTHS, BehaviorMonth, History
 from refinery_assets_tests.receipts import audited, host_name, inventory, level, published
@@ -106,14 +107,15 @@ def test_a_refused_month_says_what_to_do_first_and_what_stands(warehouse: Path) 
         ("row_parity", "not_judged", "", ""),
     )
 
-    text = report_of(warehouse, MARCH).markdown
+    report = report_of(warehouse, MARCH)
+    text = report.markdown
 
+    assert report.recovery == "fragmentation_complete: Export it again."
     assert text.startswith(
         "# 2024-03 was refused; what was published on 2024-04-01 06:00 UTC stays.\n\n## 1 failed check\n"
     )
     assert (
-        "- `fragmentation_complete` of `legacy_feed`: **Export it again.** "
-        "memory_stats_202403.csv ends mid-line.\n"
+        "- `fragmentation_complete` of `legacy_feed`: **Export it again.** memory_stats_202403.csv ends mid-line.\n"
     ) in text
     assert "## 1 warning\n" in text
     assert "1 check passed; 1 could not be judged after what failed." in text
@@ -168,7 +170,7 @@ def test_what_files_and_inventory_say_is_shown_as_text(warehouse: Path) -> None:
     text = report_of(warehouse, MARCH).markdown
 
     assert "<" not in text.replace("\\<", "")
-    assert r"**\*\*Do\*\* \| it.** \!\[x\](http://x) \# \<script\>\`" in text
+    assert r"**\*\*Do\*\* \| it.** \!\[x\](http\://x) \# \<script\>\`" in text
     assert r"a\|b \<i\>x\</i\>" in text.replace(" / ", "/")
 
 
@@ -332,9 +334,7 @@ def test_a_reports_folder_that_cannot_be_written_is_told_of_and_fails_nothing(re
 
 
 def test_each_month_of_a_run_has_its_report_on_its_page_and_in_its_folder(reporting: Sandbox) -> None:
-    audited(
-        reporting.settings.warehouse, _APRIL, ("row_parity", "failed", "2 rows too many.", "Run it again.")
-    )
+    audited(reporting.settings.warehouse, _APRIL, ("row_parity", "failed", "2 rows too many.", "Run it again."))
 
     assert reporting.materialize(["monthly_report"], JANUARY, _APRIL).success
 
@@ -352,6 +352,8 @@ def test_each_month_of_a_run_has_its_report_on_its_page_and_in_its_folder(report
             assert base64.b64decode(encoded) == (folder / f"{name}.png").read_bytes()
     assert metadata(reporting, FEBRUARY)["rows_per_day"] == 80
     assert "rows_per_day" not in metadata(reporting, _APRIL)
+    assert metadata(reporting, _APRIL)["recovery"] == "row_parity: Run it again."
+    assert "recovery" not in metadata(reporting, MARCH)
 
 
 def metadata(sandbox: Sandbox, month: Month) -> dict[str, object]:

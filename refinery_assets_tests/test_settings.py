@@ -23,6 +23,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_FAMILY_SKEW", "1.5", "a share between 0 and 1"),
         ("REFINERY_MIN_COVERAGE", "-0.1", "a share between 0 and 1"),
         ("REFINERY_TELEMETRY", "s3://bucket/telemetry", "a folder on this machine"),
+        ("REFINERY_READ_COPY", "s3://bucket/copy.duckdb", "a DuckDB file on this machine, or off"),
         ("REFINERY_TIMEZONE", "Mars/Olympus", "the name of a time zone"),
         ("REFINERY_TIMEZONE", "../../etc/passwd", "the name of a time zone"),
         ("REFINERY_TIMEZONE", "Europe", "the name of a time zone"),
@@ -36,9 +37,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_KEEP_RUNS_DAYS", "0", "a whole number of days, 1 or more"),
     ],
 )
-def test_a_bad_setting_is_refused_by_name_value_and_expectation(
-    variable: str, value: str, expected: str
-) -> None:
+def test_a_bad_setting_is_refused_by_name_value_and_expectation(variable: str, value: str, expected: str) -> None:
     with pytest.raises(SettingError) as refused:
         Settings.from_environment({variable: value})
 
@@ -60,12 +59,32 @@ def test_a_window_that_ends_before_it_begins_is_refused() -> None:
         Settings.from_environment({"REFINERY_LAST_MONTH": "2022-12"})
 
 
+@pytest.mark.parametrize("value", ["capacity.duckdb", "data/../capacity.duckdb", str(PROJECT_ROOT / "capacity.duckdb")])
+def test_a_read_copy_that_would_replace_the_warehouse_is_refused(value: str) -> None:
+    with pytest.raises(SettingError, match=r"REFINERY_READ_COPY is .*, which is the warehouse itself"):
+        Settings.from_environment({"REFINERY_WAREHOUSE": "capacity.duckdb", "REFINERY_READ_COPY": value})
+
+
+def test_the_read_copy_lies_beside_the_warehouse_unless_placed_elsewhere_or_turned_off() -> None:
+    warehouse = {"REFINERY_WAREHOUSE": "/srv/capacity.duckdb"}
+
+    def read_copy(value: str) -> Path | None:
+        return Settings.from_environment({**warehouse, "REFINERY_READ_COPY": value}).read_copy
+
+    assert read_copy("") == Path("/srv/capacity.read.duckdb")
+    assert Settings(warehouse=Path("/srv/capacity.db")).read_copy == Path("/srv/capacity.read.duckdb")
+    assert read_copy("copies/capacity.duckdb") == PROJECT_ROOT / "copies" / "capacity.duckdb"
+    assert read_copy("off") is None
+    assert read_copy("OFF") is None
+
+
 def test_unset_and_empty_variables_take_the_contracts_defaults() -> None:
     settings = Settings.from_environment({"REFINERY_BEHAVIORS": " "})
 
     assert settings == Settings()
     assert settings.feed == PROJECT_ROOT / "data" / "legacy" / "inputs"
     assert settings.warehouse == PROJECT_ROOT / "data" / "refinery.duckdb"
+    assert settings.read_copy == PROJECT_ROOT / "data" / "refinery.read.duckdb"
     assert settings.telemetry == PROJECT_ROOT / "data" / "telemetry"
     assert (settings.first_month, settings.last_month) == (Month(2023, 1), None)
     assert (settings.behaviors, settings.max_gap_days) == (10, 3)

@@ -13,7 +13,7 @@ from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.rows import family as family_module
 from refinery_assets.rows.read import read_lines
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
 
 
 def test_a_reader_that_loses_a_row_is_caught_by_the_count(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +107,7 @@ def test_every_check_tells_counts_summary_and_recovery_for_every_month_whether_i
     assert len(outcome.checks) == 22
     assert set(outcome.evaluations) == {(name, str(month)) for name in outcome.checks for month in (FEBRUARY, MARCH)}
     for name, month in outcome.evaluations:
-        asset, check = name.split(".")
-        told = outcome.metadata(asset, check, Month.parse(str(month)))
+        told = outcome.metadata(*asset_and_check(name), Month.parse(str(month)))
         assert told["summary"].endswith(".")
         assert told["recovery"].endswith(".")
         assert any(isinstance(value, int | float) for value in told.values())

@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
-from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Outcome, Row, Rule, Verdict, counted, shortened
+from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, shortened
 from refinery_assets.contract.columns import Column
 from refinery_assets.contract.months import Month
+from refinery_assets.reports.figures import rounded
 
 LONGEST_CELL = 200
 """A raw line may be as long as its file; the event log keeps the beginning of it."""
@@ -37,7 +38,7 @@ def judged(verdict: Verdict) -> JudgedMonth:
     metadata: dict[str, Any] = {
         "recovery": dg.MetadataValue.text(verdict.recovery),
         "summary": dg.MetadataValue.text(finding.message),
-        **{name: shown(value) for name, value in finding.counts.items() if value is not None},
+        **{name: rounded(value) for name, value in finding.counts.items() if value is not None},
     }
     tables = {**finding.tables, "sample": finding.offenders[:SAMPLE_SIZE]}
     metadata |= {name: table(rows) for name, rows in tables.items() if rows}
@@ -52,11 +53,6 @@ def judged(verdict: Verdict) -> JudgedMonth:
     )
 
 
-def shown(value: Cell) -> Cell:
-    """A figure with at most four significant digits where it is not a count."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
     """Rows as a table, which the UI shows as data: nothing in a cell is read as Markdown or HTML."""
     columns = {name: type(value) for row in rows for name, value in row.items() if value is not None}
@@ -65,7 +61,7 @@ def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
         records=[
             dg.TableRecord(
                 {
-                    name: shortened(value, LONGEST_CELL) if isinstance(value, str) else shown(value)
+                    name: shortened(value, LONGEST_CELL) if isinstance(value, str) else rounded(value)
                     for name, value in row.items()
                 }
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.checks import check_specs, column_schema, shown
+from refinery_assets.assets.checks import check_specs, column_schema
 from refinery_assets.assets.io_manager import MonthlyFrames
 from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
 from refinery_assets.assets.resources import Warehouse
@@ -20,6 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError
 from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.reports.figures import rounded
 from refinery_assets.rows.family import (
     FAMILY_RULES,
     FamilyMonth,
@@ -132,7 +133,7 @@ class _Work:
 
 
 def _materialized(stats: Stats) -> MaterializedMonth:
-    mean = {} if stats.mean_y is None else {"mean_utilization_percent": shown(stats.mean_y)}
+    mean = {} if stats.mean_y is None else {"mean_utilization_percent": rounded(stats.mean_y)}
     return MaterializedMonth(
         month=str(stats.month),
         data_version=hashlib.sha256(f"{stats.digest} {stats.rules}".encode()).hexdigest(),

@@ -54,12 +54,11 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
                 reports = monthly_reports(connection, months)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
-        except WarehouseMissingError as error:
-            # Nothing can be said of any month; the run has said why, if it is for more than the report.
+        except (WarehouseMissingError, WarehouseUnusableError) as error:
+            if not ledger_of(context, settings).verdicts():
+                raise dg.Failure(description=str(error), allow_retries=False) from error
+            # The run's other steps have refused the months for it, and this one says so at its end.
             reports = {}
-            context.log.warning(f"No report is made. {error}")
-        except WarehouseUnusableError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
         try:
             for report in reports.values():
                 report.write(settings.reports)
@@ -89,6 +88,8 @@ def report_metadata(report: ReportFigures) -> dict[str, dg.MetadataValue | int |
     """The report as the asset's page shows it for its month."""
     return {
         "summary": dg.MetadataValue.text(report.headline),
+        # On the page itself, where nobody has to open the report to find it.
+        **({"recovery": dg.MetadataValue.text(report.recovery)} if report.recovery else {}),
         "report": dg.MetadataValue.md(report.page),
         **report.figures,
     }

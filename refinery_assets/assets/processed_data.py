@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import duckdb
 
-from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal, shown
+from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
 from refinery_assets.assets.month_events import MaterializedMonth, log_months, silent_outputs
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
@@ -17,7 +16,7 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
-from refinery_assets.checks.ledger import RunLedger, StepRecord
+from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
@@ -26,14 +25,16 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.automation import daily_freshness
 from refinery_assets.operations.partitions import ONE_RUN
-from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.reports.figures import rounded
+from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.family_partitions import partitions as family_partitions
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import reaudit
-from refinery_assets.warehouse.tables import ForeignTableError, transaction
+from refinery_assets.warehouse.tables import ForeignTableError
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -69,28 +70,11 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
             return
         run, months, left_out = _run_so_far(context, settings)
         results = _publish(context, warehouse, settings, months, run)
+        _renew_read_copy(context, warehouse, settings)
         context.log.info(_message(results))
-        verdicts = [verdict for result in results.values() for verdict in result.verdicts]
-        record = StepRecord(
-            PROCESSED_DATA, [verdict for verdict in verdicts if verdict.asset == PROCESSED_DATA], left_out
-        )
-        said = {
-            (verdict.asset, verdict.check, verdict.month): verdict.outcome
-            for each in run.records.values()
-            for verdict in each.verdicts
-        }
-        # What was judged here in the stead of steps that are not part of the run, or came out worse than there.
-        others = [
-            verdict
-            for result in results.values()
-            if result.state is not State.UNCHANGED
-            for verdict in result.verdicts
-            if verdict.asset != PROCESSED_DATA
-            and verdict.outcome is not Outcome.NOT_JUDGED
-            and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
-        ]
+        record = StepRecord(PROCESSED_DATA, _news(results, run), left_out)
         good = [_materialized(result, warehouse) for result in results.values() if result.receipt]
-        yield from conclude(context, warehouse, settings, record, good, others=others)
+        yield from conclude(context, warehouse, settings, record, good)
 
     return processed_data
 
@@ -121,7 +105,7 @@ def _publish(
     try:
         with warehouse.get_connection() as connection:
             results = publish(connection, months, settings, run)
-            _record_abandoned(connection, ledger_of(context, settings))
+            record_abandoned(connection, ledger_of(context, settings))
             return results
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
@@ -132,12 +116,34 @@ def _publish(
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
-def _record_abandoned(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -> None:
-    """Add to `audits` what runs found that were killed, or could not open the warehouse."""
-    for abandoned in ledger.abandoned():
-        with transaction(connection):
-            record_audits(connection, abandoned.run_id, abandoned.verdicts())
-        abandoned.remove()
+def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:
+    """Give readers what the warehouse holds now; what goes wrong is a warning, for the months are published."""
+    if settings.read_copy is None or not warehouse.path.is_file():
+        return
+    try:
+        renew_read_copy(warehouse.path, settings.read_copy)
+    except ReadCopyError as error:
+        context.log.warning(str(error))
+
+
+def _news(results: Mapping[Month, MonthResult], run: RunSoFar) -> list[Verdict]:
+    """What the step has to say: of its own checks all; of others what no step of the run has said, or less bad."""
+    said = {
+        (verdict.asset, verdict.check, verdict.month): verdict.outcome
+        for record in run.records.values()
+        for verdict in record.verdicts
+    }
+    return [
+        verdict
+        for result in results.values()
+        for verdict in result.verdicts
+        if verdict.asset == PROCESSED_DATA
+        or (
+            result.state is not State.UNCHANGED
+            and verdict.outcome is not Outcome.NOT_JUDGED
+            and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
+        )
+    ]
 
 
 def _message(results: Mapping[Month, MonthResult]) -> str:
@@ -160,7 +166,7 @@ def _materialized(result: MonthResult, warehouse: Warehouse) -> MaterializedMont
     if days := int(result.figures.get("days", 0)):
         per_day = {"rows_per_day": round(receipt.rows / days)}
     figures = {
-        name: shown(value) for name, value in result.figures.items() if name not in {"rows", "imputed", "quarantined"}
+        name: rounded(value) for name, value in result.figures.items() if name not in {"rows", "imputed", "quarantined"}
     }
     return MaterializedMonth(
         month=str(result.month),

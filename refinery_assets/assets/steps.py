@@ -6,7 +6,7 @@ last step of it, so that the months that are fine get through all steps before. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -20,7 +20,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
 )
 from refinery_assets.checks.ledger import RunLedger, StepRecord
-from refinery_assets.checks.rules import Verdict, counted, listing, refusals
+from refinery_assets.checks.rules import Outcome, counted, listing, refusals
 from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -32,6 +32,9 @@ from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
 FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
+
+
+_MOST_SERIOUS_LAST = (Outcome.PASSED, Outcome.NOT_JUDGED, Outcome.WARNING, Outcome.FAILED)
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:
@@ -71,7 +74,6 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     record: StepRecord,
     materialized: Sequence[MaterializedMonth],
     *,
-    others: Iterable[Verdict] = (),
     outputs: Iterator[Any] | None = None,
 ) -> Iterator[Any]:
     """Hand on what the step found, log it, yield its outputs, and fail the run if there is no later step.
@@ -82,7 +84,6 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         settings: Where the ledger is.
         record: What the step found.
         materialized: The months that now stand.
-        others: Verdicts on other assets, which the step came to in their stead.
         outputs: The outputs that are still to be yielded; None: all of them.
 
     Raises:
@@ -91,8 +92,15 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     ledger = ledger_of(context, settings)
     ledger.write(record)
     selected = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
-    own = [verdict for verdict in record.verdicts if (verdict.asset, verdict.check) in selected]
-    yield from log_months(context, record.asset, materialized, [judged(each) for each in [*own, *others]])
+    # Of its own checks those that it was asked for; and what it came to say of other assets in their stead.
+    to_log = [
+        verdict
+        for verdict in record.verdicts
+        if verdict.asset != record.asset or (verdict.asset, verdict.check) in selected
+    ]
+    # The worst come last, because a check's page shows the last one as its latest.
+    to_log.sort(key=lambda verdict: _MOST_SERIOUS_LAST.index(verdict.outcome))
+    yield from log_months(context, record.asset, materialized, [judged(verdict) for verdict in to_log])
     yield from silent_outputs(context) if outputs is None else outputs
     if is_last_step(context):
         _end_run(context, warehouse, ledger, len(materialized))

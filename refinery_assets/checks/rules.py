@@ -169,8 +169,8 @@ def outcome(*, failed: bool, warned: bool = False) -> Outcome:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun: `1 host`, `2 hosts`."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+    """A number with its noun: `1 host`, `2,000 hosts`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listing(items: Iterable[object], most: int = 6) -> str:

@@ -20,6 +20,8 @@ from refinery_assets.contract.months import Month
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 _FIRST_MONTH = Month(2023, 1)
+# Stands for the default of `read_copy`, which is known only when the warehouse is.
+_BESIDE_THE_WAREHOUSE = Path("<warehouse>.read.duckdb")
 
 T = TypeVar("T")
 
@@ -35,6 +37,8 @@ class Settings:
     Attributes:
         feed: Root of the CSV files (`REFINERY_FEED`).
         warehouse: The DuckDB file (`REFINERY_WAREHOUSE`).
+        read_copy: The copy of the warehouse for readers, renewed after each publication; by default
+            `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
         telemetry: Root of the families' Parquet partitions (`REFINERY_TELEMETRY`).
         first_month: First month of the window (`REFINERY_FIRST_MONTH`).
         last_month: Last month of the window; None: the running month (`REFINERY_LAST_MONTH`).
@@ -68,6 +72,7 @@ class Settings:
 
     feed: Path = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: Path = PROJECT_ROOT / "data" / "refinery.duckdb"
+    read_copy: Path | None = _BESIDE_THE_WAREHOUSE
     telemetry: Path = PROJECT_ROOT / "data" / "telemetry"
     first_month: Month = _FIRST_MONTH
     last_month: Month | None = None
@@ -102,6 +107,12 @@ class Settings:
         """The months that there are partitions for, in order."""
         return list(Month.span(self.first_month, self.last_month or Month.of(self.today)))
 
+    def __post_init__(self) -> None:
+        """Place the read copy beside the warehouse, where nothing else was asked for."""
+        if self.read_copy == _BESIDE_THE_WAREHOUSE:
+            beside = self.warehouse.with_name(f"{self.warehouse.stem}.read.duckdb")
+            object.__setattr__(self, "read_copy", beside)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read every setting; a variable that is unset or empty takes its default.
@@ -128,6 +139,7 @@ class Settings:
         settings = cls(
             feed=read("REFINERY_FEED", _path, "a folder on this machine", cls.feed),
             warehouse=read("REFINERY_WAREHOUSE", _path, "a DuckDB file on this machine", cls.warehouse),
+            read_copy=read("REFINERY_READ_COPY", _path_or_off, "a DuckDB file on this machine, or off", cls.read_copy),
             telemetry=read("REFINERY_TELEMETRY", _path, "a folder on this machine", cls.telemetry),
             first_month=read("REFINERY_FIRST_MONTH", Month.parse, month, cls.first_month),
             last_month=read("REFINERY_LAST_MONTH", Month.parse, month, cls.last_month),
@@ -171,6 +183,11 @@ class Settings:
                 f"REFINERY_LAST_MONTH is '{settings.last_month}'; expected a month that is not before "
                 f"REFINERY_FIRST_MONTH, which is '{settings.first_month}'."
             )
+        if settings.read_copy is not None and settings.read_copy.resolve() == settings.warehouse.resolve():
+            raise SettingError(
+                f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected "
+                "another file than REFINERY_WAREHOUSE, or off."
+            )
         return settings
 
 
@@ -182,6 +199,10 @@ def _path(text: str) -> Path:
     if "://" in text:
         raise ValueError(text)
     return PROJECT_ROOT / Path(text).expanduser()
+
+
+def _path_or_off(text: str) -> Path | None:
+    return None if text.lower() == "off" else _path(text)
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -260,7 +260,7 @@ def _shade(share: float | None) -> tuple[int, int, int]:
 
 def _label(behavior: str) -> str:
     """The name as the font can write it, which knows no accents and no other scripts."""
-    plain = unicodedata.normalize("NFKD", behavior.lower().replace("/", " / "))
+    plain = unicodedata.normalize("NFKD", behavior.casefold().replace("/", " / "))
     known = "".join(character for character in plain if not unicodedata.combining(character))
     return shortened("".join(c if c.isascii() and c.isprintable() else "?" for c in known), _LONGEST_LABEL)
 

@@ -1,4 +1,4 @@
-"""Figures as people read them: rounded, with separators, and with their noun in the right number.
+"""Figures as people read them: rounded, and with separators.
 
 Here: the formatting, once for reports and asset pages. Not here: any figure.
 """
@@ -25,8 +25,3 @@ def rounded(value: Value) -> Value:
 def shown(value: float | None) -> str:
     """A figure for a table: `59,520`, `47.98`; a dash where there is none."""
     return "-" if value is None else f"{rounded(value):,.15g}" if isinstance(value, float) else f"{value:,}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, which takes an s in the plural: `1 host`, `2,000 hosts`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

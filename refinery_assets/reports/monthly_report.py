@@ -19,7 +19,7 @@ from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.reports.charts import CHARTS, Chart
 from refinery_assets.reports.figures import rounded
 from refinery_assets.reports.report_data import MonthData, read_report_data
-from refinery_assets.reports.report_text import headline, report_text
+from refinery_assets.reports.report_text import headline, recovery, report_text
 
 REPORT_FILE = "report.md"
 
@@ -31,6 +31,7 @@ class ReportFigures:
     Attributes:
         month: The month.
         headline: What became of it, in one sentence.
+        recovery: What to do about it where it was refused, a line for each failed check; else empty.
         markdown: The report; it shows the charts by the names of their files, which lie beside it.
         charts: PNG files by name, without `.png`; none where there is no history to draw.
         figures: The month's figures by name, measurements rounded; none where nothing is known of the month.
@@ -38,6 +39,7 @@ class ReportFigures:
 
     month: Month
     headline: str
+    recovery: str
     markdown: str
     charts: Mapping[str, bytes] = field(default_factory=dict)
     figures: Mapping[str, int | float] = field(default_factory=dict)
@@ -74,7 +76,7 @@ def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Mont
             drawn[page[0]] = {name: draw(data.history, page) for name, draw in CHARTS.items()}
         charts = {name: chart.marked(month) for name, chart in drawn[page[0]].items()} if page else {}
         text = report_text(found, data, charts)
-        reports[month] = ReportFigures(month, headline(found), text, charts, month_figures(found))
+        reports[month] = ReportFigures(month, headline(found), recovery(found), text, charts, month_figures(found))
     return reports
 
 

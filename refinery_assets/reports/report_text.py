@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from refinery_assets.checks.rules import Outcome, listing, shortened
+from refinery_assets.checks.rules import Outcome, counted, listing, shortened
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.charts import MOST_BEHAVIORS
-from refinery_assets.reports.figures import counted, shown
+from refinery_assets.reports.figures import shown
 from refinery_assets.reports.report_data import (
     NOT_IN_INVENTORY,
     Audit,
@@ -27,8 +27,8 @@ _NOT_JUDGED = "not_judged"
 _MOST_REFUSED_MONTHS = 24
 _LONGEST_SENTENCE = 600
 # What Markdown or HTML would read as something else than text. An underscore within a word, as in the
-# settings' names, is text to both.
-_MARKUP = re.compile(r"([\\`*\[\]<>&|#~!])")
+# settings' names, is text to both. An address would become a link.
+_MARKUP = re.compile(r"([\\`*\[\]<>&|#~!]|:(?=//)|(?<=www)\.)")
 
 
 def headline(found: MonthData) -> str:
@@ -41,6 +41,12 @@ def headline(found: MonthData) -> str:
     if receipt is not None:
         return f"{month} is published: {counted(receipt.rows, 'row')}, on {_moment(receipt.published_at)}."
     return f"{month} has been neither published nor refused."
+
+
+def recovery(found: MonthData) -> str:
+    """What to do about a refused month, a line for each failed check; empty where nothing failed."""
+    failed = found.audit.having(Outcome.FAILED) if found.audit is not None else ()
+    return "\n".join(f"{check.check}: {check.recovery or check.summary}" for check in failed)
 
 
 def report_text(found: MonthData, data: ReportData, charts: Iterable[str]) -> str:
@@ -165,6 +171,8 @@ def _behaviors(history: History, month: Month) -> list[list[str]]:
     for behavior in list(history.hosts)[:MOST_BEHAVIORS]:
         cell = history.cells.get((behavior, month))
         share = history.coverage(behavior, month)
+        if cell is None and share is None:
+            continue
         rows.append(
             (
                 _text(behavior.lower().replace("/", " / ")),
@@ -180,7 +188,7 @@ def _behaviors(history: History, month: Month) -> list[list[str]]:
             f" Series of hosts that are {NOT_IN_INVENTORY} were published when it still named them; "
             "none is due of these."
         )
-    if further := len(history.hosts) - len(rows):
+    if (further := len(history.hosts) - MOST_BEHAVIORS) > 0:
         told += f" {counted(further, 'further behaviour')}, later by name, left out here and in the charts."
     columns = ("behaviour", "hosts", "series", "readings, % of due", "median %", "10th", "90th percentile")
     return [["## Behaviours"], [told], _table(columns, rows)]

@@ -1,6 +1,6 @@
 """The demo: a sample fleet, its whole history refined in one Dagster run, and the audit on the screen.
 
-Here: the order of these, and the printing. Not here: the sample (`sample_feed.py`) and the graph
+Here: the order of these, and the printing. Not here: where it all lies (`demo_folder.py`) and the graph
 (`definitions.py`), which runs exactly as it does for real files.
 
     python -m refinery_assets.sample.demo --hosts 2000 --first 2023-01 --last 2025-12
@@ -9,12 +9,11 @@ Here: the order of these, and the printing. Not here: the sample (`sample_feed.p
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
+import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -24,74 +23,11 @@ from rich.table import Table
 
 from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import PROJECT_ROOT, Settings
-from refinery_assets.feed.files import feed_files
+from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.partitions import range_tags
-from refinery_assets.sample.feed import make_sample, month_argument
-
-SEED = 7
-
-
-class DemoError(Exception):
-    """The demo will not run; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class SampleOrder:
-    """What the sample in the data folder was made from, kept beside it in `sample.json`."""
-
-    hosts: int
-    first: str
-    last: str
-    seed: int = SEED
-
-
-def ensure_sample(folder: Path, order: SampleOrder) -> Settings:
-    """Make the sample unless it is there; another sample gives way, somebody's own files never do.
-
-    Returns:
-        Settings that point at the sample.
-
-    Raises:
-        DemoError: The folder holds a feed or a warehouse that the demo did not make.
-    """
-    settings = Settings(
-        feed=folder / "legacy" / "inputs",
-        warehouse=folder / "refinery.duckdb",
-        telemetry=folder / "telemetry",
-        first_month=min(Month.parse(order.first), Settings.first_month),
-    )
-    note = folder / "sample.json"
-    made = json.loads(note.read_text()) if note.exists() else None
-    months = list(Month.span(Month.parse(order.first), Month.parse(order.last)))
-    if (
-        made == asdict(order)
-        and settings.warehouse.exists()
-        and all(file.path.exists() for file in feed_files(settings.feed, months))
-    ):
-        return settings
-    if not note.exists() and (settings.feed.exists() or settings.warehouse.exists()):
-        raise DemoError(
-            f"{folder} holds a feed or a warehouse that the demo did not make. To refine them, run "
-            "`make ui`; to see the demo, run it in a checkout of its own."
-        )
-    for tree in (settings.feed, settings.telemetry):
-        shutil.rmtree(tree, ignore_errors=True)
-    settings.warehouse.unlink(missing_ok=True)
-    # A note is there from the start, so that an interrupted sample is known as one and made anew.
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(None))
-    make_sample(
-        folder,
-        hosts=order.hosts,
-        first=months[0],
-        last=months[-1],
-        seed=order.seed,
-        progress=sys.stderr.isatty(),
-    )
-    note.write_text(json.dumps(asdict(order)))
-    return settings
+from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoError, DemoFolder, SampleOrder
+from refinery_assets.sample.feed import month_argument
 
 
 def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
@@ -106,6 +42,19 @@ def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterIn
             raise_on_error=False,
         )
     )
+
+
+def forget_earlier_samples(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Show no month as materialized that only another sample held; its runs stay on the page *Runs*."""
+    graph = build_defs(settings).resolve_asset_graph()
+    instance.wipe_assets(list(graph.materializable_asset_keys))
+
+
+def how_to_see(folder: DemoFolder) -> str:
+    """The command that opens the UI on the demo's data."""
+    if folder.root == DEMO_FOLDER:
+        return "make ui DEMO=1"
+    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/dg dev)"
 
 
 def print_checks(result: dg.ExecuteInProcessResult, console: Console) -> None:
@@ -158,22 +107,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
     parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
     parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")
-    parser.add_argument("--folder", type=Path, default=PROJECT_ROOT / "data", help="where sample and table go")
+    parser.add_argument("--folder", type=Path, default=DEMO_FOLDER, help="where all of it goes")
     options = parser.parse_args(arguments)
+    folder = DemoFolder(options.folder.resolve())
+    order = SampleOrder(options.hosts, str(options.first), str(options.last))
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
-        settings = ensure_sample(options.folder, SampleOrder(options.hosts, str(options.first), str(options.last)))
-    except (DemoError, ValueError) as error:
+        is_new = folder.prepare(order, progress=sys.stderr.isatty())
+    except ValueError as error:
+        parser.error(f"{error}.")
+    except (DemoError, duckdb.Error, OSError) as error:
         parser.error(str(error))
+    settings = folder.settings(order)
     console.print(f"Refining {options.first} to {options.last} from {settings.feed} in one Dagster run ...")
     started = time.perf_counter()
+    os.environ["DAGSTER_HOME"] = str(folder.dagster_home)
     with dg.DagsterInstance.get() as instance:
+        if is_new:
+            forget_earlier_samples(settings, instance)
         result = refine(settings, options.first, options.last, instance)
     seconds = time.perf_counter() - started
     print_checks(result, console)
     if result.success:
         print_published(settings, console)
     console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")
+    console.print(f"See it in the Dagster UI: {how_to_see(folder)}")
     return 0 if result.success else 1
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 
+from refinery_assets.checks.ledger import RunLedger
 from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.receipts import refinery_version
-from refinery_assets.warehouse.tables import ensure_table
+from refinery_assets.warehouse.tables import ensure_table, transaction
 
 _SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
 
@@ -31,6 +33,7 @@ def record_audits(
     run_id: str,
     verdicts: Iterable[Verdict],
     published: Mapping[Month, datetime] | None = None,
+    moment: datetime | None = None,
 ) -> None:
     """Add rows to `audits`, in the transaction at hand; the table is made when it is not there.
 
@@ -41,6 +44,7 @@ def record_audits(
         run_id: The run that the verdicts are of.
         verdicts: The verdicts.
         published: When the months were published; a month that is missing was refused.
+        moment: When they were judged, in UTC; None: now.
 
     Raises:
         ForeignTableError: A table `audits` with other columns exists.
@@ -63,19 +67,29 @@ def record_audits(
         """,
         {
             "run_id": run_id,
-            "now": utc_now(),
+            "now": moment or utc_now(),
             "version": refinery_version(),
             "months": [str(row.month) for row in rows],
             "assets": [row.asset for row in rows],
             "checks": [row.check for row in rows],
             "verdicts": [str(row.outcome) for row in rows],
             "severities": [_SEVERITY.get(row.outcome, "ERROR") for row in rows],
-            "counts": [json.dumps(row.finding.counts) for row in rows],
+            "counts": [json.dumps(_counts(row.finding)) for row in rows],
             "published": [(published or {}).get(row.month) for row in rows],
             "summaries": [row.finding.message for row in rows],
             "recoveries": [None if row.recovery == NOTHING_TO_DO else row.recovery for row in rows],
         },
     )
+
+
+def _counts(finding: Finding) -> Mapping[str, object]:
+    """The figures of a finding, by resource where it has them so."""
+    by_resource = finding.tables.get("by_resource")
+    if not by_resource:
+        return finding.counts
+    return {
+        str(row["resource"]): {name: value for name, value in row.items() if name != "resource"} for row in by_resource
+    }
 
 
 def verdicts_of_publication(connection: duckdb.DuckDBPyConnection, run_id: str, month: Month) -> list[Verdict]:
@@ -90,8 +104,24 @@ def verdicts_of_publication(connection: duckdb.DuckDBPyConnection, run_id: str, 
             asset,
             check,
             month,
-            Finding(Outcome(verdict), summary or "", json.loads(counts)),
+            _finding(Outcome(verdict), summary or "", json.loads(counts)),
             recovery or NOTHING_TO_DO,
         )
         for asset, check, verdict, summary, counts, recovery in rows
     ]
+
+
+def _finding(outcome: Outcome, summary: str, counts: Mapping[str, Any]) -> Finding:
+    """The finding that a row of `audits` was written from, without its samples."""
+    if counts and all(isinstance(value, dict) for value in counts.values()):
+        rows = [{"resource": resource, **figures} for resource, figures in counts.items()]
+        return Finding(outcome, summary, {}, tables={"by_resource": rows})
+    return Finding(outcome, summary, counts)
+
+
+def record_abandoned(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -> None:
+    """Add what other runs found that were killed, or could not open the warehouse, and forget their ledgers."""
+    for abandoned in ledger.abandoned():
+        with transaction(connection):
+            record_audits(connection, abandoned.run_id, abandoned.verdicts())
+        abandoned.remove()

@@ -16,6 +16,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.atomic_write import atomic_write
@@ -102,13 +103,46 @@ PARTITION_ROWS = """
 parameter `paths` from `globs`."""
 
 
-def unreadable(file: Partition) -> str | None:
-    """Why a partition's rows cannot be read, or None; reads all of them."""
+def damaged_partitions(files: Iterable[Partition]) -> dict[Partition, str]:
+    """Which partitions cannot be read, each with a sentence for the operator.
+
+    Every byte of them is read, so ask when reading many at once has failed: DuckDB then does not always
+    say which file it was.
+    """
+    with duckdb.connect() as reader:
+        return {
+            file: f"{file.family.name} {file.month}: its partition cannot be read: materialize it again "
+            f"({file.path} {damage})"
+            for file in files
+            if (damage := _why_not_opened(file.path) or _why_not_read(reader, file))
+        }
+
+
+def _why_not_opened(path: Path) -> str | None:
     try:
-        pl.read_parquet(file.path, glob=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        cause = str(error).splitlines()[0]
-        return f"The partition {file.path} cannot be read: materialize {file.family.name} {file.month} again ({cause})."
+        with path.open("rb") as opened:
+            return None if opened.read(1) else "is empty"
+    except FileNotFoundError:
+        return "is not there"
+    except IsADirectoryError:
+        return "is a folder, which must be moved away first"
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
+
+
+def _why_not_read(reader: duckdb.DuckDBPyConnection, file: Partition) -> str | None:
+    path = {"path": globs([file.path])}
+    try:
+        columns = reader.execute("SELECT * FROM read_parquet($path) LIMIT 0", path).description or ()
+        found = {name: str(kind) for name, kind, *_ in columns}
+        if missing := [column.name for column in PARTITION_COLUMNS if column.name not in found]:
+            return f"lacks the {'column' if len(missing) == 1 else 'columns'} {', '.join(missing)}"
+        for column in PARTITION_COLUMNS:
+            if found[column.name] != column.type_name:
+                return f"holds {found[column.name]} in the column {column.name}, not {column.type_name}"
+        reader.execute("SELECT max(COLUMNS(*)) FROM read_parquet($path)", path).fetchall()
+    except duckdb.Error as error:
+        return f"is damaged: {str(error).splitlines()[0]}"
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 
@@ -21,13 +21,14 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
+from refinery_assets.warehouse.audits import utc_now
 from refinery_assets.warehouse.family_partitions import (
     Partition,
     SourceFacts,
+    damaged_partitions,
     name_partitions,
     partitions,
     source_facts,
-    unreadable,
 )
 
 
@@ -41,6 +42,7 @@ class RunSoFar:
         extent: The first and the newest month of the feed.
         today: The day, in the refinery's time zone.
         force: Whether months are rewritten although nothing has changed.
+        moment: When the step began to judge, in UTC: all that it writes carries this time.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class RunSoFar:
     today: date
     records: Mapping[str, StepRecord] = field(default_factory=dict)
     force: bool = False
+    moment: datetime = field(default_factory=utc_now)
 
     def verdicts(self, month: Month) -> list[Verdict]:
         """What the steps before this one said of the month."""
@@ -98,12 +101,10 @@ def scan_partitions(
     try:
         facts = source_facts(connection, usable)
     except duckdb.Error:
-        # DuckDB does not always say which file it was.
-        for partition in usable:
-            if why := unreadable(partition):
-                broken[partition.month, partition.family.resource] = why
-        if not broken:
+        damaged = damaged_partitions(usable)
+        if not damaged:
             raise
+        broken = {(file.month, file.family.resource): sentence for file, sentence in damaged.items()}
         usable = [file for file in usable if (file.month, file.family.resource) not in broken]
         name_partitions(connection, usable)
         facts = source_facts(connection, usable)
@@ -141,24 +142,25 @@ def judge_partitions(
         run: What is known of the run.
         settings: The limits.
     """
-    files = [
-        FileFacts(
-            each.family,
-            each.name,
-            absent=each.problem,
-            rows=each.landed,
-            newest_day=facts[each.family.resource].newest_day if facts else None,
-            digest=each.digest,
-        )
-        for each in stats
-    ]
     verdicts: list[Verdict] = []
-    if facts is not None:
-        feed = MonthOfFeed(month, files, run.extent, run.today, settings)
-        verdicts += judge(ENTRANCE_RULES, LEGACY_FEED, month, feed)
     for each in stats:
         evidence = FamilyMonth(each, settings.quarantine_tolerance)
         verdicts += judge(FAMILY_RULES, each.family.name, month, evidence)
+    if any(each.problem for each in stats):
+        return merge(run.verdicts(month), verdicts)
+    if facts is not None:
+        files = [
+            FileFacts(
+                each.family,
+                each.name,
+                rows=each.landed,
+                newest_day=facts[each.family.resource].newest_day,
+                digest=each.digest,
+            )
+            for each in stats
+        ]
+        feed = MonthOfFeed(month, files, run.extent, run.today, settings)
+        verdicts += judge(ENTRANCE_RULES, LEGACY_FEED, month, feed)
     return merge(run.verdicts(month), verdicts)
 
 

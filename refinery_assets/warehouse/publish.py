@@ -8,7 +8,7 @@ publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import duckdb
@@ -24,9 +24,9 @@ from refinery_assets.contract.families import (
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, Stats, contract_digest
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, contract_digest
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.warehouse.audits import record_audits, utc_now, verdicts_of_publication
+from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
     MonthOfTable,
@@ -35,7 +35,7 @@ from refinery_assets.warehouse.facts import (
     table_facts,
     with_samples,
 )
-from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, globs
+from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, damaged_partitions, globs, partitions
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
@@ -50,7 +50,7 @@ from refinery_assets.warehouse.receipts import (
     table_digests,
 )
 from refinery_assets.warehouse.tables import ensure_table, transaction
-from refinery_assets.warehouse.views import make_views
+from refinery_assets.warehouse.views import ensure_views_free, make_views
 from refinery_assets.warehouse.write import (
     name_months,
     name_new_series,
@@ -145,10 +145,30 @@ def publish(
                     verdicts = [*candidate.verdicts, *error.refused[candidate.month]]
                     results[candidate.month] = _refused(candidate.month, verdicts)
             candidates = [each for each in candidates if each.month not in error.refused]
+        except duckdb.Error:
+            # What was counted before need not show every damage: a column, for one, is read only here.
+            damaged = _damaged(candidates, settings)
+            if not damaged:
+                raise
+            results |= damaged
+            candidates = [each for each in candidates if each.month not in damaged]
         else:
             return {**results, **written}
     with transaction(connection):
         _record(connection, run, results.values())
+    return results
+
+
+def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month, MonthResult]:
+    """The results of those months of which a partition cannot be read after all."""
+    months = {candidate.month: candidate for candidate in candidates}
+    results = {}
+    for file, sentence in damaged_partitions(partitions(settings.telemetry, months)).items():
+        of_month = months[file.month]
+        problem = replace(of_month.stats[FAMILIES.index(file.family)], problem=f"{sentence}.")
+        evidence = FamilyMonth(problem, settings.quarantine_tolerance)
+        again = judge(FAMILY_RULES, file.family.name, file.month, evidence)
+        results[file.month] = _refused(file.month, merge(of_month.verdicts, again))
     return results
 
 
@@ -171,6 +191,7 @@ def _candidates(
     with transaction(connection):
         for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS):
             ensure_table(connection, table)
+        ensure_views_free(connection)
     name_fleet(connection)
     hosts = inventory_digest(connection)
     stats = read_stats(run, list(open_months), settings)
@@ -228,7 +249,7 @@ def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Itera
         if result.receipt and result.state is not State.REFUSED
     }
     verdicts = [verdict for result in found for verdict in result.verdicts]
-    record_audits(connection, run.run_id, verdicts, published)
+    record_audits(connection, run.run_id, verdicts, published, run.moment)
     record_receipts(
         connection,
         [result.receipt for result in found if result.receipt and result.state is State.PUBLISHED],
@@ -263,7 +284,7 @@ def _write(
     if failed:
         raise _RefusedError(failed)
     digests = table_digests(connection, months)
-    now, contract, version = utc_now(), contract_digest(), refinery_version()
+    contract, version = contract_digest(), refinery_version()
     results = {}
     for candidate in candidates:
         month, figures = candidate.month, evidence[candidate.month].figures()
@@ -271,7 +292,7 @@ def _write(
         receipt = Receipt(
             month,
             run.run_id,
-            now,
+            run.moment,
             contract,
             candidate.input_digest,
             int(figures["rows"]),

@@ -33,7 +33,6 @@ def _row_parity(month: MonthOfTable) -> Finding:
                 "series_summed_up_otherwise": table.unlike_series,
             }
         )
-        counts |= {f"published_{resource}": table.points, f"quarantined_{resource}": table.quarantined}
     offenders = [
         row
         for row in rows
@@ -219,7 +218,6 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
             "hosts_due": due,
             "least_share": least,
             "min_coverage": month.settings.min_coverage,
-            **{f"missing_hosts_{row['resource']}": row["missing_hosts"] for row in rows},
         },
         offenders=thin or gaps,
         tables={"by_resource": rows},

@@ -22,7 +22,7 @@ from refinery_assets.contract.columns import (
     VIEWS,
     Relation,
 )
-from refinery_assets.warehouse.tables import ForeignTableError, column_types
+from refinery_assets.warehouse.tables import ForeignTableError, column_types, table_names
 
 _UNIQUE_ID = "p.host_id || '/' || p.resource"
 
@@ -47,8 +47,8 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
         FORECAST_PANEL.name: _forecast_panel(attributes),
         DAILY_FEATURES.name: _daily_features(),
     }
+    ensure_views_free(connection)
     for view in VIEWS:
-        _ensure_free(connection, view)
         columns = ", ".join(column.name for column in view.columns)
         # Names and queries are constants of the package; a view takes no parameters.
         connection.execute(
@@ -112,16 +112,17 @@ def _daily_features() -> str:
     """  # noqa: S608 - names of the dictionary
 
 
-def _ensure_free(connection: duckdb.DuckDBPyConnection, view: Relation) -> None:
-    found = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database() "
-        "AND schema_name = current_schema() AND table_name = $name",
-        {"name": view.name},
-    ).fetchall()
-    if found != [(0,)]:
+def ensure_views_free(connection: duckdb.DuckDBPyConnection) -> None:
+    """See that no table stands where a view is to be.
+
+    Raises:
+        ForeignTableError: One does.
+    """
+    if taken := table_names(connection) & {view.name for view in VIEWS}:
+        name = min(taken)
         raise ForeignTableError(
-            f"The warehouse has a table {view.name} where the refinery keeps a view of that name. Rename the "
-            "table, or set REFINERY_WAREHOUSE to another file, and run again."
+            f"The warehouse has a table {name} where the refinery keeps a view of that name. Rename the table, or "
+            "set REFINERY_WAREHOUSE to another file, and run again."
         )
 
 

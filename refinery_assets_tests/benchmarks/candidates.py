@@ -23,6 +23,7 @@ from refinery_assets_tests.installation import BIN
 PEERS = Path(__file__).parent / "peers"
 _HERE = "refinery_assets_tests.benchmarks"
 _SHAPE = ("-m", f"{_HERE}.shape")
+_ANEW = ("-m", f"{_HERE}.anew")
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,7 @@ class Arena:
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
         shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", home)
-        subprocess.run(
-            CANDIDATES["noop"].command(self), env=self.environment, check=True, capture_output=True
-        )
+        subprocess.run(CANDIDATES["noop"].command(self), env=self.environment, check=True, capture_output=True)
 
     def clear(self, candidate: str) -> None:
         """No table but the inventory, no partition, nothing that a peer remembers."""
@@ -97,9 +96,7 @@ class Arena:
         if candidate == "peer":
             # In the warehouse's format, which SQLMesh's older DuckDB takes, too.
             with open_or_make_warehouse(target) as connection:
-                connection.execute(
-                    "ATTACH $inventory AS sample (READ_ONLY)", {"inventory": str(self.inventory)}
-                )
+                connection.execute("ATTACH $inventory AS sample (READ_ONLY)", {"inventory": str(self.inventory)})
                 connection.execute("CREATE TABLE hosts AS FROM sample.hosts")
         elif candidate != "limit":
             shutil.copy(self.inventory, target)
@@ -183,7 +180,13 @@ CANDIDATES: Mapping[str, Candidate] = {
         file="refinery",
     ),
     "again": Candidate(
-        "the same into the warehouse that is full",
+        "the same into the warehouse that is full, every month rewritten",
+        lambda arena: _launch("--job", "refine_anew", "--partition-range", arena.months, *_ANEW),
+        file="refinery",
+        fresh=False,
+    ),
+    "unchanged": Candidate(
+        "the same once more, with nothing to do",
         lambda arena: _launch("--job", "refine", "--partition-range", arena.months),
         file="refinery",
         fresh=False,
@@ -193,8 +196,8 @@ CANDIDATES: Mapping[str, Candidate] = {
         lambda arena: _launch("--job", "refine", "--partition-range", arena.months, *_SHAPE),
     ),
     "month": Candidate(
-        "one month into the warehouse that is full",
-        lambda arena: _launch("--job", "refine", "--partition", str(arena.last)),
+        "one month into the warehouse that is full, rewritten",
+        lambda arena: _launch("--job", "refine_anew", "--partition", str(arena.last), *_ANEW),
         file="refinery",
         fresh=False,
     ),

@@ -73,9 +73,7 @@ def _measure_all(arena: Arena, names: Sequence[str], runs: int) -> dict[str, obj
                 arena.clear(candidate.file)
             cost = measure(candidate.command(arena), candidate.folder, arena.environment)
             costs[name].append(cost)
-            console.print(
-                f"{number}/{runs} {name:15s} {cost.wall:7.2f} s  cpu {cost.cpu:7.2f} s  {cost.peak:6.0f} MiB"
-            )
+            console.print(f"{number}/{runs} {name:15s} {cost.wall:7.2f} s  cpu {cost.cpu:7.2f} s  {cost.peak:6.0f} MiB")
             if candidate.file:
                 _demand_rows(arena, name, candidate)
                 sizes[name] = arena.file(candidate.file).stat().st_size

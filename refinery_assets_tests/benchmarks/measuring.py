@@ -49,9 +49,7 @@ def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     """
     # A process begins with the memory of the one that starts it, so that has to be a small one.
     starter = [sys.executable, __file__, *command]
-    done = subprocess.run(
-        starter, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run(starter, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise CommandFailedError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
     return Cost(**json.loads(done.stdout))

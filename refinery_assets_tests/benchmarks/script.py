@@ -20,8 +20,7 @@ def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
     with duckdb.connect(warehouse) as connection:
         connection.execute("DROP TABLE IF EXISTS processed")
         connection.execute(
-            "CREATE TABLE processed (ds TIMESTAMP, host_id VARCHAR, resource VARCHAR, y DOUBLE, "
-            "capacity DOUBLE)"
+            "CREATE TABLE processed (ds TIMESTAMP, host_id VARCHAR, resource VARCHAR, y DOUBLE, capacity DOUBLE)"
         )
         for family in FAMILIES:
             connection.execute(
@@ -32,8 +31,7 @@ def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
             )
         ((rows,),) = connection.execute("SELECT count(*) FROM processed").fetchall()
         ((behaviors,),) = connection.execute(
-            "SELECT count(DISTINCT scenario || '/' || variant) "
-            "FROM processed JOIN hosts ON host_id = node_name"
+            "SELECT count(DISTINCT scenario || '/' || variant) FROM processed JOIN hosts ON host_id = node_name"
         ).fetchall()
     return rows, behaviors
 

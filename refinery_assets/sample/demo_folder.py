@@ -1,0 +1,261 @@
+"""The demo's folder: all that the demo writes lies in it, and nothing else in it is ever touched.
+
+    data/demo/
+        demo.json                what was ordered, and the files that the demo wrote
+        demo.env                 the settings that point here, for a shell
+        legacy/inputs/           the sample feed
+        refinery.duckdb          the warehouse with the sample inventory
+        telemetry/ reports/ alerts.jsonl dagster/    what runs over the sample leave
+
+Here: making the sample, making another one in its place, and telling a user's files from the demo's. Not
+here: the sample itself (`feed.py`) and the run over it (`demo.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from refinery_assets.checks.rules import listing
+from refinery_assets.contract.columns import TABLES, VIEWS
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.feed.atomic_write import atomic_write
+from refinery_assets.feed.files import feed_files
+from refinery_assets.sample.feed import make_sample
+from refinery_assets.sample.fleet import Fleet
+from refinery_assets.warehouse.family_partitions import partitions
+
+SEED = 7
+DEMO_FOLDER = PROJECT_ROOT / "data" / "demo"
+
+# A setting of the user's could lead the demo to write elsewhere.
+_UNSET_ALL = """\
+for name in $(env | sed -n 's/^\\(REFINERY_[A-Z_]*\\)=.*/\\1/p'); do unset "$name"; done
+"""
+
+
+class DemoError(Exception):
+    """The demo will not run; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SampleOrder:
+    """What the sample is made from."""
+
+    hosts: int
+    first: str
+    last: str
+    seed: int = SEED
+
+    @property
+    def months(self) -> list[Month]:
+        """Its months, in order."""
+        return list(Month.span(Month.parse(self.first), Month.parse(self.last)))
+
+    def check(self) -> None:
+        """See whether such a sample can be made.
+
+        Raises:
+            ValueError: It cannot; one sentence says why.
+        """
+        Fleet.make(hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed)
+
+
+Stamp = tuple[int, int]
+"""A file's size and time of change, by which a file that somebody else has written since is known."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the demo wrote.
+
+    Attributes:
+        order: What the sample is made from; None until all of it is made.
+        files: Its files, relative to the folder. Those of the feed with their stamps; the others are written
+            anew by every run over the sample, and have none.
+    """
+
+    order: SampleOrder | None = None
+    files: dict[str, Stamp | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """A folder for the demo; made when it is needed."""
+
+    root: Path
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster keeps the history of the demo's runs."""
+        return self.root / "dagster"
+
+    @property
+    def settings_file(self) -> Path:
+        """What a shell reads to work on the demo."""
+        return self.root / "demo.env"
+
+    def settings(self, order: SampleOrder) -> Settings:
+        """Settings that point here, with the months of the sample as the window."""
+        return Settings(
+            feed=self.root / "legacy" / "inputs",
+            warehouse=self.root / "refinery.duckdb",
+            telemetry=self.root / "telemetry",
+            first_month=Month.parse(order.first),
+            last_month=Month.parse(order.last),
+            reports=self.root / "reports",
+            alert_log=self.root / "alerts.jsonl",
+        )
+
+    def prepare(self, order: SampleOrder, *, progress: bool = False) -> bool:
+        """Make the sample unless it is there. Another sample gives way; a user's files and tables never do.
+
+        Args:
+            order: What to make it from.
+            progress: Whether to show a progress bar on stderr.
+
+        Returns:
+            Whether it was made.
+
+        Raises:
+            ValueError: There is no such sample. Nothing was touched.
+            DemoError: Files that the demo did not write are in its way, or the warehouse cannot be opened.
+                Nothing was touched.
+            OSError: The folder cannot be written.
+        """
+        order.check()
+        manifest = self._read_manifest()
+        settings = self.settings(order)
+        feed = [file.path for file in feed_files(settings.feed, order.months)]
+        if manifest.order == order and all(path.exists() for path in (settings.warehouse, *feed)):
+            return False
+        lasting = (settings.warehouse, self.settings_file, self._dagster_file)
+        of_the_sample = (*feed, *(file.path for file in partitions(settings.telemetry, order.months)))
+        planned = dict.fromkeys(self._name(path) for path in (*of_the_sample, *lasting))
+        self._demand_free_way(manifest, planned)
+        # The first to fail is a warehouse that another process holds, before anything is touched.
+        if settings.warehouse.exists():
+            _drop_tables(settings.warehouse)
+        # Listed before they are written, so that a sample that is interrupted is known as the demo's.
+        self._write_manifest(Manifest(files={**manifest.files, **planned}))
+        self._remove(manifest.files.keys() - {self._name(path) for path in lasting})
+        make_sample(
+            self.root,
+            hosts=order.hosts,
+            first=order.months[0],
+            last=order.months[-1],
+            seed=order.seed,
+            progress=progress,
+        )
+        atomic_write(self.settings_file, self._shell_settings(settings).encode())
+        atomic_write(self._dagster_file, (PROJECT_ROOT / "data" / "dagster" / "dagster.yaml").read_bytes())
+        stamps = {self._name(path): _stamp(path) for path in feed}
+        self._write_manifest(Manifest(order, {**planned, **stamps}))
+        return True
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.root))
+
+    @property
+    def _dagster_file(self) -> Path:
+        return self.dagster_home / "dagster.yaml"
+
+    @property
+    def _manifest_file(self) -> Path:
+        return self.root / "demo.json"
+
+    def _read_manifest(self) -> Manifest:
+        try:
+            noted = json.loads(self._manifest_file.read_text(encoding="utf-8"))
+            return Manifest(
+                order=SampleOrder(**noted["order"]) if noted["order"] else None,
+                files={name: stamp and (stamp[0], stamp[1]) for name, stamp in noted["files"].items()},
+            )
+        except FileNotFoundError:
+            return Manifest()
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise DemoError(
+                f"{self._manifest_file} is not the demo's list of its files, which cannot be told from yours "
+                "without it; move it away or choose another --folder."
+            ) from None
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        order = asdict(manifest.order) if manifest.order else None
+        note = json.dumps({"order": order, "files": manifest.files}, indent=1)
+        atomic_write(self._manifest_file, note.encode())
+
+    def _demand_free_way(self, manifest: Manifest, planned: Iterable[str]) -> None:
+        """Refuse to replace or remove what the demo did not write, or somebody has changed since."""
+        in_the_way = [name for name in planned if name not in manifest.files and self.root.joinpath(name).exists()] + [
+            name
+            for name, stamp in manifest.files.items()
+            if stamp is not None and _stamp(self.root / name) not in {None, stamp}
+        ]
+        if in_the_way:
+            be, it, it_has = ("is", "it", "it has") if len(in_the_way) == 1 else ("are", "them", "they have")
+            raise DemoError(
+                f"{listing(sorted(in_the_way))} in {self.root} {be} in the demo's way: the demo did not "
+                f"write {it}, or {it_has} changed since. Nothing was touched; move {it} away or choose "
+                "another --folder."
+            )
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Remove files, and the folders that become empty."""
+        for name in names:
+            path = self.root / name
+            path.unlink(missing_ok=True)
+            for folder in path.relative_to(self.root).parents[:-1]:
+                # Not empty, or gone.
+                with suppress(OSError):
+                    self.root.joinpath(folder).rmdir()
+
+    def _shell_settings(self, settings: Settings) -> str:
+        """For a shell: the settings of the demo, and only these."""
+        variables = {
+            "DAGSTER_HOME": self.dagster_home,
+            "REFINERY_FEED": settings.feed,
+            "REFINERY_WAREHOUSE": settings.warehouse,
+            "REFINERY_TELEMETRY": settings.telemetry,
+            "REFINERY_FIRST_MONTH": settings.first_month,
+            "REFINERY_LAST_MONTH": settings.last_month,
+            "REFINERY_REPORTS": settings.reports,
+            "REFINERY_ALERT_LOG": settings.alert_log,
+        }
+        return "".join(
+            (
+                f"# The demo's settings; for a shell: . {shlex.quote(str(self.settings_file))}\n",
+                _UNSET_ALL,
+                *(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()),
+            )
+        )
+
+
+def _drop_tables(warehouse: Path) -> None:
+    """Take out what was refined from an earlier sample; other tables stay."""
+    try:
+        with duckdb.connect(warehouse) as connection:
+            for view in VIEWS:
+                connection.execute(f"DROP VIEW IF EXISTS {view.name}")
+            for table in TABLES:
+                connection.execute(f"DROP TABLE IF EXISTS {table.name}")
+    except duckdb.Error as error:
+        raise DemoError(
+            f"The demo's warehouse {warehouse} cannot be written; close what has it open and run again. "
+            f"DuckDB says: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """The file's stamp; None when it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
