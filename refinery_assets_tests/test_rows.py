@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from refinery_assets.checks.rules import NOTHING_TO_DO, Outcome, Verdict, judge
 from refinery_assets.contract.families import FAMILIES, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
-from refinery_assets.rows.family import Stats, refine_file
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, refine_file
 from refinery_assets.rows.points import HOSTS_PER_BLOCK
 from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
@@ -254,6 +256,67 @@ def test_bytes_that_are_no_text_touch_their_own_line_only(tmp_path: Path) -> Non
 
     assert faults(frame) == [(3, "malformed_row", "2024-05-04,caf\\xe9,1,8")]
     assert readings(frame) == [(3, "web-1", 41.5, False)]
+
+
+def judged(stats: Stats, tolerance: float = 0.01) -> dict[str, Verdict]:
+    evidence = FamilyMonth(stats, tolerance)
+    return {verdict.check: verdict for verdict in judge(FAMILY_RULES, CPU.name, MAY, evidence)}
+
+
+def test_a_quarantine_that_is_mostly_readings_above_100_names_the_setting_that_takes_them(tmp_path: Path) -> None:
+    rows = [SOUND, "2024-05-04,web-1,118,8", "2024-05-05,web-1,100.5,8", "2024-05-06,web-1,x,8"]
+
+    _, stats = refine(tmp_path, *rows)
+    mostly = judged(stats)["quarantine_within_tolerance"]
+    _, stats = refine(tmp_path, *rows[:2], *rows[3:])
+    by_half = judged(stats)["quarantine_within_tolerance"]
+    _, stats = refine(tmp_path, *rows, overshoot=20.0)
+    taken = judged(stats, 0.5)["quarantine_within_tolerance"]
+
+    assert mostly.failed
+    assert mostly.recovery.startswith("REFINERY_OVERSHOOT=20 takes 2 of 3 quarantined rows as 100")
+    assert by_half.failed
+    assert "REFINERY_QUARANTINE_TOLERANCE" in by_half.recovery
+    assert taken.outcome is Outcome.WARNING
+    assert taken.finding.summary == "1 row of 4 quarantined (not_a_number 1), 2 readings above 100 taken as 100."
+
+
+@pytest.mark.parametrize(
+    ("rows", "tolerance", "expected"),
+    [
+        ([SOUND, "2024-05-04,web-1,x,8"], 0.49, Outcome.FAILED),
+        ([SOUND, "2024-05-04,web-1,x,8"], 0.5, Outcome.WARNING),
+        ([SOUND], 0.0, Outcome.PASSED),
+    ],
+    ids=["above the tolerance", "at the tolerance", "none"],
+)
+def test_quarantined_rows_are_a_warning_up_to_the_tolerance(
+    tmp_path: Path, rows: list[str], tolerance: float, expected: Outcome
+) -> None:
+    _, stats = refine(tmp_path, *rows)
+
+    verdict = judged(stats, tolerance)["quarantine_within_tolerance"]
+
+    assert verdict.outcome is expected
+    assert (verdict.recovery == NOTHING_TO_DO) is (expected is Outcome.PASSED)
+    assert [(row["file"], row["source_line"], row["raw"]) for row in verdict.finding.offenders] == [
+        ("2024/05/cpu_utilization_202405.csv", line, raw) for line, raw in enumerate(rows[1:], start=3)
+    ]
+
+
+def test_a_row_that_is_lost_on_the_way_or_a_file_without_rows_is_told_by_the_count(tmp_path: Path) -> None:
+    _, stats = refine(tmp_path, SOUND)
+
+    lost = judged(replace(stats, landed=0))["rows_accounted_for"]
+    refused = judged(Stats(CPU, MAY, stats.name, problem=f"{stats.name} is empty; export it again."))
+    sound = judged(stats)["rows_accounted_for"]
+
+    assert lost.failed
+    assert lost.finding.message == f"The partition holds 0 of 1 data row. The file is {stats.name}."
+    assert refused["rows_accounted_for"].failed
+    assert f"{stats.name} is empty" in refused["rows_accounted_for"].sentence
+    assert sound.outcome is Outcome.PASSED
+    assert sound.finding.summary == "The partition holds 1 of 1 data row."
 
 
 def test_the_hosts_of_a_large_fleet_stand_in_blocks_that_each_go_day_by_day(tmp_path: Path) -> None:

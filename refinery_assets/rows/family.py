@@ -260,7 +260,7 @@ def _rows_accounted_for(evidence: FamilyMonth) -> Finding:
     differs = stats.csv_rows != stats.landed
     return Finding(
         outcome(failed=differs),
-        f"{stats.landed} of {counted(stats.csv_rows, 'data row')} stand in the partition.",
+        f"The partition holds {stats.landed} of {counted(stats.csv_rows, 'data row')}.",
         counts,
         f"The file is {stats.name}." if differs else "",
         offenders=[{"file": stats.name, "csv_rows": stats.csv_rows, "landed": stats.landed}] * differs,
@@ -280,9 +280,9 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     recovery = None
     if 2 * stats.nearly > stats.quarantined:
         recovery = (
-            f"{counted(stats.nearly, 'reading')} of {stats.quarantined} quarantined lie above "
-            "100 and not above 120 percent, as many fleets report them: set REFINERY_OVERSHOOT=20 to take "
-            "these as 100, and run the month again. Otherwise have the file exported again."
+            f"REFINERY_OVERSHOOT=20 takes {stats.nearly} of {counted(stats.quarantined, 'quarantined row')} as 100: "
+            "readings above 100 and not above 120 percent, as many fleets report them. Set it and run the "
+            "month again, or have the file exported again."
         )
     return Finding(
         outcome(failed=beyond, warned=bool(stats.quarantined or stats.overshoot)),

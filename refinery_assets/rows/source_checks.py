@@ -15,7 +15,7 @@ from itertools import groupby
 
 import polars as pl
 
-from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome
+from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome, shortened
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -34,6 +34,10 @@ from refinery_assets.rows.scrub import day_of
 # Each is read whole.
 _FILES_AT_ONCE = 2
 
+# Of a file whose dates cannot be read: how far its first row is looked for, and how much of it is shown.
+_LINES_LOOKED_AT = 100
+_LONGEST_LINE = 200
+
 
 @dataclass(frozen=True)
 class FileFacts:
@@ -47,7 +51,8 @@ class FileFacts:
         unfinished: What shows that the export of this file did not finish; None when nothing does.
         rows: Data rows, counted from the bytes.
         newest_day: The newest day of the month that a row is dated; None when there is none.
-        undated: The first data row, where no row at all has a day of the month as the contract writes it.
+        undated: The first data row with its line's number, where no row at all has a day of the month as the
+            contract writes it.
         digest: Digest of the bytes; None when they could not be read.
     """
 
@@ -126,7 +131,7 @@ def inspect_bytes(file: FeedFile, data: bytes) -> FileFacts:
     newest = newest_day(data, file.family, file.month) if rows else None
     undated = None
     if newest is None and not unfinished:
-        undated = data.split(b"\n", 2)[1].decode("utf-8", "backslashreplace").strip()
+        undated = _first_row(data)
     return FileFacts(
         file.family,
         file.name,
@@ -148,6 +153,14 @@ def sign_of_unfinished(data: bytes, rows: int) -> str | None:
         last_line = data.count(b"\n") + 1
         return f"ends in the middle of line {last_line}"
     return None
+
+
+def _first_row(data: bytes) -> str:
+    """The first line after the header that is not blank, with its number, as the end of a sentence."""
+    lines = enumerate(data.split(b"\n", _LINES_LOOKED_AT)[1:-1], start=2)
+    number, line = next(((number, line) for number, line in lines if line.strip()), (2, b""))
+    text = shortened(line.decode("utf-8", "backslashreplace").strip(), _LONGEST_LINE)
+    return f"line {number} reads {text!r}"
 
 
 def newest_day(data: bytes, family: Family, month: Month) -> date | None:
@@ -173,7 +186,9 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         summary += "; the root of the feed is not a folder (REFINERY_FEED)"
         detail = f"It is {feed.settings.feed}."
     elif absent and not feed.extent.holds(feed.month):
-        summary += f"; {feed.month} is not exported yet: the feed holds {feed.extent}"
+        is_older = feed.extent.first is not None and feed.month < feed.extent.first
+        state = "lies before the first month" if is_older else "is not exported yet"
+        summary += f"; {feed.month} {state}: the feed holds {feed.extent}"
         detail = f"The first file would be {feed.files[0].name}."
     elif absent:
         # A file that is not there is told enough by its name; what stands there and cannot be taken is not.
@@ -192,7 +207,9 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
 def _headers_match_contract(feed: MonthOfFeed) -> Finding:
     wrong = [file for file in feed.files if file.header_problem]
     read = sum(not (file.absent or file.unfinished == "is empty") for file in feed.files)
-    summary = f"{read - len(wrong)} of {counted(read, 'header')} serve" if read else "No header could be read"
+    summary = "No header could be read"
+    if read:
+        summary = f"The contract is met by {read - len(wrong)} of {counted(read, 'header')}"
     detail = " ".join(f"{file.name}, line 1: the header {file.header_problem}." for file in wrong)
     return Finding(
         outcome(failed=bool(wrong) or not read),
@@ -206,30 +223,39 @@ def _headers_match_contract(feed: MonthOfFeed) -> Finding:
 def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     if all(file.absent for file in feed.files):
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
-    failures = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
-    failures += [
-        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its line 2 reads {file.undated!r}"
+    unfinished = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
+    undated = [
+        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its {file.undated}"
         for file in feed.files
         if file.undated
     ]
     # A file that is already told to be absent, cut or unreadable says nothing about the others.
     whole = [file for file in feed.files if file.is_whole]
     uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
-    failures += uneven
     newest = max((file.newest_day for file in whole if file.newest_day), default=None)
     short = [file for file in whole if file.newest_day != newest]
-    failures += [f"{file.name} ends on {file.newest_day}, another family on {newest}" for file in short]
+    unfinished += [
+        f"{file.name} ends on {file.newest_day}, another family on {newest}"
+        if file.newest_day
+        else f"{file.name} has no row of {feed.month}"
+        for file in short
+    ]
     if newest and not short:
         failed, warned = _ends_too_early(feed, newest)
-        failures += failed
+        unfinished += failed
         warnings += warned
     summary = counted(feed.rows, "row")
     if newest:
         summary += f", up to {newest}"
-    if failures:
-        summary += "; the export is not complete"
-    elif warnings:
-        summary += "; it may not be complete"
+    reasons = {
+        "the export did not finish": unfinished,
+        f"no date of {counted(len(undated), 'file')} reads as a day of the month": undated,
+        "the families differ in rows": uneven,
+    }
+    summary += "".join(f"; {reason}" for reason, texts in reasons.items() if texts)
+    failures = [text for texts in reasons.values() for text in texts]
+    if warnings and not failures:
+        summary += "; the export may not have finished"
     detail = "; ".join([*failures, *warnings])
     offenders: list[Row] = [{"severity": "error", "problem": text} for text in failures]
     offenders += [{"severity": "warning", "problem": text} for text in warnings]
@@ -244,6 +270,10 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         },
         f"{detail}." if detail else "",
         offenders=offenders,
+        recovery="Have the files named exported again with the month's own days, written YYYY-MM-DD; then run the "
+        "month again."
+        if undated
+        else None,
     )
 
 
@@ -261,8 +291,8 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
             continue
         size, way = abs(difference), "fewer" if difference < 0 else "more"
         text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than the other families"
-        if difference > family_skew * usual:
-            text += ", as if lines were written twice"
+        if file.rows >= (2 - family_skew) * usual:
+            text += ", as if every line were written twice"
         (failures if size > family_skew * usual else warnings).append(text)
     return failures, warnings
 
