@@ -58,7 +58,19 @@ def test_a_run_killed_at_any_instant_leaves_each_month_old_or_new_and_the_next_r
 
     found = crash(harness, kills=2, seed=11)
 
+    assert found["killed"] >= 1
     assert found["killed"] + found["ended before the kill"] == 2
+    assert found["healed"] == 1
+
+
+@pytest.mark.slow
+def test_a_run_that_refuses_months_and_is_killed_leaves_them_old_and_the_others_old_or_new(tmp_path: Path) -> None:
+    harness = make_harness(tmp_path, 50, Month(2024, 1), Month(2024, 6))
+    harness.bad = [Month(2024, 2), Month(2024, 5)]
+
+    found = crash(harness, kills=2, seed=5)
+
+    assert found["killed"] >= 1
     assert found["healed"] == 1
 
 
