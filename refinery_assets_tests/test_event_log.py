@@ -104,9 +104,7 @@ MONTHS_UNPLANNED = ("2024-05", "2024-04", None)
     specs=[dg.AssetSpec("judged")],
     partitions_def=MONTHS,
     backfill_policy=ONE_RUN,
-    check_specs=[
-        monthly_check_spec(name, "judged", MONTHS, description="", blocking=True) for name in ("one", "two")
-    ],
+    check_specs=[monthly_check_spec(name, "judged", MONTHS, description="", blocking=True) for name in ("one", "two")],
 )
 def judged(context: dg.AssetExecutionContext) -> Iterator[Any]:
     yield from silent_outputs(context)

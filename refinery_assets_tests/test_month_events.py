@@ -325,9 +325,7 @@ def test_checks_of_an_external_asset_have_verdicts_for_the_months_of_the_run(gra
         assets=[inventory, waiting],
         asset_checks=[inventory_checks],
         jobs=[
-            dg.define_asset_job(
-                "refine", dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets("inventory")
-            ),
+            dg.define_asset_job("refine", dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets("inventory")),
             dg.define_asset_job("assets_alone", dg.AssetSelection.all()),
         ],
         executor=dg.in_process_executor,
@@ -335,8 +333,7 @@ def test_checks_of_an_external_asset_have_verdicts_for_the_months_of_the_run(gra
     dg.Definitions.validate_loadable(definitions)
     jobs = (definitions.resolve_job_def(name) for name in ("refine", "assets_alone"))
     both, alone = (
-        job.execute_in_process(instance=graph.instance, tags=range_tags(Month(2024, 1), Month(2024, 6)))
-        for job in jobs
+        job.execute_in_process(instance=graph.instance, tags=range_tags(Month(2024, 1), Month(2024, 6))) for job in jobs
     )
 
     assert [event.step_key for event in both.get_step_success_events()] == ["inventory_checks", "waiting"]

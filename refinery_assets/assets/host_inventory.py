@@ -1,12 +1,13 @@
 """The external asset `host_inventory` and its checks: the table `hosts`, which another system keeps."""
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
-from refinery_assets.assets.month_events import JudgedMonth, is_last_step, log_months, silent_outputs
+from refinery_assets.assets.month_events import JudgedMonth, MaterializedMonth, is_last_step, log_months, silent_outputs
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
     Warehouse,
@@ -62,7 +63,12 @@ def build_host_inventory_checks(
             yield from _audit_again(context, facts, settings)
             return
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
-        yield from conclude(context, warehouse, settings, StepRecord(HOST_INVENTORY, verdicts), [])
+        good = []
+        if not refusals(verdicts):
+            # Nothing is made here: it notes which inventory the months were held against.
+            version = hashlib.sha256(repr(facts).encode()).hexdigest()
+            good = [MaterializedMonth(str(month), version, {"hosts": facts.hosts}) for month in months]
+        yield from conclude(context, warehouse, settings, StepRecord(HOST_INVENTORY, verdicts), good)
 
     return host_inventory_checks
 

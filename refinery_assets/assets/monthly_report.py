@@ -54,12 +54,11 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
                 reports = monthly_reports(connection, months)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
-        except WarehouseMissingError as error:
-            # Nothing can be said of any month; the run has said why, if it is for more than the report.
+        except (WarehouseMissingError, WarehouseUnusableError) as error:
+            if not ledger_of(context, settings).verdicts():
+                raise dg.Failure(description=str(error), allow_retries=False) from error
+            # The run's other steps have refused the months for it, and this one says so at its end.
             reports = {}
-            context.log.warning(f"No report is made. {error}")
-        except WarehouseUnusableError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
         try:
             for report in reports.values():
                 report.write(settings.reports)

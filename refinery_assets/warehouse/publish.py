@@ -8,7 +8,7 @@ publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import duckdb
