@@ -47,7 +47,7 @@ def summed_up(readings: Iterable[Reading], month: Month = MAY) -> list[dict[str,
             "is_imputed": pl.Boolean(),
         },
     )
-    series = summarize(rows.with_columns(point=point_of(rows)), month)
+    series = summarize(rows.with_columns(point=point_of(rows)).sort("point"), month)
     assert series.schema == SERIES_SCHEMA
     return series.to_dicts()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from refinery_assets.rows.points import POINTS_PER_DAY, host_count
+from refinery_assets.rows.points import POINTS_PER_DAY, host_count, is_without_gaps
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
         max_gap_days: The longest gap that is filled, in days.
     """
     hosts = host_count(points["point"])
-    if _is_without_gaps(points, hosts):
+    if is_without_gaps(points["point"], hosts):
         return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0, hosts)
     series = points.with_columns(
         host=pl.col("point") % POINTS_PER_DAY, at=(pl.col("point") // POINTS_PER_DAY).cast(pl.Int64)
@@ -69,12 +69,3 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
         )
     )
     return Plugged(rows, long_gaps.height, int(long_gaps["days"].sum()), hosts)
-
-
-def _is_without_gaps(points: pl.DataFrame, hosts: int) -> bool:
-    """Whether every host has a reading on every day between the first and the last: the ordinary month."""
-    if points.is_empty():
-        return True
-    point = points["point"]
-    days = point[-1] // POINTS_PER_DAY - point[0] // POINTS_PER_DAY + 1
-    return bool(points.height == days * hosts)

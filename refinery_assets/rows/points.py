@@ -58,6 +58,17 @@ def host_count(point: pl.Series) -> int:
     return 0 if last is None else int(last)  # type: ignore[arg-type]
 
 
+def is_without_gaps(point: pl.Series, hosts: int) -> bool:
+    """Whether every host has a row on every day between the first and the last: the ordinary month.
+
+    The points are sorted, and stand once each.
+    """
+    if point.is_empty():
+        return True
+    days = point[-1] // POINTS_PER_DAY - point[0] // POINTS_PER_DAY + 1
+    return bool(len(point) == days * hosts)
+
+
 def in_blocks(rows: pl.DataFrame) -> pl.DataFrame:
     """Put rows that are sorted by `point` into blocks of `HOSTS_PER_BLOCK` hosts, each sorted as before."""
     point = rows["point"]

@@ -6,12 +6,14 @@ small grid, so that all series are summed up together, day by day. Not here: wha
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.contract.months import Month
-from refinery_assets.rows.points import POINTS_PER_DAY, host_count
+from refinery_assets.rows.points import POINTS_PER_DAY, host_count, is_without_gaps
 
 SERIES_SCHEMA = pl.Schema(
     {
@@ -32,6 +34,8 @@ SERIES_SCHEMA = pl.Schema(
 )
 """The columns; their meaning is declared in `contract/columns.py` (`SERIES_MONTHS`)."""
 
+Number = TypeVar("Number", bound=np.generic)
+
 # Days that every month has: so a month that repeats another has the same digest, whichever is longer.
 _DAYS_OF_ANY_MONTH = 28
 
@@ -45,7 +49,7 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
 
     Args:
         rows: `point` (see `points.point_of`), `host_id`, `y` (percent), `capacity` and `is_imputed`; a host
-            and day once, in any order.
+            and day once, sorted by `point`.
         month: The month.
 
     Returns:
@@ -54,71 +58,77 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
     hosts = host_count(rows["point"])
     if not hosts:
         return pl.DataFrame(schema=SERIES_SCHEMA)
-    point = rows["point"].to_numpy()
-    day = (point // np.uint64(POINTS_PER_DAY)).astype(np.int64) - 1
-    host = (point % np.uint64(POINTS_PER_DAY)).astype(np.int64) - 1
-    shape = (hosts, len(month.days))
-    y, capacity = (_grid(shape, host, day, rows[name].to_numpy()) for name in ("y", "capacity"))
-    there = np.zeros(shape, dtype=bool)
-    there[host, day] = True
-    measured = there.copy()
-    if rows["is_imputed"].any():
-        measured[host, day] = ~rows["is_imputed"].to_numpy()
-    names = np.zeros(hosts, dtype=np.int64)
-    # Where a file spells a host in two ways, the spelling of the row that stands last is taken.
-    names[host] = np.arange(rows.height)
-    readings = measured.sum(axis=1)
-    values = y if measured.all() else np.where(measured, y, np.nan)
-    first = measured.argmax(axis=1)
-    last = shape[1] - 1 - measured[:, ::-1].argmax(axis=1)
-    days = pl.Series(month.days, dtype=pl.Date)
+    shape = (len(month.days), hosts)
+    places = _places(rows["point"], hosts)
+    y, capacity = (_grid(shape, places, rows[name].to_numpy(), np.nan) for name in ("y", "capacity"))
+    is_imputed = _grid(shape, places, rows["is_imputed"].to_numpy(), empty=False)
+    values = np.where(is_imputed, np.nan, y) if is_imputed.any() else y
+    measured = ~np.isnan(values)
+    readings = measured.sum(axis=0)
+    # Where a file spells a host in two ways, the spelling of its last day is taken.
+    last_rows = _grid(shape, places, np.arange(rows.height, dtype=np.int32), -1).max(axis=0)
+    first_day = np.datetime64(month.first_day)
+    bits = _bits(y)
     return pl.DataFrame(
         {
-            "host_id": rows["host_id"].gather(names),
+            "host_id": rows["host_id"].gather(last_rows),
             "readings": readings,
-            "imputed": there.sum(axis=1) - readings,
-            "mean_y": np.nansum(values, axis=1) / readings,
-            "min_y": np.fmin.reduce(values, axis=1),
-            "max_y": np.fmax.reduce(values, axis=1),
-            "distinct_values": _distinct(values),
+            "imputed": is_imputed.sum(axis=0),
+            "mean_y": np.nansum(values, axis=0) / readings,
+            "min_y": np.fmin.reduce(values, axis=0),
+            "max_y": np.fmax.reduce(values, axis=0),
+            "distinct_values": _distinct(values, readings),
             "longest_run": _longest_run(values, measured),
-            "first_day": days.gather(first),
-            "last_day": days.gather(last),
-            "capacity": _last_stated(capacity),
-            "values_digest": _digest(_bits(values[:, :_DAYS_OF_ANY_MONTH])),
-            "rows_digest": _digest(_bits(y) + _STEP * _bits(capacity) + measured),
+            "first_day": first_day + measured.argmax(axis=0),
+            "last_day": first_day + _last(measured),
+            "capacity": pl.Series(capacity[_last(~np.isnan(capacity)), np.arange(hosts)], nan_to_null=True),
+            "values_digest": _digest(_bits(values[:_DAYS_OF_ANY_MONTH])),
+            "rows_digest": _digest(np.invert(bits, out=bits, where=is_imputed) + _STEP * _bits(capacity)),
         },
         schema_overrides=SERIES_SCHEMA,
-    ).with_columns(pl.col("capacity").fill_nan(None))
+    )
+
+
+def _places(point: pl.Series, hosts: int) -> slice | NDArray[np.uint64]:
+    """Where rows sorted by `point` stand in a grid of days and hosts, counted day by day."""
+    if is_without_gaps(point, hosts):
+        first = (int(point[0]) // POINTS_PER_DAY - 1) * hosts
+        return slice(first, first + len(point))
+    points = point.to_numpy()
+    day = points // np.uint64(POINTS_PER_DAY)
+    host = points - day * np.uint64(POINTS_PER_DAY)
+    return np.asarray((day - np.uint64(1)) * np.uint64(hosts) + host - np.uint64(1))
 
 
 def _grid(
-    shape: tuple[int, int], host: NDArray[np.int64], day: NDArray[np.int64], column: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The column by host and day; not a number where there is none."""
-    grid = np.full(shape, np.nan)
-    grid[host, day] = column
-    return grid
+    shape: tuple[int, int], places: slice | NDArray[np.uint64], column: NDArray[Number], empty: float
+) -> NDArray[Number]:
+    """The column by day and host; `empty` where there is no row."""
+    if len(column) == shape[0] * shape[1]:
+        # As most months are: the rows stand in this very order, and nothing is copied.
+        return column.reshape(shape)
+    grid = np.full(shape[0] * shape[1], empty, dtype=column.dtype)
+    grid[places] = column
+    return grid.reshape(shape)
 
 
-def _distinct(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def _distinct(values: NDArray[np.float64], readings: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many different values each host has."""
-    # What is not a number is sorted behind all others, and differs from itself.
-    in_order = np.sort(values, axis=1)
-    differs = in_order[:, 1:] != in_order[:, :-1]
-    absent = np.isnan(values).sum(axis=1)
-    return np.asarray(1 + differs.sum(axis=1) - absent)
+    in_order = np.sort(values, axis=0)
+    # What is not a number is sorted behind all others, and differs from what stands before it, and from itself.
+    differs = in_order[1:] != in_order[:-1]
+    return np.asarray(1 + differs.sum(axis=0) - (len(values) - readings))
 
 
 def _longest_run(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.int64]:
     """How many readings in a row are equal; a day without a reading neither counts nor ends a run."""
-    longest = np.ones(len(values), dtype=np.int64)
+    longest = np.ones(values.shape[1], dtype=np.int64)
     # Hosts of which no two readings that follow each other are equal are done, and most are.
-    repeats = (values[:, 1:] == values[:, :-1]).any(axis=1) | ~measured.all(axis=1)
+    repeats = (values[1:] == values[:-1]).any(axis=0) | ~measured.all(axis=0)
     run = np.zeros(int(repeats.sum()), dtype=np.int64)
     before = np.full(len(run), np.nan)
     most = run.copy()
-    for value, is_reading in zip(values[repeats].T, measured[repeats].T, strict=True):
+    for value, is_reading in zip(values[:, repeats], measured[:, repeats], strict=True):
         run = np.where(is_reading, np.where(value == before, run + 1, 1), run)
         before = np.where(is_reading, value, before)
         np.maximum(most, run, out=most)
@@ -126,24 +136,22 @@ def _longest_run(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> ND
     return longest
 
 
-def _last_stated(capacity: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The capacity of the last day that states one; not a number where none does."""
-    days = capacity.shape[1]
-    last = days - 1 - (~np.isnan(capacity))[:, ::-1].argmax(axis=1)
-    return np.asarray(capacity[np.arange(len(capacity)), last])
+def _last(holds: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The last day for which it holds, by host, counted from 0; the last of all where it never does."""
+    return np.asarray(len(holds) - 1 - holds[::-1].argmax(axis=0))
 
 
 def _bits(grid: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """The numbers' bits: one pattern for zero of either sign, and one for what is not a number."""
-    return np.where(np.isnan(grid), np.nan, grid + 0.0).view(np.uint64)
+    """The numbers' bits, the same ones for zero of either sign."""
+    return (grid + 0.0).view(np.uint64)
 
 
 def _digest(grid: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A digest of each row's numbers, of which another number, place or order gives another."""
-    places = (np.arange(1, grid.shape[1] + 1, dtype=np.uint64)) * _STEP
-    with np.errstate(over="ignore"):
-        mixed = grid + places
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * _SCATTER[0]
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * _SCATTER[1]
-        mixed ^= mixed >> np.uint64(31)
-        return np.asarray(mixed.sum(axis=1, dtype=np.uint64))
+    """A digest of each host's numbers, of which another number, place or order gives another."""
+    places = np.arange(1, len(grid) + 1, dtype=np.uint64) * _STEP
+    mixed = grid + places[:, None]
+    for bits, scatter in zip((30, 27), _SCATTER, strict=True):
+        mixed ^= mixed >> np.uint64(bits)
+        mixed *= scatter
+    mixed ^= mixed >> np.uint64(31)
+    return np.asarray(mixed.sum(axis=0, dtype=np.uint64))
