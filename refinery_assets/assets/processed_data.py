@@ -22,7 +22,6 @@ from refinery_assets.contract.families import (
     PROCESSED_DATA,
 )
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.automation import daily_freshness
 from refinery_assets.operations.partitions import ONE_RUN, months_of
 from refinery_assets.warehouse.publish import (
     Publication,
@@ -47,7 +46,6 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 "and the month that was there before stays.",
                 group_name="refined",
                 kinds={"duckdb", "table"},
-                freshness_policy=daily_freshness(settings),
                 metadata={
                     "dagster/column_schema": column_schema(dictionary.PROCESSED_DATA.columns),
                     "dagster/table_name": dictionary.PROCESSED_DATA.name,

@@ -27,7 +27,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import feed_files
 from refinery_assets.operations.automation import REFINE
-from refinery_assets.operations.partitions import range_tags
+from refinery_assets.operations.runs import FinishedRun, start_run
 from refinery_assets.sample.feed import make_sample, month_argument
 
 SEED = 7
@@ -94,26 +94,15 @@ def ensure_sample(folder: Path, order: SampleOrder) -> Settings:
     return settings
 
 
-def refine(
-    settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance
-) -> dg.ExecuteInProcessResult:
+def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> FinishedRun:
     """Run the job `refine` over the whole span in one Dagster run."""
-    return (
-        build_defs(settings)
-        .resolve_job_def(REFINE)
-        .execute_in_process(
-            instance=instance,
-            tags=range_tags(first, last),
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-            raise_on_error=False,
-        )
-    )
+    return start_run(instance, build_defs(settings), REFINE, list(Month.span(first, last)))
 
 
-def print_checks(result: dg.ExecuteInProcessResult, console: Console) -> None:
+def print_checks(result: FinishedRun, console: Console) -> None:
     """Print every check's verdict and the behaviours that were retained."""
     evaluations = sorted(
-        result.get_asset_check_evaluations(), key=lambda found: (str(found.asset_key.path), found.check_name)
+        result.check_evaluations, key=lambda found: (str(found.asset_key.path), found.check_name)
     )
     checks = Table("asset", "check", "verdict", "what was found", title="Checks")
     for found in evaluations:
