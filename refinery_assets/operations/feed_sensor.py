@@ -80,9 +80,8 @@ def _outcomes(instance: dg.DagsterInstance, seen: FeedSeen) -> dict[str, MonthSe
 
 def _why_not(unsettled: Sequence[Month], settings: Settings) -> str:
     if unsettled:
-        were = "was" if len(unsettled) == 1 else "were"
         return (
-            f"Files of {listing(unsettled)} {were} changed less than {settings.quiet_seconds:g} s ago "
+            f"Files of {listing(unsettled)} were changed less than {settings.quiet_seconds:g} s ago "
             "(REFINERY_QUIET_SECONDS)."
         )
     if not settings.feed.is_dir():

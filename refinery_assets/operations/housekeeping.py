@@ -55,10 +55,17 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         for pulse in broken:
             if told.get(pulse.name) != str(now.date()):
                 deliver(settings, describe_broken(pulse), context.log)
-        write_heartbeat(heartbeat_file(settings), pulses, now)
+        done = (
+            f"Ended {_counted(ended, 'run')} whose process was gone, deleted "
+            f"{_counted(deleted, 'superseded run')}, found {_counted(broken, 'broken sensor')}."
+        )
+        try:
+            write_heartbeat(heartbeat_file(settings), pulses, now)
+        except OSError as error:
+            # Whoever watches the file sees that it grows old; what was told today is to be remembered.
+            done += f" The sign of life cannot be written: {error}."
         return dg.SensorResult(
-            skip_reason=f"Ended {_counted(ended, 'run')} whose process was gone, deleted "
-            f"{_counted(deleted, 'superseded run')}, found {_counted(broken, 'broken sensor')}.",
+            skip_reason=done,
             cursor=json.dumps({pulse.name: str(now.date()) for pulse in broken}),
         )
 
@@ -95,7 +102,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 def _is_process_gone(run: dg.DagsterRun) -> bool:
     """Whether the run's process is known to have ended; a run that names none is left alone."""
     noted = run.tags.get(PROCESS_TAG)
-    return noted is not None and RunProcess.parse(noted).has_ended()
+    process = RunProcess.parse(noted) if noted else None
+    return process is not None and process.run_id == run.run_id and process.has_ended()
 
 
 def _counted(items: Sequence[object], name: str) -> str:

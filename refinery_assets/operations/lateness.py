@@ -93,9 +93,9 @@ def find_late_month(instance: dg.DagsterInstance, settings: Settings, now: datet
     since, until = _last_daily_run(settings, now)
     running = Month.of(since.date())
     due = months_due(since.date(), settings)
-    published = _published(instance, [*due, running])
-    if running not in due or not instance.get_latest_materialization_event(dg.AssetKey(PROCESSED_DATA)):
+    if running not in due or not _was_published_before(instance, until):
         return None
+    published = _published(instance, due)
     if since.date().day <= settings.late_days:
         missing = [month for month in due if month != running and month not in published]
         return LateMonth(missing[0], since, until, None) if missing else None
@@ -118,6 +118,14 @@ def _last_daily_run(settings: Settings, now: datetime) -> tuple[datetime, dateti
     if now < since + length:
         since = begin(today - timedelta(days=1))
     return since, since + length
+
+
+def _was_published_before(instance: dg.DagsterInstance, moment: datetime) -> bool:
+    """Whether any month was."""
+    earlier = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(PROCESSED_DATA), before_timestamp=moment.timestamp()
+    )
+    return bool(instance.fetch_materializations(earlier, limit=1).records)
 
 
 def _published(instance: dg.DagsterInstance, months: Sequence[Month]) -> dict[Month, datetime]:

@@ -27,6 +27,7 @@ class RunProcess:
     """A process, told apart from every other one that has or had its number.
 
     Attributes:
+        run_id: The run that is at work in it; one that repeats another run has that one's record at first.
         host: Name of the machine or container.
         machine: Id of the installed system; empty where it has none.
         boot: Id of the machine's current boot.
@@ -35,6 +36,7 @@ class RunProcess:
         started: When the process started, in clock ticks since the boot.
     """
 
+    run_id: str
     host: str
     machine: str
     boot: str
@@ -43,8 +45,8 @@ class RunProcess:
     started: int
 
     @classmethod
-    def current(cls) -> RunProcess | None:
-        """This process; None where the system does not tell."""
+    def current(cls, run_id: str = "") -> RunProcess | None:
+        """This process, at work for a run; None where the system does not tell."""
         pid = os.getpid()
         stat = _stat(pid)
         try:
@@ -52,6 +54,7 @@ class RunProcess:
             if stat is None or (_PROC / "self").readlink().name != str(pid):
                 return None
             return cls(
+                run_id=run_id,
                 host=socket.gethostname(),
                 machine=_MACHINE_ID.read_text().strip() if _MACHINE_ID.is_file() else "",
                 boot=(_PROC / "sys/kernel/random/boot_id").read_text().strip(),

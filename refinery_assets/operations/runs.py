@@ -24,7 +24,9 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
+from dagster._core.storage.tags import CODE_LOCATION_TAG, HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
+from dagster._core.utils import make_new_run_id
+from dagster._utils.interrupts import capture_interrupts
 
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.partitions import month_tags
@@ -34,8 +36,8 @@ LOCATION = "refinery"
 """The code location's name in `workspace.yaml` and `pyproject.toml`."""
 REPOSITORY = "__repository__"
 """The name that Dagster gives to a location's only repository."""
-PROCESS_TAG = "refinery/process"
-"""The run's tag that names its process."""
+PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}refinery/process"
+"""The run's tag that names its process; one of those that the UI does not show."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +91,22 @@ def start_run(  # noqa: PLR0913 - what a command line asks for
     with dg.partition_loading_context(dynamic_partitions_store=instance) as loading:
         for month in months:
             job.validate_partition_key(str(month), selected_asset_keys=None, context=loading)
+    run_id = make_new_run_id()
     run = instance.create_run_for_job(
         job_def=job,
-        tags={**job.run_tags, **month_tags(months), **(tags or {}), **_process_tags()},
+        run_id=run_id,
+        tags={**job.run_tags, **month_tags(months), **(tags or {}), **_process_tags(run_id)},
         # Dagster's own lines belong into its history; what the terminal shows is for the caller to say.
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         remote_job_origin=job_origin(job_name),
     )
     events = []
-    for event in execute_run_iterator(InMemoryJob(job), run, instance):
-        events.append(event)
-        if on_event is not None:
-            on_event(event)
+    # A signal ends the run between two events, so that it is recorded as ended.
+    with capture_interrupts():
+        for event in execute_run_iterator(InMemoryJob(job), run, instance):
+            events.append(event)
+            if on_event is not None:
+                on_event(event)
     ended = instance.get_run_by_id(run.run_id)
     return FinishedRun(run.run_id, ended is not None and ended.is_success, events)
 
@@ -113,7 +119,7 @@ def job_origin(job_name: str) -> RemoteJobOrigin:
 
 def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Note on a run that begins which process it is at work in, and its code location if it names none."""
-    tags = _process_tags()
+    tags = _process_tags(run.run_id)
     if run.remote_job_origin is not None:
         if tags.items() - run.tags.items():
             instance.add_run_tags(run.run_id, tags)
@@ -129,8 +135,8 @@ def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         instance.run_storage.replace_job_origin(noted, origin)
 
 
-def _process_tags() -> dict[str, str]:
-    process = RunProcess.current()
+def _process_tags(run_id: str) -> dict[str, str]:
+    process = RunProcess.current(run_id)
     return {} if process is None else {PROCESS_TAG: str(process)}
 
 

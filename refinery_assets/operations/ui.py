@@ -1,8 +1,7 @@
 """`make ui`: webserver and daemon on one Dagster home, started once and ended for certain.
 
-`dg dev` alone goes on without a webserver when its port is taken, starts a second daemon on the same home,
-and hears no signal when it was started with SIGINT ignored, as a shell does for what it puts in the
-background.
+`dg dev` alone starts a second daemon on the same home, whether or not its port is free, and hears no signal
+when it was started with SIGINT ignored, as a shell does for what it puts in the background.
 
 Here: the checks before the start, and the end. Not here: what runs in between, which is Dagster's.
 
@@ -29,6 +28,7 @@ import psutil
 HOST = "127.0.0.1"
 PORT = 3000
 _SECONDS_TO_END = 10.0
+_SECONDS_BETWEEN_LOOKS = 1.0
 _LOCK = "ui.lock"
 
 
@@ -63,7 +63,7 @@ def serve(host: str, port: int, environment: Mapping[str, str]) -> int:
             command, start_new_session=True, pass_fds=[lock.fileno()]
         )
         try:
-            return servers.wait() or 1
+            return _wait(servers) or 1
         except _Stopped:
             return 0
         finally:
@@ -120,6 +120,31 @@ def _refuse_taken_port(host: str, port: int) -> None:
                 f"Port {port} of {host} cannot be used ({error.strerror}); end what uses it, or choose "
                 "another one, such as make ui PORT=3001."
             ) from error
+
+
+def _wait(servers: subprocess.Popen[bytes]) -> int:
+    """Wait until the servers end by themselves; gives their exit status."""
+    while True:
+        try:
+            return servers.wait(_SECONDS_BETWEEN_LOOKS)
+        except subprocess.TimeoutExpired:
+            if _make_was_interrupted():
+                raise _Stopped from None
+
+
+def _make_was_interrupted() -> bool:
+    """Whether `make` started this process and has itself been sent SIGINT.
+
+    It keeps that to itself and waits for its command to end. All that shows of it is that the signal is
+    blocked, which the system does while it is handled.
+    """
+    try:
+        status = Path(f"/proc/{os.getppid()}/status").read_text()
+    except OSError:
+        return False
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    is_handling = int(fields["SigBlk"], 16) >> (signal.SIGINT - 1) & 1
+    return fields["Name"] in {"make", "gmake"} and bool(is_handling)
 
 
 def _listen_for_signals() -> None:
