@@ -2,6 +2,9 @@
 
     python -m refinery_assets_tests.crashes --what month --kills 100
     python -m refinery_assets_tests.crashes --what history --kills 100 --hosts 200
+    python -m refinery_assets_tests.crashes --what refused --kills 100
+
+The last is a range of twelve months, of three of which a file is cut, so that the run refuses them.
 
 A round starts the job `refine` in a process of its own, kills it (SIGKILL) at an instant drawn evenly over
 the time that an undisturbed run takes, and then opens the warehouse and every Parquet partition as a reader
@@ -33,6 +36,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import partitions
+from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets_tests.installation import Installation, install
 
 _RUN = """
@@ -62,7 +66,9 @@ class Harness:
 
     installation: Installation
     months: Sequence[Month]
+    bad: Sequence[Month] = ()
     rounds: int = 0
+    seen: set[Month] = field(default_factory=set)
     found: Counter[str] = field(default_factory=Counter)
 
     def write_feed(self) -> int:
@@ -75,6 +81,9 @@ class Harness:
                 )
                 lines = pl.read_csv(path, schema_overrides={family.capacity_column: pl.Float64})
                 lines.with_columns(pl.lit(float(self.rounds)).alias(family.capacity_column)).write_csv(path)
+                if month in self.bad and family is FAMILIES[0]:
+                    # What is cut off is written again before the next round.
+                    path.write_bytes(path.read_bytes()[:-2])
         return self.rounds
 
     def start(self) -> subprocess.Popen[str]:
@@ -94,15 +103,17 @@ class Harness:
         return process
 
     def run_undisturbed(self) -> float:
-        """Run to the end; gives the seconds it took, and fails where anything is not new."""
-        started = time.monotonic()
+        """Run to the end; gives the seconds it took, and fails where anything is not as it must be."""
+        before = self.look() if self.rounds > 1 else {}
         process = self.start()
         begun = time.monotonic()
         process.wait()
-        if process.returncode:
-            raise BrokenPromiseError(f"an undisturbed run failed after {begun - started:.1f} s")
-        if set(self.look().values()) != {self.rounds}:
-            raise BrokenPromiseError("an undisturbed run did not make every month new")
+        if bool(process.returncode) != bool(self.bad):
+            raise BrokenPromiseError(f"an undisturbed run ended with {process.returncode}")
+        after = self.look()
+        for month in self.months:
+            if after.get(month) != (before.get(month) if month in self.bad else self.rounds):
+                raise BrokenPromiseError(f"an undisturbed run left {month} at round {after.get(month)}")
         return time.monotonic() - begun
 
     def kill_once(self, seconds: float) -> None:
@@ -117,11 +128,13 @@ class Harness:
         process.wait()
         after = self.look()
         for month in self.months:
-            if after[month] not in {before[month], self.rounds}:
-                raise BrokenPromiseError(f"{month} holds round {after[month]}, which was neither old nor new")
-        new = sum(after[month] == self.rounds for month in self.months)
-        if 0 < new < len(self.months):
-            raise BrokenPromiseError("a run published some of its months")
+            if after.get(month) not in {before.get(month), self.rounds}:
+                raise BrokenPromiseError(f"{month} holds round {after.get(month)}, which was neither old nor new")
+            if month in self.bad and after.get(month) == self.rounds:
+                raise BrokenPromiseError(f"{month} was published although its file is cut")
+        new = sum(after.get(month) == self.rounds for month in self.months)
+        if 0 < new < len(self.months) - len(self.bad):
+            raise BrokenPromiseError("a run published some of the months that it lets pass")
         # What a killed Dagster run leaves running: the programs that copy its output to its log.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -148,14 +161,20 @@ class Harness:
                 "SELECT count(*) FROM (SELECT DISTINCT strftime(ds, '%Y-%m') AS month FROM processed_data) "
                 "ANTI JOIN audits USING (month)"
             ).fetchall()
-        held = {}
-        for key, rounds, count in rows:
-            month = Month.parse(key)
-            if len(rounds) != 1 or count != hosts * len(month.days) * len(FAMILIES):
-                raise BrokenPromiseError(f"{month} holds {count} rows of the rounds {rounds}")
-            held[month] = int(rounds[0])
-        if unaudited or set(held) != set(self.months):
+            held = {}
+            for key, rounds, count in rows:
+                month = Month.parse(key)
+                if len(rounds) != 1 or count != hosts * len(month.days) * len(FAMILIES):
+                    raise BrokenPromiseError(f"{month} holds {count} rows of the rounds {rounds}")
+                held[month] = int(rounds[0])
+            receipts = latest_receipts(connection, list(held))
+            standing = table_digests(connection, held)
+        if unaudited or not set(held) >= self.seen:
             raise BrokenPromiseError("a month is missing, or is published without its audit")
+        self.seen |= set(held)
+        for month in held:
+            if receipts[month].table_digest != standing[month]:
+                raise BrokenPromiseError(f"{month} does not hold what its receipt says")
         return held
 
 
@@ -172,6 +191,9 @@ def crash(harness: Harness, kills: int, seed: int) -> Counter[str]:
     seconds = harness.run_undisturbed()
     for _ in range(kills):
         harness.kill_once(draw.uniform(0, seconds))
+    harness.write_feed()
+    harness.run_undisturbed()
+    harness.bad = ()
     harness.write_feed()
     harness.run_undisturbed()
     harness.found["healed"] += 1
@@ -196,14 +218,16 @@ def make_harness(folder: Path, hosts: int, first: Month, last: Month) -> Harness
 def main() -> None:
     """Run the command line."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--what", choices=["month", "history"], default="month")
+    options.add_argument("--what", choices=["month", "history", "refused"], default="month")
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--hosts", type=int, default=200)
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()
-    first, last = Month(2023, 1), Month(2023, 1) if chosen.what == "month" else Month(2025, 12)
+    first, lasts = Month(2023, 1), {"month": Month(2023, 1), "history": Month(2025, 12), "refused": Month(2023, 12)}
     with TemporaryDirectory() as folder:
-        harness = make_harness(Path(folder), chosen.hosts, first, last)
+        harness = make_harness(Path(folder), chosen.hosts, first, lasts[chosen.what])
+        if chosen.what == "refused":
+            harness.bad = harness.months[2::4]
         print(chosen.what, dict(crash(harness, chosen.kills, chosen.seed)))
 
 

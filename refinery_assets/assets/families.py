@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -10,7 +11,13 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs, column_schema
 from refinery_assets.assets.io_manager import MonthlyFrames
 from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
-from refinery_assets.assets.resources import Warehouse
+from refinery_assets.assets.resources import (
+    Warehouse,
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    try_again_or_fail,
+)
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
 from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Verdict, judge, not_judged, refusals
@@ -30,7 +37,9 @@ from refinery_assets.rows.family import (
     refine_files,
     rules_digest,
 )
+from refinery_assets.rows.read import OddHosts
 from refinery_assets.warehouse.family_partitions import Partition
+from refinery_assets.warehouse.inventory import odd_host_names
 
 
 def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -57,7 +66,8 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
     )
     def family_asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         months, left_out = months_to_do(context, settings)
-        work = _Work(family, settings, ledger_of(context, settings), force=is_forced(context))
+        odd_hosts = _odd_hosts(context, warehouse, settings)
+        work = _Work(family, settings, ledger_of(context, settings), odd_hosts, force=is_forced(context))
         outputs = silent_outputs(context, value=work.refine(months))
         # The IO manager drains the months before this function goes on, so all are judged and written then.
         yield next(outputs)
@@ -69,6 +79,25 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
     return family_asset
 
 
+def _odd_hosts(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> OddHosts:
+    """Ask the inventory once, when a file first makes it necessary."""
+
+    @cache
+    def ask() -> frozenset[str]:
+        try:
+            with warehouse.get_connection(read_only=True) as connection:
+                return odd_host_names(connection)
+        except WarehouseMissingError:
+            # Nothing is published without it; that is for the inventory's checks to say.
+            return frozenset()
+        except WarehouseHeldError as error:
+            raise try_again_or_fail(error, context.retry_number, settings) from error
+        except WarehouseUnusableError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    return ask
+
+
 @dataclass
 class _Work:
     """One family's months of a run, refined and judged one by one."""
@@ -76,6 +105,7 @@ class _Work:
     family: Family
     settings: Settings
     ledger: RunLedger
+    odd_hosts: OddHosts
     force: bool
     verdicts: list[Verdict] = field(default_factory=list)
     good: list[MaterializedMonth] = field(default_factory=list)
@@ -120,10 +150,11 @@ class _Work:
         partition = Partition(self.settings.telemetry, self.family, file.month)
         if digest and not self.force:
             stats = partition.stats()
-            is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings))
+            odd_hosts = None if stats.odd_hosts is None else self.odd_hosts()
+            is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings, odd_hosts))
             if not stats.problem and is_of_this and partition.is_complete(stats):
                 return stats
-        refined = refine_file(file, self.settings)
+        refined = refine_file(file, self.settings, self.odd_hosts)
         if digest and refined.stats.digest != digest:
             raise RefusedFileError(
                 f"{file.name} was written to while the run was reading it; run the month again when its "

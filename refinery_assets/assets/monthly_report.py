@@ -24,7 +24,7 @@ from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.partitions import ONE_RUN
-from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports
+from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports, write_reports
 
 
 def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -60,8 +60,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
             # The run's other steps have refused the months for it, and this one says so at its end.
             reports = {}
         try:
-            for report in reports.values():
-                report.write(settings.reports)
+            write_reports(reports.values(), settings.reports)
         except OSError as error:
             # The reports are on the asset's page all the same.
             context.log.warning(

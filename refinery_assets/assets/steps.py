@@ -90,7 +90,14 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         dg.Failure: The step is the run's last, and months were refused.
     """
     ledger = ledger_of(context, settings)
-    ledger.write(record)
+    try:
+        ledger.write(record)
+    except OSError as error:
+        raise dg.Failure(
+            description=f"The folder {settings.telemetry} cannot be written; see to the room and the rights there "
+            f"(REFINERY_TELEMETRY), then run again. The cause: {error}",
+            allow_retries=False,
+        ) from error
     selected = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
     # Of its own checks those that it was asked for; and what it came to say of other assets in their stead.
     to_log = [

@@ -35,6 +35,16 @@ def atomic_write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_if_changed(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically, unless that is what stands there.
+
+    Raises:
+        OSError: The folder or the file cannot be written; what stood there before still does.
+    """
+    if not path.is_file() or path.read_bytes() != content:
+        atomic_write(path, content)
+
+
 @contextmanager
 def atomic_path(path: Path, beside: Path | None = None) -> Iterator[Path]:
     """Give a temporary path to write to; on leaving, its file replaces `path`.

@@ -31,6 +31,8 @@ _TITLE_HEIGHT = 44
 _SCALE = 3
 # A run's event log keeps the charts for as long as the run: few colours make them small.
 _PALETTE = 48
+# Twice as fast as zlib's default, for a tenth more bytes.
+_COMPRESSION = 3
 
 _LINE = (31, 111, 180)
 _BAND = (199, 219, 236)
@@ -78,7 +80,7 @@ class Chart:
         for box in self.marks.get(month, ()):
             drawing.rectangle(box, outline=self.color)
         file = BytesIO()
-        image.save(file, "PNG")
+        image.save(file, "PNG", compress_level=_COMPRESSION)
         return file.getvalue()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import duckdb
 
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic_write import atomic_write
+from refinery_assets.feed.atomic_write import write_if_changed
 from refinery_assets.reports.charts import CHARTS, Chart
 from refinery_assets.reports.figures import rounded
 from refinery_assets.reports.report_data import MonthData, read_report_data
 from refinery_assets.reports.report_text import headline, recovery, report_text
 
 REPORT_FILE = "report.md"
+_WRITERS = 4
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,19 @@ class ReportFigures:
         """
         folder = reports / str(self.month)
         for name, png in self.charts.items():
-            atomic_write(folder / f"{name}.png", png)
-        atomic_write(folder / REPORT_FILE, self.markdown.encode())
+            write_if_changed(folder / f"{name}.png", png)
+        write_if_changed(folder / REPORT_FILE, self.markdown.encode())
+
+
+def write_reports(reports: Iterable[ReportFigures], folder: Path) -> None:
+    """Write the files of many reports at a time, for each waits for the disk.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for written in [pool.submit(report.write, folder) for report in reports]:
+            written.result()
 
 
 def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, ReportFigures]:

@@ -29,7 +29,7 @@ from refinery_assets.feed.files import (
 )
 from refinery_assets.rows.gaps import plug
 from refinery_assets.rows.points import in_blocks, point_of
-from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
+from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.series import summarize
 from refinery_assets.rows.source_checks import sign_of_unfinished
@@ -46,9 +46,16 @@ FILES_AHEAD = 3
 _ROWS_VERSION = 1
 
 
-def rules_digest(settings: Settings) -> str:
-    """A digest of all but the file itself that the rows of a partition depend on."""
-    rules = [_ROWS_VERSION, settings.max_gap_days, settings.overshoot, contract_digest()]
+def rules_digest(settings: Settings, odd_hosts: Iterable[str] | None = None) -> str:
+    """A digest of all but the file itself that the rows of a partition depend on.
+
+    Args:
+        settings: Those that bear on rows.
+        odd_hosts: As in `Stats`.
+    """
+    rules: list[object] = [_ROWS_VERSION, settings.max_gap_days, settings.overshoot, contract_digest()]
+    if odd_hosts is not None:
+        rules.append(sorted(odd_hosts))
     return hashlib.sha256(repr(rules).encode()).hexdigest()
 
 
@@ -67,6 +74,7 @@ class Stats:
         name: The file, relative to the feed's root.
         digest: Digest of the file's bytes; None when they could not be read.
         rules: `rules_digest` of the settings that the rows were made by.
+        odd_hosts: What `read.OddHosts` gave; None: the file names no such host, and it was not asked.
         csv_rows: Data rows of the file, counted from its bytes.
         landed: Rows of the file in the partition, clean or faulty.
         imputed: Rows that filled gaps.
@@ -86,6 +94,7 @@ class Stats:
     name: str
     digest: str | None = None
     rules: str = ""
+    odd_hosts: Sequence[str] | None = None
     csv_rows: int = 0
     landed: int = 0
     imputed: int = 0
@@ -137,8 +146,13 @@ class Refined:
     stats: Stats
 
 
-def refine_file(file: FeedFile, settings: Settings) -> Refined:
+def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd_hosts) -> Refined:
     """Read, scrub and fill the gaps of one file.
+
+    Args:
+        file: The file.
+        settings: How it is judged.
+        odd_hosts: Which hosts of the inventory are named like an absent one.
 
     Raises:
         RefusedFileError: The file is not there, cannot be read, its header does not serve, or its export did
@@ -150,7 +164,15 @@ def refine_file(file: FeedFile, settings: Settings) -> Refined:
     rows = count_data_rows(data)
     if sign := sign_of_unfinished(data, rows):
         raise RefusedFileError(f"{file.name} {sign}; export it again.")
-    points, faulty = _judge(data, file, settings.overshoot)
+    asked: list[str] | None = None
+
+    def ask() -> frozenset[str]:
+        nonlocal asked
+        names = odd_hosts()
+        asked = sorted(names)
+        return names
+
+    points, faulty = _judge(data, file, settings.overshoot, ask)
     plugged = plug(points, settings.max_gap_days)
     publishable, partition = _assemble(points, plugged.rows, faulty)
     stats = Stats(
@@ -158,7 +180,8 @@ def refine_file(file: FeedFile, settings: Settings) -> Refined:
         month=file.month,
         name=file.name,
         digest=content_digest(data),
-        rules=rules_digest(settings),
+        rules=rules_digest(settings, asked),
+        odd_hosts=asked,
         csv_rows=rows,
         landed=partition.height - plugged.rows.height,
         imputed=plugged.rows.height,
@@ -203,14 +226,14 @@ def refine_files(files: Iterable[FeedFile], refine: Callable[[FeedFile], Result]
         yield from ahead
 
 
-def _judge(data: bytes, file: FeedFile, overshoot: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _judge(data: bytes, file: FeedFile, overshoot: float, odd_hosts: OddHosts) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The clean rows with their `point`, sorted by it; and the faulty rows."""
-    clean = read_clean(data, file.family, file.month)
+    clean = read_clean(data, file.family, file.month, odd_hosts)
     if clean is not None:
         points = _in_order(clean)
         if not _has_repeats(points):
             return points, clean.drop("point").clear()
-    rows = scrub(read_lines(data, file.family), file.month, overshoot)
+    rows = scrub(read_lines(data, file.family), file.month, overshoot, odd_hosts)
     clean = rows.filter(rows["fault"].is_null())
     return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
 

@@ -9,7 +9,7 @@ text, for `scrub.judge` to cast. Not here: verdicts on values, duplicates and ga
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, time
 
 import numpy as np
@@ -20,8 +20,18 @@ from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import BLANKS, column_names, count_letter, header_line
 from refinery_assets.rows.points import distinct_hosts, number, number_hosts
 
-# What exports write where there is nothing to write.
 ABSENT = ("", "-", "n/a", "na", "none", "null")
+"""What exports write where there is nothing to write, in lower case."""
+
+OddHosts = Callable[[], frozenset[str]]
+"""Gives those of `ABSENT`, in lower case, that hosts of the inventory are really named. It is called only where a
+file names such a host, because the inventory lies in the warehouse and few fleets hold one."""
+
+
+def no_odd_hosts() -> frozenset[str]:
+    """The `OddHosts` of most fleets."""
+    return frozenset()
+
 
 TYPED_SCHEMA = pl.Schema(
     {
@@ -44,7 +54,7 @@ _BLOCK_BYTES = 16 * 2**20
 _CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
 
 
-def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None:
+def read_clean(data: bytes, family: Family, month: Month, odd_hosts: OddHosts = no_odd_hosts) -> pl.DataFrame | None:
     """Read a file whose every row is well-formed and within the contract.
 
     Returns:
@@ -85,7 +95,7 @@ def read_clean(data: bytes, family: Family, month: Month) -> pl.DataFrame | None
     number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
     block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
     names = distinct_hosts(block)
-    if not _are_tidy(names):
+    if not _are_tidy(names, odd_hosts):
         return None
     blocks = len(host) // len(block) if runs.height else 1
     number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
@@ -118,13 +128,13 @@ def _lie_within(numbers: pl.Series, most: float) -> bool:
     return least >= 0 and greatest <= most and math.isfinite(total)
 
 
-def _are_tidy(names: pl.Series) -> bool:
+def _are_tidy(names: pl.Series, odd_hosts: OddHosts) -> bool:
     """Whether no name is padded, stands for an absent one, or holds control characters."""
-    return not (
-        (names.str.strip_chars() != names).any()
-        or names.str.to_lowercase().is_in(ABSENT).any()
-        or names.str.contains(_CONTROL_CHARACTERS).any()
-    )
+    if (names.str.strip_chars() != names).any() or names.str.contains(_CONTROL_CHARACTERS).any():
+        return False
+    spelled_alike = names.str.to_lowercase()
+    like_absent = spelled_alike.filter(spelled_alike.is_in(ABSENT))
+    return like_absent.is_empty() or odd_hosts().issuperset(like_absent)
 
 
 def read_lines(data: bytes, family: Family) -> Iterator[pl.DataFrame]:

@@ -6,7 +6,7 @@ Here: the rules for one row, and for rows that repeat a host's day. Not here: ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, time
 
 import polars as pl
@@ -14,14 +14,16 @@ import polars as pl
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.rows.points import point_of
-from refinery_assets.rows.read import ABSENT, TYPED_SCHEMA
+from refinery_assets.rows.read import ABSENT, TYPED_SCHEMA, OddHosts, no_odd_hosts
 
 # The contract's day, with or without a time part of midnight. A zone or another order is not guessed.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
-def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.DataFrame:
+def scrub(
+    blocks: Iterable[pl.DataFrame], month: Month, overshoot: float, odd_hosts: OddHosts = no_odd_hosts
+) -> pl.DataFrame:
     """Judge the rows of `read_lines`, each by itself first, then against those of the same host and day.
 
     A capacity may be absent; one that is stated must be a finite number, 0 or more. A utilization in
@@ -33,7 +35,7 @@ def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.
     """
     ceiling = UTILIZATION_CEILING_PERCENT
     # The text of a block's fields is let go before the next block is split.
-    judged = (_judge_rows(lines, month, ceiling + overshoot) for lines in blocks)
+    judged = (_judge_rows(lines, month, ceiling + overshoot, odd_hosts) for lines in blocks)
     rows = _judge_repeats(pl.concat([rows.select(TYPED_SCHEMA.names()) for rows in judged]))
     is_clean = pl.col("fault").is_null()
     is_over = is_clean & (pl.col("y") > ceiling)
@@ -43,10 +45,12 @@ def scrub(blocks: Iterable[pl.DataFrame], month: Month, overshoot: float) -> pl.
     ).select(pl.col(name).cast(dtype) for name, dtype in TYPED_SCHEMA.items())
 
 
-def _judge_rows(lines: pl.DataFrame, month: Month, highest: float) -> pl.DataFrame:
+def _judge_rows(lines: pl.DataFrame, month: Month, highest: float, odd_hosts: OddHosts) -> pl.DataFrame:
     """Cast every field, and name the first fault of each row that has one."""
-    text = lines.with_columns(pl.col("host_id", "value", "capacity").str.strip_chars()).with_columns(
-        pl.when(~pl.col(name).str.to_lowercase().is_in(ABSENT)).then(name) for name in ("host_id", "value", "capacity")
+    text = lines.with_columns(pl.col("host_id", "value", "capacity").str.strip_chars())
+    absent = {"host_id": _absent_hosts(text["host_id"], odd_hosts), "value": ABSENT, "capacity": ABSENT}
+    text = text.with_columns(
+        pl.when(~pl.col(name).str.to_lowercase().is_in(texts)).then(name) for name, texts in absent.items()
     )
     rows = text.with_columns(
         ds=day_of("date"),
@@ -69,6 +73,13 @@ def _judge_rows(lines: pl.DataFrame, month: Month, highest: float) -> pl.DataFra
     return rows.with_columns(
         fault=pl.coalesce(pl.when(holds).then(pl.lit(str(fault))) for fault, holds in faults.items())
     )
+
+
+def _absent_hosts(host: pl.Series, odd_hosts: OddHosts) -> Sequence[str]:
+    """What stands for no host: all of `ABSENT` but what a host of the inventory is really named."""
+    if not host.str.to_lowercase().is_in([text for text in ABSENT if text]).any():
+        return ABSENT
+    return [text for text in ABSENT if text not in odd_hosts()]
 
 
 def day_of(name: str) -> pl.Expr:

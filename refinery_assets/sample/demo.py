@@ -22,26 +22,18 @@ from rich.console import Console
 from rich.table import Table
 
 from refinery_assets.build import build_defs
+from refinery_assets.checks.rules import counted
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import REFINE
-from refinery_assets.operations.partitions import range_tags
+from refinery_assets.operations.runs import FinishedRun, start_run
 from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoError, DemoFolder, SampleOrder
 from refinery_assets.sample.feed import month_argument
 
 
-def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> FinishedRun:
     """Run the job `refine` over the whole span in one Dagster run."""
-    return (
-        build_defs(settings)
-        .resolve_job_def(REFINE)
-        .execute_in_process(
-            instance=instance,
-            tags=range_tags(first, last),
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-            raise_on_error=False,
-        )
-    )
+    return start_run(instance, build_defs(settings), REFINE, list(Month.span(first, last)))
 
 
 def forget_earlier_samples(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -57,19 +49,38 @@ def how_to_see(folder: DemoFolder) -> str:
     return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/dg dev)"
 
 
-def print_checks(result: dg.ExecuteInProcessResult, console: Console) -> None:
-    """Print every check's verdict and the behaviours that were retained."""
-    evaluations = sorted(
-        result.get_asset_check_evaluations(), key=lambda found: (str(found.asset_key.path), found.check_name)
+def print_checks(settings: Settings, run_id: str, console: Console) -> None:
+    """Print what every check said of the run's months, and the behaviors that were retained."""
+    with duckdb.connect(settings.warehouse, read_only=True) as connection:
+        said = connection.execute(
+            """
+            SELECT asset, check_name, count(*) FILTER (verdict = 'passed'), count(*) FILTER (verdict = 'warning'),
+                count(*) FILTER (verdict = 'failed'), count(*) FILTER (verdict = 'not_judged'),
+                arg_max(month || ': ' || summary, (verdict = 'failed', verdict = 'warning', month))
+            FROM audits WHERE run_id = $run_id GROUP BY asset, check_name ORDER BY min(rowid)
+            """,
+            {"run_id": run_id},
+        ).fetchall()
+        retained = connection.execute(
+            """
+            SELECT upper(scenario) || '/' || upper(variant), count(DISTINCT node_name), count(DISTINCT host_id),
+                coalesce(sum(readings + imputed), 0)
+            FROM hosts LEFT JOIN series_months ON host_id = node_name GROUP BY ALL ORDER BY 1
+            """
+        ).fetchall()
+    checks = Table(
+        "asset", "check", "passed", "warning", "failed", "not judged", "for example", title="Checks, in months"
     )
-    checks = Table("asset", "check", "verdict", "what was found", title="Checks")
-    for found in evaluations:
-        verdict = "passed" if found.passed else found.severity.value.lower()
-        checks.add_row(found.asset_key.to_user_string(), found.check_name, verdict, found.description)
+    behaviors = Table("behavior", "hosts in inventory", "hosts retained", "rows", title="Behaviors")
+    for table, first, last in ((checks, 2, 6), (behaviors, 1, 4)):
+        for column in table.columns[first:last]:
+            column.justify = "right"
+    for asset, check, *counts, example in said:
+        checks.add_row(asset, check, *(f"{count or ''}" for count in counts), example)
+    for behavior, *counts in retained:
+        behaviors.add_row(behavior, *(f"{count:,}" for count in counts))
     console.print(checks)
-    for found in evaluations:
-        if found.check_name == "behavioral_retention":
-            console.print(_behaviors(found))
+    console.print(behaviors)
 
 
 def print_published(settings: Settings, console: Console) -> None:
@@ -81,24 +92,9 @@ def print_published(settings: Settings, console: Console) -> None:
         ).fetchall()
     for rows, months, imputed, quarantined in published:
         console.print(
-            f"Published: {rows:,} rows in {months} months, {imputed:,} of them imputed; "
-            f"{quarantined:,} rows quarantined."
+            f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, {imputed:,} of them imputed; "
+            f"{counted(quarantined, 'row')} quarantined."
         )
-
-
-def _behaviors(retention: dg.AssetCheckEvaluation) -> Table:
-    behaviors = Table("behaviour", "hosts in inventory", "hosts retained", "rows", title="Behaviours")
-    for column in behaviors.columns[1:]:
-        column.justify = "right"
-    kept = retention.metadata["behaviors"]
-    if isinstance(kept, dg.TableMetadataValue):
-        for record in kept.records:
-            row = record.data
-            behaviors.add_row(
-                str(row["behavior"]),
-                *(f"{row[name]:,}" for name in ("hosts_in_inventory", "hosts_retained", "rows")),
-            )
-    return behaviors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,9 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             forget_earlier_samples(settings, instance)
         result = refine(settings, options.first, options.last, instance)
     seconds = time.perf_counter() - started
-    print_checks(result, console)
-    if result.success:
-        print_published(settings, console)
+    print_checks(settings, result.run_id, console)
+    print_published(settings, console)
+    for event in result.events:
+        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
+            console.print(failure.description)
     console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")
     console.print(f"See it in the Dagster UI: {how_to_see(folder)}")
     return 0 if result.success else 1

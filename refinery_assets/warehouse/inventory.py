@@ -14,6 +14,7 @@ import duckdb
 from refinery_assets.checks.rules import Finding, Rule, listing, outcome
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import BEHAVIORS, Behavior
+from refinery_assets.rows.read import ABSENT
 from refinery_assets.warehouse.tables import column_types
 
 NEEDED_COLUMNS = ("node_name", "scenario", "variant")
@@ -73,6 +74,17 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors:
         repeated=dict(repeated),
         behaviors={Behavior(scenario, variant): count for scenario, variant, count in behaviors},
     )
+
+
+def odd_host_names(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """Names that exports write for an absent host, and that hosts of the inventory really have; in lower case."""
+    if NEEDED_COLUMNS[0] not in {name.lower() for name in column_types(connection, HOSTS.name)}:
+        return frozenset()
+    named = connection.execute(
+        "SELECT DISTINCT lower(node_name) FROM hosts WHERE list_contains($absent, lower(node_name))",
+        {"absent": [text for text in ABSENT if text]},
+    )
+    return frozenset(name for (name,) in named.fetchall())
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:

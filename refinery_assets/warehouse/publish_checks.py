@@ -111,18 +111,19 @@ def _behavioral_retention(month: MonthOfTable) -> Finding:
     ]
     retained: list[Row] = []
     for number, (behavior, due) in enumerate(month.inventory.behaviors.items()):
-        for resource in RESOURCES:
-            hosts, rows = month.of(resource).behaviors.get(number, (0, 0))
-            retained.append(
-                {
-                    "behavior": behavior,
-                    "resource": resource,
-                    "hosts_due": due,
-                    "hosts_retained": hosts,
-                    "rows": rows,
-                    "share": hosts / due,
-                }
-            )
+        kept = [month.of(resource).behaviors.get(number, (0, 0)) for resource in RESOURCES]
+        # Of hosts that lack a resource, the resource with the fewest says how many are there in full.
+        hosts = min(hosts for hosts, _ in kept)
+        rows = sum(rows for _, rows in kept)
+        retained.append(
+            {
+                "behavior": behavior,
+                "hosts_due": due,
+                "hosts_retained": hosts,
+                "rows": rows,
+                "share": hosts / due,
+            }
+        )
     lost = list(dict.fromkeys(str(row["missing"]) for row in missing))
     summary = f"{len(behaviors) - len(lost)} of {counted(len(behaviors), 'behavior')} retained in every resource"
     return Finding(
