@@ -22,6 +22,9 @@ from refinery_assets.feed.atomic_write import atomic_write
 _FOLDER = ".runs"
 _ABANDONED_SECONDS = 24 * 3600.0
 
+# Counts up when records come to hold something else: what a killed run of an older version has left is not read.
+_VERSION = 1
+
 
 @dataclass(frozen=True)
 class StepRecord:
@@ -63,6 +66,7 @@ class RunLedger:
             OSError: The folder cannot be written.
         """
         content = {
+            "version": _VERSION,
             "asset": record.asset,
             "verdicts": [verdict.as_json() for verdict in record.verdicts],
             "left_out": [str(month) for month in record.left_out],
@@ -72,10 +76,12 @@ class RunLedger:
 
     def read(self, asset: str) -> StepRecord | None:
         """The record of the asset's step; None when the step is not part of the run, or yet to come."""
-        path = self.folder / f"{asset}.json"
-        if not path.exists():
+        try:
+            content = json.loads((self.folder / f"{asset}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return None
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("version") != _VERSION:
+            return None
         return StepRecord(
             content["asset"],
             [Verdict.from_json(verdict) for verdict in content["verdicts"]],
@@ -99,5 +105,10 @@ class RunLedger:
     def abandoned(self) -> Iterator[RunLedger]:
         """Other runs whose verdicts never came to `audits`: they were killed, or had no warehouse."""
         for folder in sorted(self.folder.parent.glob("*")):
-            if folder.name != self.run_id and time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            try:
+                age = time.time() - folder.stat().st_mtime
+            except FileNotFoundError:
+                # Its run has just ended.
+                continue
+            if folder.name != self.run_id and age > _ABANDONED_SECONDS:
                 yield RunLedger(self.telemetry, folder.name)
