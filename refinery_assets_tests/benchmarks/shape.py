@@ -54,17 +54,16 @@ def _step(name: str, rules: Sequence[Rule[Any]], deps: Sequence[str], pool: str 
         pool=pool,
     )
     def step(context: dg.AssetExecutionContext) -> Iterator[Any]:
-        materialized = [MaterializedMonth(str(month), "none", {}) for month in months_of_run(context.run)]
-        yield from _pass(context, name, rules, materialized)
+        yield from _pass(context, name, rules)
 
     return step
 
 
-def _pass(
-    context: Context, asset: str, rules: Sequence[Rule[Any]], materialized: Sequence[MaterializedMonth]
-) -> Iterator[Any]:
+def _pass(context: Context, asset: str, rules: Sequence[Rule[Any]]) -> Iterator[Any]:
+    months = months_of_run(context.run)
     nothing = [Rule(rule.name, rule.description, rule.recovery, _look_at_nothing) for rule in rules]
-    verdicts = [each for month in months_of_run(context.run) for each in judge(nothing, asset, month, None)]
+    verdicts = [verdict for month in months for verdict in judge(nothing, asset, month, None)]
+    materialized = [MaterializedMonth(str(month), "none", {}) for month in months]
     yield from log_months(context, asset, materialized, [judged(verdict) for verdict in verdicts])
     yield from silent_outputs(context)
 
@@ -76,7 +75,7 @@ def _look_at_nothing(_: None) -> Finding:
 @dg.multi_asset_check(specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, _MONTHS), pool=WAREHOUSE_POOL)
 def host_inventory_checks(context: dg.AssetCheckExecutionContext) -> Iterator[Any]:
     """Look at nothing."""
-    yield from _pass(context, HOST_INVENTORY, INVENTORY_RULES, [])
+    yield from _pass(context, HOST_INVENTORY, INVENTORY_RULES)
 
 
 _FAMILIES = [family.name for family in FAMILIES]
