@@ -4,6 +4,7 @@ PYTHON ?= python3
 HOSTS ?= 2000
 FIRST ?= 2023-01
 LAST ?= 2025-12
+PORT ?= 3000
 
 # What runs the refinery, and apart from it what tests it and forecasts with its table: a run loads what it finds
 # installed, and a third of a second of it was for libraries that only forecasts need.
@@ -62,10 +63,10 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh; writes data/bench/benchmarks.md
 	$(BIN)/python -m refinery_assets_tests.benchmarks.compare --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
-ui: $(READY) $(DEMO_IS_MADE)  ## webserver and daemon at http://127.0.0.1:3000
+ui: $(READY) $(DEMO_IS_MADE)  ## webserver and daemon at http://127.0.0.1:3000, or another PORT
 	@test -n "$(DEMO)$$REFINERY_WAREHOUSE" -o -e data/refinery.duckdb \
 		|| echo "There is no warehouse data/refinery.duckdb yet; to look at the demo's data: make ui DEMO=1"
-	$(ON_THE_DEMO) $(BIN)/dg dev --host 127.0.0.1 --port 3000
+	@$(ON_THE_DEMO) $(BIN)/python -m refinery_assets.operations.ui --port $(PORT)
 
 UV_COMPILE := $(DEV_BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' pyproject.toml

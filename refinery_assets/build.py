@@ -30,7 +30,9 @@ from refinery_assets.operations.alerts import build_failed_runs
 from refinery_assets.operations.automation import build_daily_refine, build_jobs
 from refinery_assets.operations.feed_sensor import build_feed_changes
 from refinery_assets.operations.housekeeping import build_housekeeping
+from refinery_assets.operations.lateness import build_late_month
 from refinery_assets.operations.partitions import monthly_partitions
+from refinery_assets.operations.runs import in_this_process
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
@@ -47,7 +49,12 @@ def build_defs(settings: Settings) -> dg.Definitions:
         asset_checks=[build_host_inventory_checks(settings, partitions)],
         jobs=build_jobs(),
         schedules=[build_daily_refine(settings)],
-        sensors=[build_feed_changes(settings), build_failed_runs(settings), build_housekeeping(settings)],
+        sensors=[
+            build_feed_changes(settings),
+            build_failed_runs(settings),
+            build_late_month(settings),
+            build_housekeeping(settings),
+        ],
         resources={
             "warehouse": Warehouse(
                 database=str(settings.warehouse),
@@ -57,5 +64,5 @@ def build_defs(settings: Settings) -> dg.Definitions:
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.
-        executor=dg.in_process_executor,
+        executor=in_this_process,
     )

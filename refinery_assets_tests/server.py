@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -82,11 +83,7 @@ def served(installation: Installation) -> Iterator[Server]:
         process = installation.start_into(log, str(BIN / "dg"), "dev", "--host", "127.0.0.1", "--port", str(port))
         server = Server(f"http://127.0.0.1:{port}")
         try:
-            deadline = time.monotonic() + _SECONDS_TO_START
-            while not _answers(server):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+            wait_until_it_answers(server, process)
             yield server
         finally:
             # As a person ends it: the servers end each other.
@@ -96,6 +93,15 @@ def served(installation: Installation) -> Iterator[Server]:
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until_it_answers(server: Server, process: subprocess.Popen[Any]) -> None:
+    """Wait until the webserver has loaded the code location; the process is what was started."""
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while not _answers(server):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _answers(server: Server) -> bool:

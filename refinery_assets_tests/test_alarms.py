@@ -16,8 +16,10 @@ import dagster as dg
 import pytest
 
 from refinery_assets.build import build_defs
+from refinery_assets.contract.settings import Settings
 from refinery_assets.operations import alerts as alarms
-from refinery_assets.operations.alerts import FAILED_RUNS, append_line
+from refinery_assets.operations.alerts import FAILED_RUNS, append_line, describe_failure
+from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
 
 TOKEN = "token-4711"  # noqa: S105 - nobody's
@@ -103,6 +105,110 @@ def test_a_failure_that_no_check_explains_names_its_cause(sandbox: Sandbox, tmp_
     assert line["failed_checks"] == []
     assert any("cpu_utilization has no partition 2024-02" in problem for problem in line["problems"])
     assert outcome.run_id in line["recovery"][0]
+
+
+def evaluate(sandbox: Sandbox, settings: Settings, cursor: str | None = None) -> tuple[list[str], str | None]:
+    """A look of the sensor as the daemon has it; gives the errors that it would show, and the cursor."""
+    defs = build_defs(settings)
+    sensor = defs.resolve_sensor_def(FAILED_RUNS)
+    with dg.build_sensor_context(sandbox.instance, cursor=cursor, repository_def=defs.get_repository_def()) as context:
+        data = sensor.evaluate_tick(context)
+    errors = [reaction.error for reaction in data.dagster_run_reactions or [] if reaction.error]
+    return [(error.cause or error).message for error in errors], data.cursor
+
+
+def told(sandbox: Sandbox) -> list[dict[str, Any]]:
+    log = sandbox.settings.alert_log
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_a_log_on_a_full_disk_is_told_in_the_post(sandbox: Sandbox, failed_run: str) -> None:
+    with receiver(200) as there:
+        errors, _ = evaluate(sandbox, replace(sandbox.settings, alert_log=Path("/dev/full"), alert_url=there.url))
+
+    (posted,) = there.received
+    assert posted["run_id"] == failed_run
+    assert posted["not_logged"].startswith("The alert log /dev/full (REFINERY_ALERT_LOG) cannot be written")
+    assert "No space left on device" in posted["not_logged"]
+    assert errors == []
+
+
+def test_an_alert_that_reaches_nobody_stands_in_the_tick(sandbox: Sandbox, failed_run: str) -> None:
+    with receiver(403) as there:
+        settings = replace(sandbox.settings, alert_log=Path("/dev/full"), alert_url=there.url)
+        ((error,), _) = evaluate(sandbox, settings)
+
+    assert "No space left on device" in error
+    assert "127.0.0.1 answered 403" in error
+    assert failed_run in error
+    assert TOKEN not in error
+
+
+def test_without_an_address_a_log_that_cannot_be_written_is_told_by_the_tick(sandbox: Sandbox, failed_run: str) -> None:
+    ((error,), _) = evaluate(sandbox, replace(sandbox.settings, alert_log=Path("/dev/full")))
+
+    assert "REFINERY_ALERT_URL is not set" in error
+    assert failed_run in error
+
+
+def test_a_run_that_failed_before_the_first_look_is_told_and_only_once(sandbox: Sandbox, failed_run: str) -> None:
+    _, cursor = evaluate(sandbox, sandbox.settings)
+    evaluate(sandbox, sandbox.settings, cursor)
+
+    assert [line["run_id"] for line in told(sandbox)] == [failed_run]
+
+
+@pytest.mark.slow
+def test_a_run_from_the_command_line_that_fails_is_told(installation: Installation) -> None:
+    with installation.sandbox() as sandbox:
+        _, cursor = evaluate(sandbox, sandbox.settings)
+        sandbox.file(DISK, FEBRUARY).path.unlink()
+
+        launched = installation.launch("--job", "refine", "--partition", "2024-02")
+        launched.communicate()
+
+        assert launched.returncode != 0
+        evaluate(sandbox, sandbox.settings, cursor)
+        (line,) = told(sandbox)
+        assert (line["job"], line["months"]) == ("refine", "2024-02")
+
+
+def test_a_failed_run_of_another_project_on_the_same_instance_is_not_told(sandbox: Sandbox) -> None:
+    @dg.op
+    def fail() -> None:
+        raise dg.Failure("of no interest here")
+
+    @dg.job
+    def somebody_elses() -> None:
+        fail()
+
+    assert not somebody_elses.execute_in_process(instance=sandbox.instance, raise_on_error=False).success
+
+    evaluate(sandbox, sandbox.settings)
+
+    assert told(sandbox) == []
+
+
+def test_a_check_of_the_teams_own_without_a_recovery_is_told_all_the_same(sandbox: Sandbox) -> None:
+    @dg.asset_check(asset="processed_data", name="ours")
+    def ours() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, description="Not to our liking.")
+
+    checks = dg.AssetSelection.checks_for_assets("processed_data")
+    job = dg.Definitions(
+        asset_checks=[ours],
+        assets=[dg.AssetSpec("processed_data")],
+        jobs=[dg.define_asset_job("audit", selection=checks)],
+    ).resolve_job_def("audit")
+    ran = job.execute_in_process(instance=sandbox.instance, raise_on_error=False)
+    run = sandbox.instance.get_run_by_id(ran.run_id)
+    assert run is not None
+
+    alert = describe_failure(sandbox.instance, run)
+
+    (check,) = alert["failed_checks"]
+    assert (check["check"], check["summary"], check["month"]) == ("ours", "Not to our liking.", "")
+    assert run.run_id in alert["recovery"][0]
 
 
 def test_a_line_goes_behind_those_that_are_there(tmp_path: Path) -> None:

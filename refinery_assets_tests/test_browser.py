@@ -9,8 +9,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Response, expect
 
+from refinery_assets.build import build_defs
+from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.runs import LOCATION, start_run
 from refinery_assets_tests.browser import browser_page, find_browser
 from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.scenario import FEBRUARY
 from refinery_assets_tests.server import served
 
 # Everything that is waited for; the pages load on two busy cores.
@@ -76,3 +80,27 @@ def test_a_month_materialized_in_the_ui_shows_its_checks_and_its_report(installa
     assert Image.open(BytesIO(shown)).format == "PNG"
     with installation.sandbox() as sandbox:
         assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(2,)]
+
+
+@pytest.mark.slow
+def test_runs_that_were_started_outside_of_the_ui_are_listed_with_their_job(
+    installation: Installation,
+) -> None:
+    program = find_browser()
+    if program is None:
+        pytest.skip("no browser on this machine: install chromium, as .ci/run does where it may")
+    expect.set_options(timeout=_PATIENCE_MS)
+    installation.launch("--job", "refine", "--partition", "2024-01").communicate()
+    with installation.sandbox() as sandbox:
+        start_run(sandbox.instance, build_defs(sandbox.settings), REFINE, [FEBRUARY])
+        runs = [run.run_id for run in sandbox.instance.get_runs()]
+    assert len(runs) == 2
+    with served(installation) as server, browser_page(program) as page:
+        page.set_default_timeout(_PATIENCE_MS)
+
+        page.goto(f"{server.url}/locations/{LOCATION}/jobs/{REFINE}/runs")
+        for run_id in runs:
+            expect(page.get_by_text(run_id[:8], exact=True).first).to_be_visible()
+
+        page.goto(f"{server.url}/overview/activity/timeline")
+        expect(page.get_by_text(REFINE, exact=True).first).to_be_visible()

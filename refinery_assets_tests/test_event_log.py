@@ -70,8 +70,8 @@ def without_our_storage(installation: Installation) -> Installation:
     """The same home with Dagster's own storage."""
     file = installation.home / "dagster.yaml"
     lines = file.read_text().splitlines()
-    at = lines.index("event_log_storage:")
-    file.write_text("\n".join(lines[:at] + lines[at + 6 :]))
+    at = lines.index("storage:")
+    file.write_text("\n".join(lines[:at] + lines[at + 7 :]))
     with installation.instance() as stock:
         assert type(stock.event_log_storage) is SqliteEventLogStorage
     return installation

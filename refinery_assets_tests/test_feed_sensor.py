@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,8 +15,14 @@ from refinery_assets.build import build_defs
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed import changes
+from refinery_assets.feed.changes import MonthSeen
 from refinery_assets.feed.files import FeedFile
+from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.feed_sensor import FEED_CHANGES
+from refinery_assets.operations.runs import FinishedRun, start_run
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.test_crowds import held_by_another_process
 
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 MARCH, APRIL, MAY = Month(2024, 3), Month(2024, 4), Month(2024, 5)
@@ -27,6 +34,7 @@ class Watched:
     """A feed, and the sensor over it as the daemon runs it: only the cursor lives on between ticks."""
 
     settings: Settings
+    instance: dg.DagsterInstance
     cursor: str | None = None
     run_keys: list[str | None] = field(default_factory=list)
 
@@ -46,7 +54,9 @@ class Watched:
         # Definitions of its own for every tick, as after a restart of the code server.
         defs = build_defs(self.settings)
         sensor = defs.resolve_sensor_def(FEED_CHANGES)
-        with dg.build_sensor_context(cursor=self.cursor, repository_def=defs.get_repository_def()) as context:
+        with dg.build_sensor_context(
+            self.instance, cursor=self.cursor, repository_def=defs.get_repository_def()
+        ) as context:
             data = sensor.evaluate_tick(context)
         self.skip_message = data.skip_message
         if remember and data.cursor is not None:
@@ -65,8 +75,9 @@ class Watched:
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Watched:
-    return Watched(Settings(feed=tmp_path / "feed", last_month=Month(2025, 12)))
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Watched(Settings(feed=tmp_path / "feed", last_month=Month(2025, 12)), instance)
 
 
 def test_a_feed_that_is_not_there_is_named(watched: Watched) -> None:
@@ -189,3 +200,104 @@ def test_what_is_no_file_is_asked_for_once_so_that_the_entrance_audit_speaks(wat
 
     assert watched.tick() == [("2024-05", "2024-05")]
     assert watched.tick() == []
+
+
+@pytest.fixture
+def fleet(sandbox: Sandbox) -> Watched:
+    """The small fleet's three months, and runs that give up at once where the warehouse is held."""
+    settings = replace(sandbox.settings, lock_wait_seconds=0.0, lock_retries=0, quiet_seconds=0.0)
+    return Watched(settings, sandbox.instance)
+
+
+def run_as_asked(watched: Watched) -> FinishedRun:
+    """The run for the only request of the last tick, with its key as the daemon gives it."""
+    (key,) = watched.run_keys
+    assert key is not None
+    return start_run(
+        watched.instance,
+        build_defs(watched.settings),
+        REFINE,
+        [JANUARY, FEBRUARY, MARCH],
+        tags={"dagster/run_key": key},
+    )
+
+
+def fail_in_passing(watched: Watched) -> FinishedRun:
+    with held_by_another_process(watched.settings.warehouse):
+        ran = run_as_asked(watched)
+    assert not ran.success
+    return ran
+
+
+def test_months_whose_run_failed_in_passing_are_asked_for_again_after_a_pause(
+    fleet: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fleet.tick() == [("2024-01", "2024-03")]
+    first_key = fleet.run_keys
+    failed = fail_in_passing(fleet)
+
+    assert fleet.tick() == []
+    assert "2024-01, 2024-02, 2024-03: asked for again at " in (fleet.skip_message or "")
+    assert f"run {failed.run_id} failed: The warehouse" in (fleet.skip_message or "")
+
+    later = time.time() + 60 * changes.PAUSES_MINUTES[0]
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert fleet.tick() == [("2024-01", "2024-03")]
+    assert fleet.run_keys != first_key
+    monkeypatch.undo()
+    assert run_as_asked(fleet).success
+    assert fleet.tick() == []
+    assert fleet.skip_message == "Nothing has changed in the feed."
+
+
+def test_a_request_is_not_repeated_while_its_run_is_at_work(fleet: Watched) -> None:
+    fleet.tick()
+    (key,) = fleet.run_keys
+    fleet.instance.create_run_for_job(
+        dg.GraphDefinition("refine").to_job(),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/run_key": str(key)},
+    )
+
+    assert fleet.tick() == []
+    assert fleet.skip_message == "Nothing has changed in the feed."
+
+
+def test_after_the_last_try_it_is_left_to_a_person_until_the_files_change(
+    fleet: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PAUSES_MINUTES", (0,))
+    for _ in range(2):
+        assert fleet.tick() == [("2024-01", "2024-03")]
+        fail_in_passing(fleet)
+
+    assert fleet.tick() == []
+    assert "not asked for again by itself after 2 failures in a row" in (fleet.skip_message or "")
+    assert "materialize it by hand" in (fleet.skip_message or "")
+
+    path = FeedFile(fleet.settings.feed, CPU, FEBRUARY).path
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert fleet.tick() == [("2024-02", "2024-02")]
+
+
+def test_a_month_that_a_check_refused_is_not_asked_for_again(fleet: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "PAUSES_MINUTES", (0,))
+    FeedFile(fleet.settings.feed, DISK, FEBRUARY).path.unlink()
+    fleet.tick()
+    assert not run_as_asked(fleet).success
+
+    assert fleet.tick() == []
+    assert fleet.skip_message == "Nothing has changed in the feed."
+
+
+def test_the_pauses_grow_and_a_success_starts_anew() -> None:
+    seen = MonthSeen("state", 0.0, content="content")
+    pauses = []
+    for _ in changes.PAUSES_MINUTES:
+        seen = seen.asked("content").failed("held", ended=0.0)
+        pauses.append(seen.ask_at)
+
+    assert pauses == [300.0, 900.0, 2700.0]
+    assert seen.asked("content").failed("held", ended=0.0).ask_at is None
+    assert seen.asked("other").failed("held", ended=0.0).ask_at == 300.0
+    assert seen.ended_well().failed("held", ended=0.0).ask_at == 300.0

@@ -124,4 +124,6 @@ def test_the_sensor_does_both_and_starts_nothing(installation: Installation) -> 
             data = sensor.evaluate_tick(context)
 
     assert data.run_requests == []
-    assert data.skip_message == ("0 runs whose process was gone were ended, 0 superseded runs were deleted.")
+    assert data.skip_message == (
+        "Ended 0 runs whose process was gone, deleted 0 superseded runs, found 0 broken sensors."
+    )

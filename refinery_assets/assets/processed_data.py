@@ -23,7 +23,6 @@ from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_F
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
-from refinery_assets.operations.automation import daily_freshness
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
@@ -51,7 +50,6 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 "fails is never visible, and what was published of it before stays.",
                 group_name="refined",
                 kinds={"duckdb", "table"},
-                freshness_policy=daily_freshness(settings),
                 metadata={
                     "dagster/column_schema": column_schema(columns.PROCESSED_DATA.columns),
                     "dagster/table_name": columns.PROCESSED_DATA.name,

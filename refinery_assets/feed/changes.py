@@ -1,19 +1,23 @@
 """Which months of the feed are new or changed since they were last asked for.
 
-Here: comparing the feed with what was seen of it before. Not here: what is done about a changed month
-(`refinery_assets/feed_sensor.py`) and whether it may enter (`entrance.py`).
+Here: comparing the feed with what was seen of it before, and when a month whose run failed for a passing
+reason is asked for again. Not here: how its run ended (`operations/outcomes.py`) and what is done about a
+changed month (`operations/feed_sensor.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_files
+
+PAUSES_MINUTES = (5, 15, 45)
+"""How long to wait after each failure of a month's run before asking again; then it is left to a person."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class MonthSeen:
         settled: The state that was last decided on; None before the first decision.
         content: Digest of what the files held when the month was last asked for.
         requests: How often the month was asked for.
+        awaited: Names the request whose outcome is not known yet.
+        failures: How often in a row its run failed for a passing reason, for the same content.
+        ask_at: When it is to be asked for again, seconds of the epoch; None: not by itself.
+        trouble: Why its run failed the last time.
     """
 
     state: str
@@ -33,6 +41,25 @@ class MonthSeen:
     settled: str | None = None
     content: str | None = None
     requests: int = 0
+    awaited: str | None = None
+    failures: int = 0
+    ask_at: float | None = None
+    trouble: str | None = None
+
+    def asked(self, content: str | None) -> MonthSeen:
+        """After a request for `content`; another content than before starts the count of failures anew."""
+        failures = self.failures if content == self.content else 0
+        return replace(self, content=content, requests=self.requests + 1, failures=failures, ask_at=None, trouble=None)
+
+    def ended_well(self) -> MonthSeen:
+        """After a run that published the month, or that refused it: nothing more is to be done by itself."""
+        return replace(self, awaited=None, failures=0, ask_at=None, trouble=None)
+
+    def failed(self, trouble: str, ended: float) -> MonthSeen:
+        """After a run that ended, at a moment, for a reason that may pass."""
+        pauses = PAUSES_MINUTES[self.failures : self.failures + 1]
+        ask_at = ended + 60 * pauses[0] if pauses else None
+        return replace(self, awaited=None, failures=self.failures + 1, ask_at=ask_at, trouble=trouble)
 
 
 @dataclass(frozen=True)
@@ -48,6 +75,18 @@ class FeedSeen:
 
     def __str__(self) -> str:
         return json.dumps({key: asdict(seen) for key, seen in self.months.items()})
+
+    def awaited(self) -> dict[str, list[str]]:
+        """The months that each request was for whose outcome is not known yet."""
+        requests: dict[str, list[str]] = {}
+        for key, seen in self.months.items():
+            if seen.awaited is not None:
+                requests.setdefault(seen.awaited, []).append(key)
+        return requests
+
+    def with_months(self, changed: Mapping[str, MonthSeen]) -> FeedSeen:
+        """The same, with some months seen otherwise."""
+        return FeedSeen({**self.months, **changed})
 
 
 @dataclass(frozen=True)
@@ -68,7 +107,17 @@ class FeedChanges:
         """The changed months in groups that follow one another without a gap."""
         return Month.unbroken(self.changed)
 
-    def request_key(self, months: Iterable[Month]) -> str:
+    def requests(self) -> tuple[dict[str, list[Month]], FeedSeen]:
+        """The requests to make, by their keys, and what is to be remembered once they are made."""
+        requests = {self._request_key(span): span for span in self.spans()}
+        awaited = {
+            str(month): replace(self.seen.months[str(month)], awaited=key)
+            for key, span in requests.items()
+            for month in span
+        }
+        return requests, self.seen.with_months(awaited)
+
+    def _request_key(self, months: Iterable[Month]) -> str:
         """Names a request: the same when it is repeated because this look was not remembered."""
         asked = [(str(month), self.seen.months[str(month)]) for month in months]
         text = repr([(key, seen.content, seen.requests) for key, seen in asked])
@@ -79,7 +128,8 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
     """Compare the files of `months` with what was seen before.
 
     A month is asked for when its files rest since `settings.quiet_seconds` and hold something else than
-    when it was last asked for. Contents are read only where a size or a modification time has changed.
+    when it was last asked for, or when its run has failed and the pause after that is over. Contents are read
+    only where a size or a modification time has changed.
 
     Args:
         settings: Where the feed lies, and how long files must rest.
@@ -98,6 +148,9 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
         state = _digest(repr(stats))
         old = before.months.get(str(month), MonthSeen(state, now))
         if old.settled == state:
+            if old.ask_at is not None and old.ask_at <= now:
+                changed.append(month)
+                after[str(month)] = old.asked(old.content)
             continue
         seen = old if old.state == state else replace(old, state=state, since=now)
         # Either the files are old, or, should their times say nothing, they have not changed for long.
@@ -107,7 +160,7 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
             content = _content(files)
             if content != seen.content:
                 changed.append(month)
-                seen = replace(seen, content=content, requests=seen.requests + 1)
+                seen = seen.asked(content)
             seen = replace(seen, settled=state)
         after[str(month)] = seen
     return FeedChanges(changed, unsettled, FeedSeen(after))

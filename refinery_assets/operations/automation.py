@@ -1,12 +1,12 @@
 """What starts the graph: the jobs `refine` and `audit`, and the daily schedule.
 
-Here: which months a day calls for. Not here: the feed sensor (`feed_sensor.py`) and the alarms
-(`alarms.py`).
+Here: which months a day calls for. Not here: the feed sensor (`feed_sensor.py`) and the alerts
+(`alerts.py`, `lateness.py`).
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -21,7 +21,7 @@ REFINE = "refine"
 AUDIT = "audit"
 DAILY_REFINE = "daily_refine"
 DAILY_REFINE_HOUR = 6
-_HOURS_FOR_THE_DAILY_RUN = 2
+HOURS_FOR_THE_DAILY_RUN = 2
 
 
 def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
@@ -39,15 +39,6 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
             description="Judge the inventory and the published table again, without rewriting anything.",
         ),
     ]
-
-
-def daily_freshness(settings: Settings) -> dg.FreshnessPolicy:
-    """Stale when nothing was published from the hour of the daily run until two hours later."""
-    return dg.FreshnessPolicy.cron(
-        deadline_cron=f"0 {DAILY_REFINE_HOUR + _HOURS_FOR_THE_DAILY_RUN} * * *",
-        lower_bound_delta=timedelta(hours=_HOURS_FOR_THE_DAILY_RUN),
-        timezone=settings.timezone,
-    )
 
 
 def months_due(day: date, settings: Settings) -> list[Month]:

@@ -1,26 +1,30 @@
 """The sensor `feed_changes`: asks for a run when months of the feed are new or changed.
 
-Here: Dagster's side. Not here: what counts as a change (`feed/changes.py`).
+Here: Dagster's side, and how the runs ended that were asked for. Not here: what counts as a change and when a
+month is asked for again (`feed/changes.py`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.storage.tags import RUN_KEY_TAG
 
-from refinery_assets.checks.rules import listing
+from refinery_assets.checks.rules import listing, shortened
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.changes import FeedSeen, look_for_changes
+from refinery_assets.feed.changes import FeedSeen, MonthSeen, look_for_changes
 from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.outcomes import read_outcome
 from refinery_assets.operations.partitions import run_request
 
 FEED_CHANGES = "feed_changes"
 _SECONDS_BETWEEN_LOOKS = 60
+_LONGEST_CAUSE = 400
 
 
 def build_feed_changes(settings: Settings) -> dg.SensorDefinition:
@@ -32,22 +36,44 @@ def build_feed_changes(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Refines months whose files are new or hold something else than when they were last "
-        f"asked for, after a rest of {settings.quiet_seconds:g} s; adjacent months are one run.",
+        f"asked for, after a rest of {settings.quiet_seconds:g} s; adjacent months are one run. A month "
+        "whose run failed for a passing reason is asked for again.",
     )
     def feed_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         last = settings.last_month or Month.of(datetime.now(ZoneInfo(settings.timezone)).date())
-        before = FeedSeen.parse(context.cursor)
+        remembered = FeedSeen.parse(context.cursor)
+        before = remembered.with_months(_outcomes(context.instance, remembered))
         changes = look_for_changes(settings, Month.span(settings.first_month, last), before, time.time())
+        requests, seen = changes.requests()
         # A cursor is written only where there is something new to remember.
-        cursor = str(changes.seen) if changes.seen != before else None
-        if not changes.changed:
-            return dg.SensorResult(skip_reason=_why_not(changes.unsettled, settings), cursor=cursor)
-        return dg.SensorResult(
-            run_requests=[run_request(span, changes.request_key(span)) for span in changes.spans()],
-            cursor=cursor,
-        )
+        cursor = str(seen) if seen != remembered else None
+        if not requests:
+            reason = " ".join([_why_not(changes.unsettled, settings), *_troubles(seen, settings)])
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
+        return dg.SensorResult(run_requests=[run_request(span, key) for key, span in requests.items()], cursor=cursor)
 
     return feed_changes
+
+
+def _outcomes(instance: dg.DagsterInstance, seen: FeedSeen) -> dict[str, MonthSeen]:
+    """The months whose runs have ended since the last look, with how they ended."""
+    known: dict[str, MonthSeen] = {}
+    for request, months in seen.awaited().items():
+        # Dagster notes the request's key on its run; a run that was started anew by hand carries it, too.
+        records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: request}), limit=1)
+        run = records[0].dagster_run if records else None
+        if run is not None and not run.is_finished:
+            continue
+        again: Sequence[Month] = []
+        if run is not None and run.is_failure:
+            outcome = read_outcome(instance, run)
+            again = outcome.months_to_ask_again([Month.parse(month) for month in months])
+            causes = shortened(" ".join(outcome.causes), _LONGEST_CAUSE)
+            trouble = f"run {run.run_id} failed: {causes}"
+            ended = records[0].end_time or time.time()
+            known |= {str(month): seen.months[str(month)].failed(trouble, ended) for month in again}
+        known |= {month: seen.months[month].ended_well() for month in months if month not in known}
+    return known
 
 
 def _why_not(unsettled: Sequence[Month], settings: Settings) -> str:
@@ -59,3 +85,23 @@ def _why_not(unsettled: Sequence[Month], settings: Settings) -> str:
     if not settings.feed.is_dir():
         return f"The feed's root {settings.feed} is not a folder (REFINERY_FEED)."
     return "Nothing has changed in the feed."
+
+
+def _troubles(seen: FeedSeen, settings: Settings) -> Iterator[str]:
+    """What keeps months from being published that were asked for."""
+    zone = ZoneInfo(settings.timezone)
+    told: dict[str, list[str]] = {}
+    for month, state in sorted(seen.months.items()):
+        if state.trouble is None:
+            continue
+        if state.ask_at is not None:
+            moment = datetime.fromtimestamp(state.ask_at, zone).strftime("%H:%M")
+            what = f"asked for again at {moment}"
+        else:
+            what = (
+                f"not asked for again by itself after {state.failures} failures in a row: materialize it "
+                "by hand once the cause is mended"
+            )
+        told.setdefault(f"{what}; {state.trouble}", []).append(month)
+    for what, months in told.items():
+        yield f"{listing(months)}: {what}"

@@ -1,26 +1,35 @@
-"""Keeping the Dagster instance in order: runs whose process is gone, and runs that nobody needs any more.
+"""Keeping the Dagster instance in order: runs whose process is gone, runs that nobody needs, broken sensors.
 
-Here: ending the former, deleting the latter, and the sensor `housekeeping` that does both. Not here: the
-retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
+Here: ending the first, deleting the second, and the sensor `housekeeping` that does both and looks after the
+other sensors. Not here: how a process is judged (`processes.py`), what a sensor's ticks say (`heartbeat.py`),
+and the retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import psutil
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.alerts import deliver
+from refinery_assets.operations.heartbeat import (
+    describe_broken,
+    heartbeat_file,
+    read_pulses,
+    write_heartbeat,
+)
+from refinery_assets.operations.processes import RunProcess
+from refinery_assets.operations.runs import PROCESS_TAG
 
 HOUSEKEEPING = "housekeeping"
 _SECONDS_BETWEEN_LOOKS = 60
 # A tick of a sensor has a minute; deleting a run takes some hundredths of a second.
 _MOST_DELETIONS_AT_ONCE = 200
-_ONE_SECOND = 1.0
 
 
 def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
@@ -31,15 +40,33 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends runs whose process is gone, and deletes runs that ended more than "
-        f"{settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest.",
+        f"{settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest. "
+        "Tells of a sensor that has failed for an hour, and writes heartbeat.json beside the alert log.",
     )
-    def housekeeping(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def housekeeping(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        now = datetime.now(UTC)
         ended = end_dead_runs(context.instance)
-        before = datetime.now(UTC) - timedelta(days=settings.keep_runs_days)
+        before = now - timedelta(days=settings.keep_runs_days)
         checks = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
         deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
-        return dg.SkipReason(
-            f"{len(ended)} runs whose process was gone were ended, {len(deleted)} superseded runs were deleted."
+        pulses = read_pulses(context.instance)
+        told: dict[str, str] = json.loads(context.cursor or "{}")
+        broken = [pulse for pulse in pulses if pulse.is_broken(now)]
+        for pulse in broken:
+            if told.get(pulse.name) != str(now.date()):
+                deliver(settings, describe_broken(pulse), context.log)
+        done = (
+            f"Ended {_counted(ended, 'run')} whose process was gone, deleted "
+            f"{_counted(deleted, 'superseded run')}, found {_counted(broken, 'broken sensor')}."
+        )
+        try:
+            write_heartbeat(heartbeat_file(settings), pulses, now)
+        except OSError as error:
+            # Whoever watches the file sees that it grows old; what was told today is to be remembered.
+            done += f" The sign of life cannot be written: {error}."
+        return dg.SensorResult(
+            skip_reason=done,
+            cursor=json.dumps({pulse.name: str(now.date()) for pulse in broken}),
         )
 
     return housekeeping
@@ -49,7 +76,9 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs as failed whose process is gone, and give back their places in pools.
 
     A killed process cannot say that its run is over, and a place that it held in a pool would keep later
-    runs waiting for ever.
+    runs waiting for ever. Only a process that this one can look at is judged: one of this machine and of this
+    PID namespace, or one of this machine before it was restarted. All others are left to Dagster's
+    monitoring.
 
     Returns:
         The ids of the runs ended.
@@ -60,7 +89,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     holding = instance.get_runs(dg.RunsFilter(run_ids=list(held))) if held else []
     ended = []
     for run in {run.run_id: run for run in [*started, *holding]}.values():
-        if not _is_process_gone(instance, run.run_id):
+        if not _is_process_gone(run):
             continue
         if not run.is_finished:
             instance.report_run_failed(run, "The process of this run is gone; it was killed.")
@@ -70,20 +99,15 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return ended
 
 
-def _is_process_gone(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that started the run has ended; a run that nothing is known of counts as alive."""
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_START):
-        pid = entry.dagster_event and entry.dagster_event.pid
-        if pid is None:
-            return False
-        try:
-            process = psutil.Process(pid)
-            # A later process may have been given the same number.
-            started_later = process.create_time() > entry.timestamp + _ONE_SECOND
-            return started_later or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-    return False
+def _is_process_gone(run: dg.DagsterRun) -> bool:
+    """Whether the run's process is known to have ended; a run that names none is left alone."""
+    noted = run.tags.get(PROCESS_TAG)
+    process = RunProcess.parse(noted) if noted else None
+    return process is not None and process.run_id == run.run_id and process.has_ended()
+
+
+def _counted(items: Sequence[object], name: str) -> str:
+    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
 
 
 def delete_superseded_runs(

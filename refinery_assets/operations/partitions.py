@@ -5,9 +5,10 @@ Here: the window of months and how a run names the months it is for. Not here: t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.partitions.context import PartitionLoadingContext
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -15,11 +16,68 @@ from refinery_assets.contract.settings import Settings
 ONE_RUN = dg.BackfillPolicy.single_run()
 """Every asset carries it: a backfill of any range of months is one run."""
 
+_MONTH_TAG = "dagster/partition"
+_FIRST_TAG = "dagster/asset_partition_range_start"
+_LAST_TAG = "dagster/asset_partition_range_end"
 
-def monthly_partitions(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+
+class MonthOutsideWindowError(dg.DagsterInvariantViolationError):
+    """A run was asked for with a month that the window lacks; the message names the setting.
+
+    Not Dagster's own error of unknown partitions, in whose place its command line tells something else.
+    """
+
+
+class MonthWindow(dg.MonthlyPartitionsDefinition):
+    """Months as partitions; a month outside is refused in a sentence that names the setting."""
+
+    def validate_partition_key(self, partition_key: str, context: PartitionLoadingContext) -> None:
+        """Raise unless the month is in the window.
+
+        Raises:
+            MonthOutsideWindowError: It is not; the message says what to set.
+        """
+        with dg.partition_loading_context(new_ctx=context):
+            self._refuse_outside(partition_key)
+
+    def get_partition_keys_in_range(self, partition_key_range: dg.PartitionKeyRange) -> Sequence[str]:
+        """The months from the first to the last of a range.
+
+        Raises:
+            MonthOutsideWindowError: One of these two is outside the window.
+        """
+        for end in (partition_key_range.start, partition_key_range.end):
+            self._refuse_outside(end)
+        return super().get_partition_keys_in_range(partition_key_range)
+
+    def _refuse_outside(self, key: str) -> None:
+        if self.has_partition_key(key):
+            return
+        first, last = self.get_first_partition_key(), self.get_last_partition_key()
+        try:
+            month = Month.parse(key)
+        except ValueError:
+            told = f"'{key}' is no month; expected YYYY-MM, such as {last or first}."
+        else:
+            if first is None or month < Month.parse(first):
+                told = (
+                    f"{key} is before {first or 'any month'}, where the window begins; set "
+                    f"REFINERY_FIRST_MONTH to {key} or earlier to include it."
+                )
+            elif self.end is not None and month.first_day >= self.end.date():
+                told = (
+                    f"{key} is after {last}, where the window ends; set REFINERY_LAST_MONTH to {key} or "
+                    "later to include it."
+                )
+            else:
+                told = f"{key} has not begun: the window ends with the running month {last}."
+        raise MonthOutsideWindowError(told)
+
+
+def monthly_partitions(settings: Settings) -> MonthWindow:
     """The months from the first of the window to the last, or to the running month, which is included."""
     last = settings.last_month
-    return dg.MonthlyPartitionsDefinition(
+    return MonthWindow(
         start_date=str(settings.first_month),
         end_date=None if last is None else str(last.next),
         fmt="%Y-%m",
@@ -44,15 +102,35 @@ def months_of_run(run: dg.DagsterRun) -> list[Month]:
 
 def run_request(months: Sequence[Month], run_key: str) -> dg.RunRequest:
     """One run over `months`, which follow one another without a gap."""
-    first, last = str(months[0]), str(months[-1])
-    if first == last:
-        return dg.RunRequest(run_key=run_key, partition_key=first)
-    return dg.RunRequest(run_key=run_key, tags=range_tags(months[0], months[-1]))
+    if len(months) == 1:
+        return dg.RunRequest(run_key=run_key, partition_key=str(months[0]))
+    return dg.RunRequest(run_key=run_key, tags=month_tags(months))
+
+
+def month_tags(months: Sequence[Month]) -> dict[str, str]:
+    """The tags by which a run names its months, which follow one another without a gap.
+
+    Raises:
+        ValueError: There is a gap.
+    """
+    if not months:
+        return {}
+    if len(Month.unbroken(months)) > 1:
+        raise ValueError(f"{', '.join(map(str, months))} leave a gap, so they are more than one run.")
+    if len(months) == 1:
+        return {_MONTH_TAG: str(months[0])}
+    return range_tags(months[0], months[-1])
 
 
 def range_tags(first: Month, last: Month) -> dict[str, str]:
     """The tags by which the UI and the CLI, too, make one run of a range of months."""
-    return {
-        "dagster/asset_partition_range_start": str(first),
-        "dagster/asset_partition_range_end": str(last),
-    }
+    return {_FIRST_TAG: str(first), _LAST_TAG: str(last)}
+
+
+def months_in(tags: Mapping[str, str]) -> list[Month]:
+    """The months that a run's tags name, in order; none for a run without months."""
+    if month := tags.get(_MONTH_TAG):
+        return [Month.parse(month)]
+    if _FIRST_TAG in tags and _LAST_TAG in tags:
+        return list(Month.span(Month.parse(tags[_FIRST_TAG]), Month.parse(tags[_LAST_TAG])))
+    return []

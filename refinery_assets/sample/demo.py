@@ -26,23 +26,14 @@ from refinery_assets.checks.rules import counted
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import REFINE
-from refinery_assets.operations.partitions import range_tags
+from refinery_assets.operations.runs import FinishedRun, start_run
 from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoError, DemoFolder, SampleOrder
 from refinery_assets.sample.feed import month_argument
 
 
-def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> FinishedRun:
     """Run the job `refine` over the whole span in one Dagster run."""
-    return (
-        build_defs(settings)
-        .resolve_job_def(REFINE)
-        .execute_in_process(
-            instance=instance,
-            tags=range_tags(first, last),
-            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
-            raise_on_error=False,
-        )
-    )
+    return start_run(instance, build_defs(settings), REFINE, list(Month.span(first, last)))
 
 
 def forget_earlier_samples(settings: Settings, instance: dg.DagsterInstance) -> None:
@@ -134,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     print_checks(settings, result.run_id, console)
     print_published(settings, console)
-    for event in result.all_events:
+    for event in result.events:
         if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
             console.print(failure.description)
     console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")

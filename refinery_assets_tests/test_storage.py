@@ -1,0 +1,49 @@
+"""Dagster's storage: many processes may be the first to open a new home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from refinery_assets.contract.settings import PROJECT_ROOT
+
+OPEN = """
+import sys
+import dagster as dg
+
+print("ready", flush=True)
+sys.stdin.readline()
+with dg.DagsterInstance.get() as instance:
+    assert instance.get_runs() == []
+    assert instance.all_instigator_state() == []
+"""
+AT_ONCE = 6
+
+
+def test_a_new_home_may_be_opened_by_many_processes_at_once(tmp_path: Path) -> None:
+    shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", tmp_path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN],
+            env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(AT_ONCE)
+    ]
+    # All have loaded what they need before the first of them begins.
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0] * AT_ONCE, said
