@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.assets.checks import check_specs, column_schema
-from refinery_assets.assets.io_manager import MonthlyFrames
+from refinery_assets.assets.io_manager import MonthlyFrames, told_if_unwritable
 from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
 from refinery_assets.assets.resources import (
     Warehouse,
@@ -137,7 +137,8 @@ class _Work:
             found = judge(FAMILY_RULES, self.family.name, file.month, evidence)
             self.verdicts += found
             if failed := [verdict for verdict in found if verdict.failed]:
-                partition.mark_refused(failed[0].sentence)
+                with told_if_unwritable(partition.path):
+                    partition.mark_refused(failed[0].sentence)
                 continue
             self.good.append(_materialized(stats))
             if isinstance(result, Refined):

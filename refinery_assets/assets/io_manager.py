@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,24 @@ _COMPRESSION: Literal["snappy"] = "snappy"
 
 # Each holds a month in memory.
 _WRITERS = 2
+
+
+@contextmanager
+def told_if_unwritable(partition: Path) -> Iterator[None]:
+    """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise dg.Failure(
+            description=f"The partition {partition} could not be written, and stays as it was; see to the "
+            f"room and the rights there (REFINERY_TELEMETRY), then run again. The cause: {error}",
+            allow_retries=False,
+        ) from error
+
+
+def _write(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) -> None:
+    with atomic_path(path) as temporary:
+        frame.write_parquet(temporary, compression=_COMPRESSION, metadata=dict(metadata))
 
 
 class TelemetryIOManager(PolarsParquetIOManager):
@@ -59,8 +78,9 @@ class TelemetryIOManager(PolarsParquetIOManager):
         stats = refined.stats
         partition = Partition(Path(self.base_dir or ""), stats.family, stats.month)
         metadata = {STATS_KEY: stats.as_json()}
-        self._write(refined.series, partition.series_path, metadata)
-        self._write(refined.partition, partition.path, metadata)
+        with told_if_unwritable(partition.path):
+            _write(refined.series, partition.series_path, metadata)
+            _write(refined.partition, partition.path, metadata)
 
     def make_directory(self, path: UPath) -> None:
         """Nothing: the folder is made where its file is written, and so is told of if it cannot be."""
@@ -72,18 +92,8 @@ class TelemetryIOManager(PolarsParquetIOManager):
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
         """Write atomically; what was there before stays when it cannot be done."""
         del context
-        self._write(df, Path(str(path)), {})
-
-    def _write(self, frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) -> None:
-        try:
-            with atomic_path(path) as temporary:
-                frame.write_parquet(temporary, compression=_COMPRESSION, metadata=dict(metadata))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise dg.Failure(
-                description=f"The partition {path} could not be written, and stays as it was; see to the "
-                f"room and the rights there (REFINERY_TELEMETRY), then run again. The cause: {error}",
-                allow_retries=False,
-            ) from error
+        with told_if_unwritable(Path(str(path))):
+            _write(df, Path(str(path)), {})
 
     def scan_df_from_path(
         self,
