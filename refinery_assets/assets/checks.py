@@ -34,7 +34,6 @@ def check_specs(
 def judged(verdict: Verdict) -> JudgedMonth:
     """The verdict as the UI shows it; passing verdicts carry the same figures as failing ones."""
     finding = verdict.finding
-    # What to do comes first, for whoever opens a check that failed.
     metadata: dict[str, Any] = {
         "recovery": dg.MetadataValue.text(verdict.recovery),
         "summary": dg.MetadataValue.text(finding.message),
@@ -48,7 +47,10 @@ def judged(verdict: Verdict) -> JudgedMonth:
         month=str(verdict.month),
         passed=verdict.outcome is Outcome.PASSED,
         severity=dg.AssetCheckSeverity.WARN if verdict.outcome in _WARNINGS else dg.AssetCheckSeverity.ERROR,
-        description=finding.summary,
+        # The page sorts metadata by name, so what to do stands here, too, above all of it.
+        description=finding.summary
+        if verdict.outcome is Outcome.PASSED
+        else f"{finding.summary} **What to do:** {verdict.recovery}",
         metadata=metadata,
     )
 

@@ -20,7 +20,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
 )
 from refinery_assets.checks.ledger import RunLedger, StepRecord
-from refinery_assets.checks.rules import Outcome, counted, listing, refusals
+from refinery_assets.checks.rules import counted, listing, refusals
 from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -32,9 +32,6 @@ from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
 FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
-
-
-_MOST_SERIOUS_LAST = (Outcome.PASSED, Outcome.NOT_JUDGED, Outcome.WARNING, Outcome.FAILED)
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:
@@ -105,8 +102,6 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         for verdict in record.verdicts
         if verdict.asset != record.asset or (verdict.asset, verdict.check) in selected
     ]
-    # The worst come last, because a check's page shows the last one as its latest.
-    to_log.sort(key=lambda verdict: _MOST_SERIOUS_LAST.index(verdict.outcome))
     yield from log_months(context, record.asset, materialized, [judged(verdict) for verdict in to_log])
     yield from silent_outputs(context) if outputs is None else outputs
     if is_last_step(context):

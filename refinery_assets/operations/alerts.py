@@ -121,7 +121,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
                 "asset": evaluation.asset_key.to_user_string(),
                 "check": evaluation.check_name,
                 "month": month_of(evaluation, run),
-                "summary": evaluation.description,
+                "summary": _summary(evaluation),
             }
             for evaluation in outcome.evaluations
         ],
@@ -129,6 +129,12 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
         "recovery": list(dict.fromkeys(recovery))
         or [f"Look at run {run.run_id} in the UI, mend what it names, and materialize its months again."],
     }
+
+
+def _summary(evaluation: dg.AssetCheckEvaluation) -> str | None:
+    """What the check found; one that a team adds may say it in its description alone."""
+    summary = evaluation.metadata.get("summary")
+    return evaluation.description if summary is None else str(summary.value)
 
 
 def months_text(tags: Mapping[str, str]) -> str:

@@ -293,7 +293,7 @@ def _rows_accounted_for(evidence: FamilyMonth) -> Finding:
 def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     stats = evidence.stats
     beyond = stats.quarantined > evidence.tolerance * stats.landed
-    summary = f"{counted(stats.quarantined, 'row')} of {stats.landed} quarantined"
+    summary = f"{counted(stats.quarantined, 'row')} of {stats.landed:,} quarantined"
     if stats.quarantined:
         summary += f" ({listing((f'{fault} {count}' for fault, count in stats.faults.items()), len(Fault))})"
     if stats.overshoot:

@@ -42,8 +42,8 @@ def _row_parity(month: MonthOfTable) -> Finding:
     ]
     expected = sum(source.clean + source.imputed for source in month.sources.values())
     summary = (
-        f"{counted(published, 'row')} to publish, of {expected} clean and imputed in the families' partitions; "
-        f"{quarantined} quarantined"
+        f"{counted(published, 'row')} to publish, of {expected:,} clean and imputed in the families' partitions; "
+        f"{quarantined:,} quarantined"
     )
     if offenders:
         summary += f"; they differ for {listing(row['resource'] for row in offenders)}"
