@@ -234,6 +234,8 @@ def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_an
     assert [file.name for file in february.iterdir()] == ["note"]
     assert not (tmp_path / "legacy" / "inputs" / "2024" / "03").exists()
     assert [file.name for file in (tmp_path / "telemetry" / "cpu_utilization").iterdir()] == ["2024-01.parquet"]
+    assert [folder.name for folder in (tmp_path / "reports").iterdir()] == ["2024-01"]
+    assert not list((tmp_path / "telemetry").rglob("2024-02*"))
     assert query(tmp_path, "SELECT * FROM my_forecasts") == [(42,)]
     assert query(tmp_path, "SELECT count(*), count(DISTINCT host_id) FROM processed_data") == [(4 * 30 * 31, 30)]
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))

@@ -67,6 +67,11 @@ class ReportFigures:
         write_if_changed(folder / REPORT_FILE, self.markdown.encode())
 
 
+def report_files(reports: Path, month: Month) -> list[Path]:
+    """The files of a month's report below `reports`, whether or not they exist."""
+    return [reports / str(month) / name for name in (REPORT_FILE, *(f"{chart}.png" for chart in CHARTS))]
+
+
 def write_reports(reports: Iterable[ReportFigures], folder: Path) -> None:
     """Write the files of many reports at a time, for each waits for the disk.
 

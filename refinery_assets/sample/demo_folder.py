@@ -28,6 +28,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import feed_files
+from refinery_assets.reports.monthly_report import report_files
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.fleet import Fleet
 from refinery_assets.warehouse.family_partitions import partitions
@@ -137,8 +138,9 @@ class DemoFolder:
         if manifest.order == order and all(path.exists() for path in (settings.warehouse, *feed)):
             return False
         lasting = (settings.warehouse, self.settings_file, self._dagster_file)
-        of_the_sample = (*feed, *(file.path for file in partitions(settings.telemetry, order.months)))
-        planned = dict.fromkeys(self._name(path) for path in (*of_the_sample, *lasting))
+        derived = [path for file in partitions(settings.telemetry, order.months) for path in file.files]
+        derived += [path for month in order.months for path in report_files(settings.reports, month)]
+        planned = dict.fromkeys(self._name(path) for path in (*feed, *derived, *lasting))
         self._demand_free_way(manifest, planned)
         # The first to fail is a warehouse that another process holds, before anything is touched.
         if settings.warehouse.exists():

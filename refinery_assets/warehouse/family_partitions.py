@@ -52,6 +52,11 @@ class Partition:
         return self.path.with_suffix(".refused.json")
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that may lie on the disk for it."""
+        return self.path, self.series_path, self._refusal_path
+
+    @property
     def refusal(self) -> str | None:
         """Why the month's newest file was refused, so that the partition is of an older one; else None."""
         try:
