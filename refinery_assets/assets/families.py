@@ -19,7 +19,6 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Verdict, judge, not_judged, refusals
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
@@ -40,6 +39,7 @@ from refinery_assets.rows.family import (
 from refinery_assets.rows.read import OddHosts
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.inventory import odd_host_names
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 
 
 def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

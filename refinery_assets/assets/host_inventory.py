@@ -17,7 +17,6 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import HOST_INVENTORY
@@ -25,6 +24,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.partitions import months_of_run
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 def build_host_inventory(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:

@@ -19,12 +19,12 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, whole_window
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports, write_reports
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

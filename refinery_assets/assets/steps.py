@@ -19,7 +19,6 @@ from refinery_assets.assets.resources import (
     WarehouseMissingError,
     WarehouseUnusableError,
 )
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import counted, listing, refusals
 from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
@@ -28,6 +27,7 @@ from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
 FORCE_TAG = "refinery/force"

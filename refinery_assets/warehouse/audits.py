@@ -13,10 +13,10 @@ from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.ledger import RunLedger
 from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.ledger import RunLedger
 from refinery_assets.warehouse.receipts import refinery_version
 from refinery_assets.warehouse.tables import ensure_table, transaction
 

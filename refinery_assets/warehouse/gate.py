@@ -13,7 +13,6 @@ from datetime import date, datetime
 
 import duckdb
 
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import Outcome, Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
@@ -30,6 +29,7 @@ from refinery_assets.warehouse.family_partitions import (
     partitions,
     source_facts,
 )
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Here: the table `publications`, and the digests of inputs and rows. Not here: wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -66,16 +66,28 @@ def inventory_digest(connection: duckdb.DuckDBPyConnection) -> str:
     return f"{hosts} {digest}"
 
 
-def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Receipt]:
+def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, Receipt]:
     """The newest receipt of each month that has one; needs the table `publications`."""
+    return {month: receipts[-1] for month, receipts in last_receipts(connection, months, 1).items()}
+
+
+def last_receipts(
+    connection: duckdb.DuckDBPyConnection, months: Iterable[Month], most: int
+) -> dict[Month, list[Receipt]]:
+    """At most so many of the newest receipts of each month that has any, the newest last."""
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
-        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC, rowid DESC) = 1
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC, rowid DESC) <= $most
+        ORDER BY published_at, rowid
         """,  # noqa: S608 - names of the dictionary
-        {"months": [str(month) for month in months]},
+        {"months": [str(month) for month in months], "most": most},
     ).fetchall()
-    return {Month.parse(month): Receipt(Month.parse(month), *fields) for month, *fields in rows}
+    receipts: dict[Month, list[Receipt]] = {}
+    for key, *fields in rows:
+        month = Month.parse(key)
+        receipts.setdefault(month, []).append(Receipt(month, *fields))
+    return receipts
 
 
 def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Receipt]) -> None:
