@@ -129,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
             console.print(failure.description)
     console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")
-    console.print(f"See it in the Dagster UI: {how_to_see(folder)}")
+    # A command to copy stays in one line.
+    console.print(f"See it in the Dagster UI: {how_to_see(folder)}", soft_wrap=True, markup=False)
     return 0 if result.success else 1
 
 
