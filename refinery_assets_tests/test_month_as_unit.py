@@ -184,12 +184,16 @@ def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(sandbox: Sandbo
 
 
 def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touched(sandbox: Sandbox) -> None:
+    sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
     before = sandbox.published()
     changes = [
         "UPDATE processed_data SET y = y / 2 WHERE ds = '2024-02-05' AND resource = 'cpu'",
         "INSERT INTO processed_data FROM processed_data WHERE ds = '2024-02-05' LIMIT 1",
         "DELETE FROM processed_data WHERE ds = '2024-02-05'",
+        "UPDATE series_months SET mean_y = 1 WHERE month = '2024-02'",
+        "DELETE FROM quarantined_rows",
+        "DELETE FROM audits WHERE month = '2024-02' AND check_name = 'row_parity'",
     ]
     for change in changes:
         sandbox.execute(change)

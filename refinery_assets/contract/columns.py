@@ -160,7 +160,7 @@ PUBLICATIONS = Relation(
         Column(
             "table_digest",
             "UBIGINT NOT NULL",
-            "digest of the month's rows in `processed_data` and `quarantined_rows`, in any order",
+            "digest of the month's rows in `processed_data`, `quarantined_rows` and `series_months`, in any order",
         ),
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
     ),

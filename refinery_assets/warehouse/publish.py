@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import Verdict, judge, not_judged
+from refinery_assets.checks.rules import Rule, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.families import (
@@ -58,6 +59,15 @@ from refinery_assets.warehouse.write import (
     publishable_rows,
     replace_rows,
 )
+
+_RULES: Mapping[str, Sequence[Rule[Any]]] = {
+    LEGACY_FEED: ENTRANCE_RULES,
+    HOST_INVENTORY: INVENTORY_RULES,
+    **{family.name: FAMILY_RULES for family in FAMILIES},
+    PROCESSED_DATA: PUBLISH_RULES,
+}
+EVERY_CHECK = frozenset((asset, rule.name) for asset, rules in _RULES.items() for rule in rules)
+"""All checks that a month has a verdict of, by asset and name."""
 
 
 class State(StrEnum):
@@ -206,7 +216,8 @@ def _candidates(
                 [*open_months[month], *judge_partitions(month, stats[month], None, run, settings)],
                 verdicts_of_publication(connection, receipts[month].run_id, month),
             )
-            if not any(verdict.stops for verdict in verdicts):
+            said = {(verdict.asset, verdict.check) for verdict in verdicts}
+            if said >= EVERY_CHECK and not any(verdict.stops for verdict in verdicts):
                 results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
     changed = {month: stats[month] for month in open_months if month not in results}
     checked, facts = scan_partitions(connection, changed, settings)
@@ -225,16 +236,10 @@ def _candidates(
 def _refused(month: Month, verdicts: Sequence[Verdict]) -> MonthResult:
     """The month with a verdict of every check; those that were not reached say so."""
     there = {(verdict.asset, verdict.check) for verdict in verdicts}
-    expected = [
-        (LEGACY_FEED, ENTRANCE_RULES),
-        (HOST_INVENTORY, INVENTORY_RULES),
-        *((family.name, FAMILY_RULES) for family in FAMILIES),
-        (PROCESSED_DATA, PUBLISH_RULES),
-    ]
     missing = [
         verdict
-        for asset, rules in expected
-        for verdict in not_judged(rules, asset, month, verdicts)  # type: ignore[arg-type]
+        for asset, rules in _RULES.items()
+        for verdict in not_judged(rules, asset, month, verdicts)
         if (verdict.asset, verdict.check) not in there
     ]
     return MonthResult(month, State.REFUSED, [*verdicts, *missing])

@@ -99,7 +99,7 @@ def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Re
 
 
 def table_digests(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, int]:
-    """A digest of each month's rows in both published tables, whatever their order.
+    """A digest of each month's rows in the published tables, whatever their order.
 
     Counts are part of it, so that a row that stands twice does not cancel itself out.
     """
@@ -115,16 +115,26 @@ def table_digests(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]
             {"first": span[0].first_day, "end": span[-1].next.first_day},
         ).fetchall():
             published[year, month] = tuple(digest)
-    quarantined = {
-        month: (rows, digest)
-        for month, rows, digest in connection.execute(
-            "SELECT month, count(*), bit_xor(hash(resource, source_file, source_line, raw, fault)) "
-            "FROM quarantined_rows WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
-            {"months": [str(month) for month in asked]},
-        ).fetchall()
-    }
+    others = [
+        {
+            month: (rows, digest)
+            for month, rows, digest in connection.execute(query, {"months": [str(month) for month in asked]}).fetchall()
+        }
+        for query in (
+            """
+            SELECT month, count(*), bit_xor(hash(resource, source_file, source_line, raw, fault))
+            FROM quarantined_rows WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month
+            """,
+            """
+            SELECT month, count(*), bit_xor(hash(s)) FROM series_months s
+            WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month
+            """,
+        )
+    ]
     return {
-        month: _digest_of(published.get((month.year, month.month), (0, 0)), quarantined.get(str(month), (0, 0)))
+        month: _digest_of(
+            published.get((month.year, month.month), (0, 0)), *(table.get(str(month), (0, 0)) for table in others)
+        )
         for month in asked
     }
 
