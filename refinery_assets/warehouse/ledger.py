@@ -78,7 +78,8 @@ class RunLedger:
         """The record of the asset's step; None when the step is not part of the run, or yet to come."""
         try:
             content = json.loads((self.folder / f"{asset}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # A telemetry folder that is no folder is told of by the step that cannot write there.
             return None
         if content.get("version") != _VERSION:
             return None
