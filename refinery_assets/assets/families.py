@@ -138,7 +138,7 @@ class _Work:
             self.verdicts += found
             if failed := [verdict for verdict in found if verdict.failed]:
                 with told_if_unwritable(partition.path):
-                    partition.mark_refused(failed[0].sentence)
+                    partition.mark_refused(failed[0].finding.detail or failed[0].finding.summary)
                 continue
             self.good.append(_materialized(stats))
             if isinstance(result, Refined):
@@ -149,7 +149,7 @@ class _Work:
         """The file refined; the stats alone where the partition is of this very file already."""
         digest = at_entrance.get(self.family.name)
         partition = Partition(self.settings.telemetry, self.family, file.month)
-        if digest and not self.force:
+        if digest and not self.force and partition.refusal is None:
             stats = partition.stats()
             odd_hosts = None if stats.odd_hosts is None else self.odd_hosts()
             is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings, odd_hosts))

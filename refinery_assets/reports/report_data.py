@@ -231,6 +231,8 @@ def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> d
             SELECT month, run_id, max(audited_at) AS audited_at,
                 bool_or(published_at IS NOT NULL) AS is_published
             FROM audits GROUP BY month, run_id
+            -- A run that neither published nor refused the month has looked at a part of it only.
+            HAVING bool_or(published_at IS NOT NULL OR verdict = $failed)
             QUALIFY row_number() OVER (PARTITION BY month ORDER BY max(audited_at) DESC) = 1
         )
         SELECT month, run_id, latest.audited_at, is_published, asset, check_name, verdict,

@@ -16,6 +16,7 @@ import duckdb
 
 from refinery_assets.contract.columns import PUBLICATIONS
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.family import Stats
 
 
@@ -37,24 +38,38 @@ class Receipt:
     table_digest: int
     version: str
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the rows' digest was made as digests are made now."""
+        return self.version == refinery_version()
+
+    def holds(self, standing: int) -> bool:
+        """Whether rows with this digest are known to be those that were published."""
+        return self.is_comparable and self.table_digest == standing
+
 
 _COLUMNS = ", ".join(column.name for column in PUBLICATIONS.columns)
 
 
+# Counts up when equal rows come to have another digest.
+_DIGEST_VERSION = 1
+
+
 def refinery_version() -> str:
-    """The version of the installed package."""
-    return version("refinery-assets")
+    """What made the rows and their digests: the versions of the package, of its digests, and of DuckDB."""
+    return f"{version('refinery-assets')} digest {_DIGEST_VERSION} DuckDB {duckdb.__version__}"
 
 
-def input_digest(stats: Iterable[Stats], inventory: str) -> str:
-    """A digest of all that a month's rows depend on.
+def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> str:
+    """A digest of all that a month's rows, and what the checks say of them, depend on.
 
     Args:
         stats: Of the month's families: the digest of each file, and of the settings that bear on rows.
         inventory: `inventory_digest`.
+        settings: The limits of the checks.
     """
-    # With another version of DuckDB, equal rows may have other digests: publishing them anew says so.
-    parts = [duckdb.__version__, inventory, *((each.family.name, each.digest, each.rules) for each in stats)]
+    limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
+    parts = [inventory, limits, *((each.family.name, each.digest, each.rules) for each in stats)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -78,8 +93,8 @@ def last_receipts(
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
-        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC, rowid DESC) <= $most
-        ORDER BY published_at, rowid
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY rowid DESC) <= $most
+        ORDER BY rowid
         """,  # noqa: S608 - names of the dictionary
         {"months": [str(month) for month in months], "most": most},
     ).fetchall()

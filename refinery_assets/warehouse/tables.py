@@ -1,13 +1,14 @@
 """The refinery's own tables in the warehouse.
 
 Here: making them by the contract's columns, and never touching a table of the same name that somebody else
-made. Not here: what is written to them (`publish.py`, `audit_trail.py`).
+made. Not here: what is written to them (`publish.py`, `audits.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -16,6 +17,11 @@ from refinery_assets.contract.columns import Relation
 
 class ForeignTableError(Exception):
     """A table of the refinery's name exists and is not the refinery's; nothing was touched."""
+
+
+def utc_now() -> datetime:
+    """The moment in UTC, as the tables keep it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @contextmanager
