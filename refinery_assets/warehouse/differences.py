@@ -153,21 +153,21 @@ def _compare(
             host
             for (host,) in connection.execute(
                 f"""
-                SELECT host_id FROM changed_series WHERE month = $month GROUP BY host_id
-                HAVING NOT bool_or({side}) AND host_id NOT IN ({others}) ORDER BY host_id LIMIT $most
+                SELECT host FROM changed_series WHERE month = $month GROUP BY host
+                HAVING NOT bool_or({side}) AND host NOT IN ({others}) ORDER BY host LIMIT $most
                 """,  # noqa: S608 - constants of this function
                 {"month": str(month), "most": SAMPLE_SIZE},
             ).fetchall()
         ]
         for side, others in (
-            ("was_there", "SELECT host_id FROM series_months WHERE month = $month"),
-            ("will_be", "SELECT host_id FROM new_series WHERE month = $month"),
+            ("was_there", "SELECT lower(host_id) FROM series_months WHERE month = $month"),
+            ("will_be", "SELECT lower(host_id) FROM new_series WHERE month = $month"),
         )
     )
     cursor = connection.execute(
         """
-        SELECT resource, host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows WHERE was_there
-        ORDER BY will_be, resource, host_id, ds LIMIT $most
+        SELECT resource, host AS host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows
+        WHERE was_there ORDER BY will_be, resource, host, ds LIMIT $most
         """,
         {"most": SAMPLE_SIZE},
     )

@@ -382,6 +382,8 @@ def _evidence(
     found = {}
     for candidate in candidates:
         month = candidate.month
-        evidence = MonthOfTable(month, tables[month], candidate.sources, inventory, settings, differences[month])
+        evidence = MonthOfTable(
+            month, tables[month], candidate.sources, inventory, settings, differences[month], candidate.healed
+        )
         found[month] = with_samples(connection, evidence, paths)
     return found
