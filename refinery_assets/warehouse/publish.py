@@ -79,6 +79,7 @@ class MonthResult:
         receipt: What stands in the table of it; None where nothing does.
         figures: See `facts.MonthOfTable.figures`; empty for a month that was refused or is unchanged.
         healed: Whether the table held something else than its receipt said, and was put right.
+        difference: What publishing the month changed in the table; None where nothing was published.
     """
 
     month: Month
@@ -87,6 +88,7 @@ class MonthResult:
     receipt: Receipt | None = None
     figures: Mapping[str, int | float] = field(default_factory=dict)
     healed: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -311,6 +313,7 @@ def _write(
             receipt,
             figures,
             healed=candidate.tampered and bool(difference.before),
+            difference=difference,
         )
     return results
 

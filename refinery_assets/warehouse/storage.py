@@ -86,9 +86,7 @@ def _wait_for_connection(
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            return duckdb.connect(
-                path, read_only=read_only, config=config
-            )
+            return duckdb.connect(path, read_only=read_only, config=config)
         except duckdb.IOException as error:
             if "lock on file" not in str(error):
                 raise _unusable(path, error) from error
