@@ -22,7 +22,8 @@ from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.feed.files import FeedFile
-from refinery_assets.rows.family import Refined, Stats
+from refinery_assets.rows.family import Refined
+from refinery_assets.rows.stats import Stats
 
 STATS_KEY = "refinery.stats"
 """Where a Parquet file's own metadata holds the `Stats` of its rows."""

@@ -24,8 +24,9 @@ from refinery_assets.contract.families import (
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, contract_digest
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
+from refinery_assets.rows.stats import Stats, contract_digest
 from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
