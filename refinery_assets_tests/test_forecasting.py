@@ -16,13 +16,13 @@ import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
+from refinery_assets.export import main as export
 from sklearn.ensemble import HistGradientBoostingRegressor
 from statsforecast import StatsForecast
 from statsforecast.models import SeasonalNaive
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.export import main as export
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.walkthrough import HISTORY, forecast
 from refinery_assets.warehouse.export import export_months
