@@ -130,7 +130,7 @@ def _month(text: object) -> Month:
 
 
 _MONTHS_HELP = "2024-05, 2024-01..2024-12, all (of the feed), or changed (since they were published)"
-Months = Annotated[list[str], typer.Argument(metavar="MONTHS...", help=_MONTHS_HELP)]
+Months = Annotated[list[str], typer.Argument(metavar="MONTHS", help=_MONTHS_HELP)]
 OneMonth = Annotated[Month, typer.Argument(metavar="MONTH", parser=_month, help="a month, such as 2024-05")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON on stdout, for other programs")]
 Force = Annotated[bool, typer.Option("--force", help="rewrite months although nothing has changed")]
@@ -145,7 +145,10 @@ def run(
     as_json: AsJson = False,
     log: Annotated[bool, typer.Option("--log", help="show Dagster's own lines")] = False,
 ) -> None:
-    """Refine months and publish those that pass; recorded in Dagster like any run."""
+    """Refine months and publish those that pass.
+
+    Dagster holds the run like one that its UI started.
+    """
     settings = _settings()
     selected = _select(months, settings)
     if not selected:
@@ -179,7 +182,10 @@ def run(
 
 @app.command(epilog=_EPILOG)
 def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
-    """Tell what a run would do, and publish nothing: verdicts, and the exact difference to what is published."""
+    """Tell what a run would do, and do nothing.
+
+    The verdicts, and the exact difference to what is published.
+    """
     settings = _settings()
     selected = _select(months, settings)
     if not selected:
@@ -208,7 +214,11 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
 
 @app.command(epilog=_EPILOG)
 def status(as_json: AsJson = False) -> None:
-    """Show every month: when it was published, by which run, and whether its inputs have changed since."""
+    """Show what is published, and what has changed since.
+
+    Each month with its last publication and audit, and whether files, inventory or settings are still those that it
+    was published from; months that are due and not published; and whether the schedule is at work.
+    """
     from refinery_assets.operations.heartbeat_file import read_heartbeat
 
     settings = _settings()
@@ -238,7 +248,7 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command(epilog=_EPILOG)
 def explain(month: OneMonth, as_json: AsJson = False) -> None:
-    """Say all that is wrong with a month, with sample lines and what to do."""
+    """Say all that is wrong with a month, and what to do."""
     settings = _settings()
     _select([str(month)], settings)
     from refinery_assets.reports import terminal
@@ -272,7 +282,7 @@ def accept(
     month: Annotated[Month | None, typer.Argument(metavar="[MONTH]", parser=_month, help="the month")] = None,
     check: Annotated[str | None, typer.Argument(metavar="[CHECK]", help="the check that refuses it")] = None,
 ) -> None:
-    """List what can be accepted although a check refuses it: nothing so far."""
+    """Accept a month that a check refuses (none so far)."""
     if month is not None or check is not None:
         _fail(
             "No check can be accepted yet; mend the month's files as refinery explain says, and run it again.",
@@ -283,7 +293,10 @@ def accept(
 
 @app.command(epilog=_EPILOG)
 def audit(as_json: AsJson = False) -> None:
-    """Judge the published table again, against the receipts of its months; writes nothing."""
+    """Judge the published table again.
+
+    Against the receipts of its months; nothing is written.
+    """
     settings = _settings()
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import MonthOutcome, Outcomes, checks_of
@@ -324,7 +337,10 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the published table as Parquet files, a folder for each month."""
+    """Write the published table as Parquet files.
+
+    A folder for each month, which DuckDB, Polars, pandas and Spark read without options.
+    """
     settings = _settings()
     from refinery_assets.warehouse.export import export_months, published_months
     from refinery_assets.warehouse.snapshot import open_published
@@ -347,7 +363,7 @@ def report(
     month: OneMonth,
     to: Annotated[Path | None, typer.Option("--to", help="write it with its charts below this folder")] = None,
 ) -> None:
-    """Print the report on a month as Markdown, or write it with its charts."""
+    """Print or write the report on a month."""
     settings = _settings()
     from refinery_assets.reports.monthly_report import monthly_reports, write_reports
     from refinery_assets.warehouse.snapshot import open_published
@@ -370,7 +386,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     to: Annotated[Path, typer.Option(help="the folder to write to")] = PROJECT_ROOT / "data",
     dirt: Annotated[float, typer.Option(help="the share of faulty rows, 0 to 0.5")] = 0.0,
 ) -> None:
-    """Make a realistic fleet: an inventory and its monthly CSV files."""
+    """Make an inventory and monthly CSV files."""
     from refinery_assets.sample.feed import closing_line, make_sample
 
     made = _usage(lambda: make_sample(to, hosts=hosts, first=first, last=last, seed=seed, dirt=dirt, progress=True))
@@ -384,7 +400,7 @@ def demo(
     last: Last = _LAST,
     folder: Annotated[Path | None, typer.Option(help="where all of it goes")] = None,
 ) -> None:
-    """Make a sample fleet and refine its whole history in one run."""
+    """Make a sample and refine its whole history."""
     from refinery_assets.sample.demo import run_demo
 
     code = _usage(lambda: run_demo(folder, hosts, first, last))
@@ -397,7 +413,7 @@ def ui(
     host: Annotated[str, typer.Option(help="the address to listen on; the UI has no login")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="the port to listen on")] = 3000,
 ) -> None:
-    """Serve Dagster's UI, with the schedule and the sensors at work."""
+    """Serve Dagster's UI, with schedule and sensors."""
     from refinery_assets.operations.ui import serve
 
     raise typer.Exit(serve(host, port, _dagster_home()))

@@ -98,8 +98,10 @@ def _problems(run: FinishedRun) -> tuple[list[str], bool]:
     """What failed besides refused months, and whether it was a warehouse that is held."""
     problems: list[str] = []
     is_held = False
+    steps_failed = False
     for event in run.events:
         if event.is_step_failure:
+            steps_failed = True
             data = event.step_failure_data
             failure = data.user_failure_data
             if failure is not None and REFUSED in failure.metadata:
@@ -108,7 +110,7 @@ def _problems(run: FinishedRun) -> tuple[list[str], bool]:
             is_held = is_held or any(cause.cls_name == WarehouseHeldError.__name__ for cause in causes)
             told = failure and failure.description
             problems.append(told or (causes[-1].message.strip() if causes else event.message or ""))
-        elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not problems:
+        elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not steps_failed:
             causes = _chain(event.job_failure_data.error)
             problems += [cause.message.strip() for cause in causes[-1:]]
     return problems, is_held

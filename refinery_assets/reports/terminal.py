@@ -63,7 +63,8 @@ def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = Fals
     for problem in outcomes.problems:
         console.print(escape(problem))
     good = sum(month.is_good for month in outcomes.months)
-    console.print(f"{good} of {counted(len(outcomes.months), 'month')} {'would be ' if planned else ''}fine.")
+    be = "would be" if planned else "is" if good == 1 else "are"
+    console.print(f"{good} of {counted(len(outcomes.months), 'month')} {be} fine.")
 
 
 def _print_warnings(months: Iterable[MonthOutcome], console: Console) -> None:
@@ -171,16 +172,10 @@ def print_explanation(found: Explanation, console: Console) -> None:
             f"{found.month} was published by run {receipt.run_id} at {receipt.published_at:%Y-%m-%d %H:%M} UTC: "
             f"{counted(receipt.rows, 'row')}, {receipt.imputed:,} of them imputed, {receipt.quarantined:,} quarantined."
         )
-    if found.run_id is not None:
-        said = f"The last run that looked at it, {found.run_id}, found"
-        console.print(f"{said}:" if found.said else f"{said} nothing wrong.")
-        for verdict in found.said:
-            console.print(f"- {verdict.outcome}: {escape(verdict.sentence)}")
-            console.print(f"  what to do: {escape(verdict.recovery)}")
+    failed, warnings = checks_of(found.now.verdicts) if found.now else ([], [])
     if found.now is None:
         console.print("The feed holds nothing of it yet.")
     else:
-        failed, warnings = checks_of(found.now.verdicts)
         words = {"published": "would be published", "unchanged": "is as published", "refused": "would be refused"}
         console.print(f"Run now, with the files as they are, it {words[str(found.now.state)]}.")
         for outcome, checks in (("failed", failed), ("warning", warnings)):
@@ -188,6 +183,8 @@ def print_explanation(found: Explanation, console: Console) -> None:
                 _print_check(f"- {outcome}: {check.asset} {check.check}:", check, console)
                 for row in check.sample:
                     console.print(f"  {escape(_row(row))}", markup=False)
+    if found.run_id is not None:
+        _print_last_run(found, {(check.asset, check.check, check.message) for check in (*failed, *warnings)}, console)
     if found.quarantined:
         faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
         console.print(f"In quarantine: {escape(faults)}. For example:")
@@ -195,6 +192,19 @@ def print_explanation(found: Explanation, console: Console) -> None:
             console.print(
                 f"  {row['source_file']}, line {row['source_line']}: {row['fault']}: {row['raw']!r}", markup=False
             )
+
+
+def _print_last_run(found: Explanation, said_now: set[tuple[str, str, str]], console: Console) -> None:
+    """What the last run found, as far as it is not what the files as they are come to."""
+    run = f"The last run that looked at it, {found.run_id},"
+    if not found.said:
+        console.print(f"{run} found nothing wrong.")
+        return
+    others = [each for each in found.said if (each.asset, each.check, each.finding.message) not in said_now]
+    console.print(f"{run} found:" if others else f"{run} found the same.")
+    for verdict in others:
+        console.print(f"- {verdict.outcome}: {escape(verdict.sentence)}")
+        console.print(f"  what to do: {escape(verdict.recovery)}")
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
