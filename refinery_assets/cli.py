@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -55,7 +55,7 @@ class _Commands(TyperGroup):
             _fail(*_sentence(error))
 
 
-def _fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> NoReturn:
     typer.echo(sentence, err=True)
     raise typer.Exit(code) from None
 
@@ -65,6 +65,10 @@ def _sentence(error: Exception) -> tuple[str, int]:
     code = _known(error)
     if code is not None:
         return str(error), code
+    if isinstance(error, OSError) and error.filename:
+        cause = error.strerror or type(error).__name__
+        what_to_do = "see to its rights and to the room on its disk, then run again"
+        return f"{error.filename} cannot be read or written ({cause}); {what_to_do}.", EXIT_TROUBLE
     trace = "".join(traceback.format_exception(error))
     return f"{_first_line(error)} This was not foreseen; its trace is in {_write_trace(trace)}.", EXIT_TROUBLE
 
@@ -154,17 +158,18 @@ def run(
     if not selected:
         _nothing_to_do(as_json=as_json)
         return
-    os.environ["DAGSTER_HOME"] = str(_dagster_home())
+    home = _dagster_home()
+    # Dagster's configuration names its files by it.
+    os.environ["DAGSTER_HOME"] = str(home)
     # The graph first, and DuckDB after it; `build.py` says why.
     from refinery_assets.build import build_defs
 
     defs = build_defs(settings)
-    import dagster as dg
-
-    from refinery_assets.assets.command_runs import refine_months
+    from refinery_assets.assets.command_runs import open_instance, refine_months
     from refinery_assets.reports import terminal
+    from refinery_assets.reports.month_results import Stop
 
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(home) as instance:
         outcomes = refine_months(
             instance, defs, selected, terminal.stderr(), force=force, log=log, progress=not as_json
         )
@@ -172,8 +177,8 @@ def run(
         _print_json({"command": "run", **outcomes.as_json()})
     else:
         terminal.print_outcomes(outcomes, terminal.stdout())
-    if outcomes.is_held:
-        raise typer.Exit(EXIT_HELD)
+    if outcomes.stop is not None:
+        raise typer.Exit({Stop.HELD: EXIT_HELD, Stop.INTERRUPTED: EXIT_INTERRUPTED}[outcomes.stop])
     if outcomes.problems:
         raise typer.Exit(EXIT_TROUBLE)
     if not outcomes.is_good:
@@ -387,9 +392,14 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     dirt: Annotated[float, typer.Option(help="the share of faulty rows, 0 to 0.5")] = 0.0,
 ) -> None:
     """Make an inventory and monthly CSV files."""
+    import duckdb
+
     from refinery_assets.sample.feed import closing_line, make_sample
 
-    made = _usage(lambda: make_sample(to, hosts=hosts, first=first, last=last, seed=seed, dirt=dirt, progress=True))
+    try:
+        made = _usage(lambda: make_sample(to, hosts=hosts, first=first, last=last, seed=seed, dirt=dirt, progress=True))
+    except duckdb.Error as error:
+        _fail(f"The inventory cannot be written: {str(error).splitlines()[0]}", EXIT_TROUBLE)
     typer.echo(closing_line(made))
 
 

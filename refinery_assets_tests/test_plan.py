@@ -36,13 +36,16 @@ def everything_on_disk(folder: Path) -> dict[str, bytes]:
 def test_a_held_warehouse_without_a_read_copy_is_said(sandbox: Sandbox) -> None:
     settings = replace(sandbox.settings, read_copy=None)
     # The lock of another process: a process does not lock itself out.
-    with _holder(settings.warehouse), pytest.raises(WarehouseHeldError, match="is being written to, and there is no"):
+    with (
+        warehouse_held(settings.warehouse),
+        pytest.raises(WarehouseHeldError, match="is being written to, and there is no"),
+    ):
         make_plan(settings, [[JANUARY]])
 
 
 def test_while_a_run_holds_the_warehouse_the_read_copy_is_compared_with(sandbox: Sandbox) -> None:
     sandbox.refine(JANUARY)
-    with _holder(sandbox.settings.warehouse):
+    with warehouse_held(sandbox.settings.warehouse):
         plan = plan_of(sandbox, JANUARY)
     assert plan.compared_with == sandbox.settings.read_copy
     assert plan.results[JANUARY].state is State.UNCHANGED
@@ -191,11 +194,11 @@ sys.stdin.read()
 
 
 @contextmanager
-def _holder(warehouse: Path) -> Iterator[None]:
-    """Another process that has the warehouse open for writing."""
+def warehouse_held(warehouse: Path) -> Iterator[int]:
+    """Another process that has the warehouse open for writing; gives its id."""
     command = [sys.executable, "-c", HOLD, str(warehouse)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        yield
+        yield process.pid
         process.communicate()

@@ -7,8 +7,11 @@ Here: one run for each unbroken span of months, and showing how far it is. Not h
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance import InstanceRef
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from rich.console import Console
 
 from refinery_assets.assets.run_results import outcomes_of_run
@@ -16,7 +19,7 @@ from refinery_assets.assets.steps import FORCE_TAG
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.runs import start_run
-from refinery_assets.reports.month_results import Outcomes
+from refinery_assets.reports.month_results import Outcomes, Stop
 from refinery_assets.reports.progress import StepProgress, title_of
 
 _ENDS = {
@@ -24,6 +27,21 @@ _ENDS = {
     dg.DagsterEventType.STEP_FAILURE: "failed",
     dg.DagsterEventType.STEP_SKIPPED: "skipped",
 }
+
+# What steps print goes to the terminal and nowhere else: to keep it, Dagster starts two processes for each run, which
+# answer an interrupt with traces of their own.
+_KEEP_NO_OUTPUT = {
+    "compute_logs": {
+        "module": NoOpComputeLogManager.__module__,
+        "class": NoOpComputeLogManager.__name__,
+        "config": {},
+    }
+}
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """The Dagster instance in its home, for runs of a command line."""
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_KEEP_NO_OUTPUT))
 
 
 def refine_months(  # noqa: PLR0913 - what a command line asks for
@@ -72,4 +90,6 @@ def refine_months(  # noqa: PLR0913 - what a command line asks for
                 log_level="INFO" if log else "CRITICAL",
             )
         outcomes += outcomes_of_run(run, span)
+        if outcomes.stop is Stop.INTERRUPTED:
+            break
     return outcomes

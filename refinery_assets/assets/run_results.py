@@ -20,9 +20,12 @@ from refinery_assets.reports.month_results import (
     Differences,
     MonthOutcome,
     Outcomes,
+    Stop,
 )
 from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.storage import WarehouseHeldError
+
+INTERRUPTED = "Interrupted; what was not published yet stays as it was."
 
 
 def outcomes_of_run(run: FinishedRun, months: Sequence[Month]) -> Outcomes:
@@ -34,7 +37,7 @@ def outcomes_of_run(run: FinishedRun, months: Sequence[Month]) -> Outcomes:
         if event.is_step_materialization
         and (found := event.step_materialization_data.materialization).asset_key == dg.AssetKey(PROCESSED_DATA)
     }
-    problems, is_held = _problems(run)
+    problems, stop = _problems(run)
     outcomes = []
     for month in map(str, months):
         failed, warnings = checks.get(month, ([], []))
@@ -43,9 +46,9 @@ def outcomes_of_run(run: FinishedRun, months: Sequence[Month]) -> Outcomes:
         elif failed:
             outcomes.append(MonthOutcome(month, str(State.REFUSED), failed=failed, warnings=warnings))
         else:
-            state = NOT_REACHED if problems or month in checks else LEFT_OUT
+            state = NOT_REACHED if problems else LEFT_OUT
             outcomes.append(MonthOutcome(month, state, warnings=warnings))
-    return Outcomes(outcomes, [run.run_id], problems, is_held)
+    return Outcomes(outcomes, [run.run_id], problems, stop)
 
 
 def _standing(month: str, metadata: Mapping[str, dg.MetadataValue], warnings: Sequence[CheckResult]) -> MonthOutcome:
@@ -94,10 +97,10 @@ def _sample(metadata: Mapping[str, dg.MetadataValue]) -> list[Row]:
     return [dict(record.data) for record in value.records] if isinstance(value, dg.TableMetadataValue) else []
 
 
-def _problems(run: FinishedRun) -> tuple[list[str], bool]:
-    """What failed besides refused months, and whether it was a warehouse that is held."""
+def _problems(run: FinishedRun) -> tuple[list[str], Stop | None]:
+    """What failed besides refused months, and what stopped the run where it is one of `Stop`."""
     problems: list[str] = []
-    is_held = False
+    stop = None
     steps_failed = False
     for event in run.events:
         if event.is_step_failure:
@@ -107,13 +110,22 @@ def _problems(run: FinishedRun) -> tuple[list[str], bool]:
             if failure is not None and REFUSED in failure.metadata:
                 continue
             causes = _chain(data.error)
-            is_held = is_held or any(cause.cls_name == WarehouseHeldError.__name__ for cause in causes)
+            if _names(causes, dg.DagsterExecutionInterruptedError):
+                return [INTERRUPTED], Stop.INTERRUPTED
+            if _names(causes, WarehouseHeldError):
+                stop = Stop.HELD
             told = failure and failure.description
             problems.append(told or (causes[-1].message.strip() if causes else event.message or ""))
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not steps_failed:
             causes = _chain(event.job_failure_data.error)
+            if _names(causes, dg.DagsterExecutionInterruptedError):
+                return [INTERRUPTED], Stop.INTERRUPTED
             problems += [cause.message.strip() for cause in causes[-1:]]
-    return problems, is_held
+    return problems, stop
+
+
+def _names(chain: Sequence[SerializableErrorInfo], kind: type[BaseException]) -> bool:
+    return any(error.cls_name == kind.__name__ for error in chain)
 
 
 def _chain(error: SerializableErrorInfo | None) -> list[SerializableErrorInfo]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from refinery_assets.checks.rules import Outcome, Row, Verdict
@@ -18,6 +19,15 @@ LEFT_OUT = "not exported yet"
 NOT_REACHED = "not reached"
 
 SAMPLE = 5
+
+
+class Stop(StrEnum):
+    """What can keep a run from judging its months."""
+
+    HELD = "held"
+    """Another process holds the warehouse."""
+    INTERRUPTED = "interrupted"
+    """Somebody ended it."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +139,13 @@ class Outcomes:
         months: The months, in order.
         runs: The runs in Dagster; none for a plan.
         problems: What went wrong besides refused months, in sentences.
-        is_held: Whether it was a warehouse that another process holds.
+        stop: What kept months from being judged, where it has an exit code of its own.
     """
 
     months: Sequence[MonthOutcome] = ()
     runs: Sequence[str] = ()
     problems: Sequence[str] = ()
-    is_held: bool = False
+    stop: Stop | None = None
 
     @property
     def is_good(self) -> bool:
@@ -147,7 +157,7 @@ class Outcomes:
             [*self.months, *other.months],
             [*self.runs, *other.runs],
             [*self.problems, *other.problems],
-            self.is_held or other.is_held,
+            self.stop or other.stop,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class StepProgress:
         self._console = console
         self._title = title
         self._months = months
-        self._shown = shown
+        # Asked once, for while a run is at work its output may go through a pipe.
+        self._in_lines = shown and not console.is_terminal
         self._started: dict[str, float] = {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not (shown and console.is_terminal))
@@ -57,7 +58,7 @@ class StepProgress:
         self._say(f"{self._title}: {step} waits for the warehouse, which another process holds")
 
     def _say(self, line: str) -> None:
-        if self._shown and not self._console.is_terminal:
+        if self._in_lines:
             self._console.print(line, markup=False)
 
 

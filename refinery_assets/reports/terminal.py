@@ -115,15 +115,12 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
         columns = ("month", "inputs", "published (UTC)", "run", "rows", "imputed", "quarantined", "last audit")
         print_rows(columns, [_status_row(each) for each in status.months], console)
     if changed := [str(month) for month in status.changed]:
-        console.print(
-            f"To be run: {listing(changed)} ({counted(len(changed), 'month')}); do it with refinery run changed."
-        )
+        number = counted(len(changed), "month")
+        console.print(f"To be run: {listing(changed)} ({number}); refinery run changed does it.")
     if late := [str(month) for month in status.late]:
         console.print(f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published).")
     if heartbeat is None:
-        console.print(
-            "No sign of life of the schedule and the sensors: refinery ui, or a daemon, was not at work here yet."
-        )
+        console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
         return
     age = now.astimezone(UTC) - heartbeat.time
     moment = f"{heartbeat.time:%Y-%m-%d %H:%M} UTC"
