@@ -13,7 +13,7 @@ from pathlib import Path
 
 from refinery_assets.contract.settings import Settings
 
-_STILL_FRESH = timedelta(minutes=15)
+_STILL_FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
