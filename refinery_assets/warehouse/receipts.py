@@ -17,7 +17,7 @@ import duckdb
 from refinery_assets.contract.columns import PUBLICATIONS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import Stats
+from refinery_assets.rows.stats import Stats
 
 
 @dataclass(frozen=True)
