@@ -88,6 +88,17 @@ def test_the_readme_stays_short() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_module_that_a_page_names_is_there(page: Path) -> None:
-    named = re.findall(r"`((?:\w+/)*\w+\.py)`", page.read_text(encoding="utf-8"))
+    assert _modules_missing(page) == []
 
-    assert [name for name in named if not (PROJECT_ROOT / name).exists() and not (PACKAGE / name).exists()] == []
+
+def test_every_module_that_a_docstring_or_comment_names_is_there() -> None:
+    missing = {str(module.relative_to(PACKAGE)): _modules_missing(module) for module in PACKAGE.rglob("*.py")}
+
+    assert {module: names for module, names in missing.items() if names} == {}
+
+
+def _modules_missing(text: Path) -> list[str]:
+    """Names of modules in backticks that lead nowhere: from the text's own folder, the package or the project."""
+    named = re.findall(r"`((?:\w+/)*\w+\.py)`", text.read_text(encoding="utf-8"))
+    folders = (text.parent, PACKAGE, PROJECT_ROOT)
+    return [name for name in named if not any((folder / name).exists() for folder in folders)]
