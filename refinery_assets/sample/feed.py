@@ -1,7 +1,7 @@
 """Makes a sample: an inventory and the monthly CSV files of a made-up fleet, for demos and tests.
 
 Here: the files, the inventory's table and the command line. Not here: the hosts and their curves
-(`sample_fleet.py`), and the faulty rows that `--dirt` plants (`sample_dirt.py`).
+(`fleet.py`), and the faulty rows that `--dirt` plants (`dirt.py`).
 
     python -m refinery_assets.sample.feed --hosts 2000 --first 2023-01 --last 2025-12 --to data
 
@@ -225,7 +225,7 @@ def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
 
 
 def month_argument(text: str) -> Month:
-    """A month on the command line; argparse tells a bad one in one sentence."""
+    """A month on the command line; argparse refuses a bad one in one sentence."""
     try:
         return Month.parse(text)
     except ValueError as error:
