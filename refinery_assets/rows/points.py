@@ -2,7 +2,7 @@
 
 Here: how hosts and days become numbers, and the order that rows stand in. Hosts are compared without regard
 to case, as the inventory compares them. Not here: what is done with repeated points (`scrub.py`) and missing
-ones (`plug.py`).
+ones (`gaps.py`).
 """
 
 from __future__ import annotations
