@@ -1,7 +1,7 @@
 """The refinery's own tables in the warehouse.
 
 Here: making them by the contract's columns, and never touching a table of the same name that somebody else
-made. Not here: what is written to them (`publish.py`, `audit_trail.py`).
+made. Not here: what is written to them (`publish.py`, `audits.py`).
 """
 
 from __future__ import annotations

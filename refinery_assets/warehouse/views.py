@@ -1,7 +1,7 @@
 """The views on the published table, for those who forecast.
 
 Here: their SQL, and putting them and the dictionary's comments into the warehouse. Not here: what their
-columns mean (`refinery_assets/dictionary.py`).
+columns mean (`contract/columns.py`).
 """
 
 from __future__ import annotations
