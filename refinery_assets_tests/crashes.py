@@ -43,15 +43,14 @@ _RUN = """
 import sys
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.definitions import defs
-from refinery_assets.operations.partitions import range_tags
+from refinery_assets.operations.runs import start_run
 from refinery_assets.contract.months import Month
 import dagster as dg
-job = defs.resolve_job_def(REFINE)
 with dg.DagsterInstance.get() as instance:
     sys.stdout.write("ready\\n")
     sys.stdout.flush()
     first, last = (Month.parse(text) for text in sys.argv[1:])
-    ran = job.execute_in_process(instance=instance, tags=range_tags(first, last), raise_on_error=False)
+    ran = start_run(instance, defs, REFINE, list(Month.span(first, last)))
 sys.exit(not ran.success)
 """
 

@@ -21,6 +21,7 @@ from refinery_assets.operations import alerts as alarms
 from refinery_assets.operations.alerts import FAILED_RUNS, append_line, describe_failure
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.test_crowds import held_by_another_process
 
 TOKEN = "token-4711"  # noqa: S105 - nobody's
 
@@ -92,18 +93,21 @@ def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(
     assert (check["asset"], check["check"]) == ("legacy_feed", "source_files_present")
     assert any("storage_usage_202402.csv" in problem for problem in line["problems"])
     assert line["recovery"] == [
-        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run again."
+        "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month again."
     ]
 
 
 def test_a_failure_that_no_check_explains_names_its_cause(sandbox: Sandbox, tmp_path: Path) -> None:
-    outcome = sandbox.materialize(["processed_data"], FEBRUARY)
+    assert sandbox.refine(FEBRUARY).success
+    impatient = Sandbox(replace(sandbox.settings, lock_wait_seconds=0.0, lock_retries=0), sandbox.instance)
+    with held_by_another_process(sandbox.settings.warehouse) as holder:
+        outcome = impatient.materialize(["processed_data"], FEBRUARY)
 
     (line,) = alarm(sandbox, outcome.run_id, tmp_path / "alerts.jsonl")
 
     assert line["months"] == "2024-02"
     assert line["failed_checks"] == []
-    assert any("cpu_utilization has no partition 2024-02" in problem for problem in line["problems"])
+    assert any(f"still held by process {holder.pid} (" in problem for problem in line["problems"])
     assert outcome.run_id in line["recovery"][0]
 
 

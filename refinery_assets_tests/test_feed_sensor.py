@@ -290,6 +290,17 @@ def test_a_month_that_a_check_refused_is_not_asked_for_again(fleet: Watched, mon
     assert fleet.skip_message == "Nothing has changed in the feed."
 
 
+def test_of_a_run_that_failed_in_passing_the_refused_months_are_left_out(
+    fleet: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "PAUSES_MINUTES", (0,))
+    FeedFile(fleet.settings.feed, DISK, FEBRUARY).path.unlink()
+    assert fleet.tick() == [("2024-01", "2024-03")]
+    fail_in_passing(fleet)
+
+    assert fleet.tick() == [("2024-01", "2024-01"), ("2024-03", "2024-03")]
+
+
 def test_the_pauses_grow_and_a_success_starts_anew() -> None:
     seen = MonthSeen("state", 0.0, content="content")
     pauses = []

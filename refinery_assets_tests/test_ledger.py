@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 HOUR = 3600.0

@@ -11,12 +11,12 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from refinery_assets.build import build_defs
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.contract.families import FAMILIES, LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import content_digest
 from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.warehouse.family_partitions import Partition
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox
 
 FAMILY_NAMES = [family.name for family in FAMILIES]
@@ -184,12 +184,16 @@ def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(sandbox: Sandbo
 
 
 def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touched(sandbox: Sandbox) -> None:
+    sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
     before = sandbox.published()
     changes = [
         "UPDATE processed_data SET y = y / 2 WHERE ds = '2024-02-05' AND resource = 'cpu'",
         "INSERT INTO processed_data FROM processed_data WHERE ds = '2024-02-05' LIMIT 1",
         "DELETE FROM processed_data WHERE ds = '2024-02-05'",
+        "UPDATE series_months SET mean_y = 1 WHERE month = '2024-02'",
+        "DELETE FROM quarantined_rows",
+        "DELETE FROM audits WHERE month = '2024-02' AND check_name = 'row_parity'",
     ]
     for change in changes:
         sandbox.execute(change)

@@ -118,7 +118,7 @@ def test_a_refused_month_says_what_to_do_first_and_what_stands(warehouse: Path) 
         "- `fragmentation_complete` of `legacy_feed`: **Export it again.** memory_stats_202403.csv ends mid-line.\n"
     ) in text
     assert "## 1 warning\n" in text
-    assert "1 check passed; 1 could not be judged after what failed." in text
+    assert "1 check passed; 1 could not be judged after what failed; audited on " in text
     assert rows_of(text, "cpu")[1] == "20"
     assert "2024-03" in rows_of(report_of(warehouse, JANUARY).markdown, "2024-03")[0]
     assert "fragmentation_complete" in rows_of(report_of(warehouse, JANUARY).markdown, "2024-03")[3]

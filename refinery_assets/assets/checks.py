@@ -118,6 +118,16 @@ def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audite
     )
 
 
+def still_refused(sentences: Mapping[str, Sequence[str]]) -> dg.Failure:
+    """The failure of a run that only reports months which an earlier run has refused."""
+    count = counted(len(sentences), "month is", "months are")
+    return dg.Failure(
+        description="\n".join([f"{count} still refused; run them again.", *(lines[0] for lines in sentences.values())]),
+        metadata={"refused": dg.MetadataValue.json(dict(sentences))},
+        allow_retries=False,
+    )
+
+
 def _sentence(month: Month, failed: Sequence[Verdict]) -> str:
     first, *others = failed
     also = ", ".join(f"{verdict.asset} {verdict.check}" for verdict in others)

@@ -19,7 +19,6 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import Verdict, judge, not_judged, refusals
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
@@ -40,6 +39,7 @@ from refinery_assets.rows.family import (
 from refinery_assets.rows.read import OddHosts
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.inventory import odd_host_names
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 
 
 def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -138,7 +138,7 @@ class _Work:
             self.verdicts += found
             if failed := [verdict for verdict in found if verdict.failed]:
                 with told_if_unwritable(partition.path):
-                    partition.mark_refused(failed[0].sentence)
+                    partition.mark_refused(failed[0].finding.detail or failed[0].finding.summary)
                 continue
             self.good.append(_materialized(stats))
             if isinstance(result, Refined):
@@ -149,7 +149,7 @@ class _Work:
         """The file refined; the stats alone where the partition is of this very file already."""
         digest = at_entrance.get(self.family.name)
         partition = Partition(self.settings.telemetry, self.family, file.month)
-        if digest and not self.force:
+        if digest and not self.force and partition.refusal is None:
             stats = partition.stats()
             odd_hosts = None if stats.odd_hosts is None else self.odd_hosts()
             is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings, odd_hosts))

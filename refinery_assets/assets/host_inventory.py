@@ -17,14 +17,16 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import HOST_INVENTORY
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.partitions import months_of_run
+from refinery_assets.feed.files import feed_extent
+from refinery_assets.operations.partitions import months_in
+from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 def build_host_inventory(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
@@ -58,10 +60,11 @@ def build_host_inventory_checks(
             raise try_again_or_fail(error, context.op_execution_context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:
             facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
-        months = months_of_run(context.run)
-        if not months:
+        asked = months_in(context.run.tags)
+        if not asked:
             yield from _audit_again(context, facts, settings)
             return
+        months, _ = months_asked(asked, feed_extent(settings.feed, settings.window))
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         good = []
         if not refusals(verdicts):

@@ -10,13 +10,13 @@ from refinery_assets.assets.checks import check_specs
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import Warehouse
 from refinery_assets.assets.steps import conclude, months_to_do
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

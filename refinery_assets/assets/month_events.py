@@ -121,6 +121,14 @@ def is_last_step(context: Context) -> bool:
     return not (downstream if chosen is None else downstream & set(chosen))
 
 
+def is_in_run(context: Context, asset: str) -> bool:
+    """Whether the run has a step for the asset, before or after this one."""
+    step, chosen = context.get_step_execution_context(), context.run.step_keys_to_execute
+    key = dg.AssetKey(asset)
+    planned = key in step.job_def.asset_layer.executable_asset_keys
+    return planned and (chosen is None or asset in chosen)
+
+
 def monthly_check_spec(
     name: str, asset: str, partitions: dg.PartitionsDefinition[str], *, description: str, blocking: bool
 ) -> dg.AssetCheckSpec:

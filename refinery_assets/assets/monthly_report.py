@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from refinery_assets.assets.checks import still_refused
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import (
     WAREHOUSE_POOL,
@@ -19,12 +20,12 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, whole_window
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports, write_reports
+from refinery_assets.warehouse.ledger import StepRecord
 
 
 def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -71,7 +72,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         good = []
         for month, report in reports.items():
             metadata = report_metadata(report)
-            if month in refused:
+            if month in refused or report.is_refused:
                 # The month stays marked as failed; its report is there to be read all the same.
                 context.log_event(dg.AssetObservation(MONTHLY_REPORT, partition=str(month), metadata=metadata))
             else:
@@ -79,6 +80,9 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
                 good.append(MaterializedMonth(str(month), version, metadata))
         record = StepRecord(MONTHLY_REPORT, left_out=left_out)
         yield from conclude(context, warehouse, settings, record, good)
+        # Without the steps before: a run of failed steps alone must not turn a refused month green.
+        if stale := {month: reports[month] for month in reports if month not in refused and reports[month].is_refused}:
+            raise still_refused({str(month): [f"{month}: {report.headline}"] for month, report in stale.items()})
 
     return monthly_report
 

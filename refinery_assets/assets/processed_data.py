@@ -16,7 +16,6 @@ from refinery_assets.assets.resources import (
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
@@ -29,6 +28,7 @@ from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.family_partitions import partitions as family_partitions
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
+from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy

@@ -18,6 +18,7 @@ from dagster_duckdb import DuckDBResource
 
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.housekeeping import end_dead_runs
+from refinery_assets.operations.runs import PROCESS_TAG, enter_run
 
 WAREHOUSE_POOL = "warehouse"
 """Steps that open the warehouse share this pool of one place, so that runs queue up instead of colliding."""
@@ -51,8 +52,13 @@ class Warehouse(DuckDBResource):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run waits for its place in the pool: take back places that killed runs still hold."""
-        if context.instance is not None:
-            end_dead_runs(context.instance)
+        if context.instance is None:
+            return
+        # Also of a run that came by another executor than ours, as `execute_in_process` has it.
+        run = context.run and context.instance.get_run_by_id(context.run.run_id)
+        if run and not run.is_finished and PROCESS_TAG not in run.tags:
+            enter_run(context.instance, run)
+        end_dead_runs(context.instance)
 
     @property
     def path(self) -> Path:

@@ -12,23 +12,33 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.assets.checks import judged, refusal
-from refinery_assets.assets.month_events import Context, MaterializedMonth, is_last_step, log_months, silent_outputs
+from refinery_assets.assets.month_events import (
+    Context,
+    MaterializedMonth,
+    is_in_run,
+    is_last_step,
+    log_months,
+    silent_outputs,
+)
 from refinery_assets.assets.resources import (
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
 )
-from refinery_assets.checks.ledger import RunLedger, StepRecord
 from refinery_assets.checks.rules import counted, listing, refusals
-from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.tables import ForeignTableError, transaction
+
+# Whatever refused a month, it comes to light in these.
+_ANSWER_FOR_ALL = {PROCESSED_DATA, MONTHLY_REPORT}
 
 FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
@@ -105,7 +115,7 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     yield from log_months(context, record.asset, materialized, [judged(verdict) for verdict in to_log])
     yield from silent_outputs(context) if outputs is None else outputs
     if is_last_step(context):
-        _end_run(context, warehouse, ledger, len(materialized))
+        _end_run(context, warehouse, ledger, record.asset, len(materialized))
 
 
 def whole_window(settings: Settings) -> FeedExtent:
@@ -113,16 +123,21 @@ def whole_window(settings: Settings) -> FeedExtent:
     return FeedExtent(settings.window[0], settings.window[-1])
 
 
-def _end_run(context: Context, warehouse: Warehouse, ledger: RunLedger, good: int) -> None:
-    """Keep the run's verdicts where `processed_data` has not, and raise when months were refused.
+def _end_run(context: Context, warehouse: Warehouse, ledger: RunLedger, asset: str, good: int) -> None:
+    """Keep the run's verdicts where `processed_data` does not, and raise when months were refused.
+
+    Of several steps that nothing waits for, each answers for itself and for the entrance audit.
 
     Raises:
         dg.Failure: Months were refused.
     """
-    refused = refusals(ledger.verdicts())
-    if ledger.read(PROCESSED_DATA) is None:
+    verdicts = ledger.verdicts()
+    if asset not in _ANSWER_FOR_ALL:
+        verdicts = [verdict for verdict in verdicts if verdict.asset in {asset, LEGACY_FEED}]
+    refused = refusals(verdicts)
+    if not is_in_run(context, PROCESSED_DATA):
         _record_unpublished(context, warehouse, ledger)
-    else:
+    elif asset in _ANSWER_FOR_ALL:
         ledger.remove()
     if refused:
         raise refusal(refused, good)
@@ -132,7 +147,8 @@ def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedge
     """Write the verdicts of a run without `processed_data` to `audits`; else a later run does it."""
     try:
         with warehouse.get_connection() as connection, transaction(connection):
-            record_audits(connection, ledger.run_id, ledger.verdicts())
+            for record in ledger.records():
+                record_audits(connection, ledger.run_id, record.verdicts, moment=record.moment)
     except (WarehouseMissingError, WarehouseHeldError, WarehouseUnusableError, ForeignTableError) as error:
         context.log.warning(
             f"What the checks said is not in the table audits yet; the next run that publishes adds it. {error}"

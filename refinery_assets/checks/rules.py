@@ -31,7 +31,7 @@ class Outcome(StrEnum):
     WARNING = "warning"
     FAILED = "failed"
     NOT_JUDGED = "not_judged"
-    """An earlier check refused the month, so that there was nothing to look at."""
+    """There was nothing to look at: an earlier check refused the month, or the step that looks was left out."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,6 @@ class Verdict:
     def failed(self) -> bool:
         """Whether the month may not go on from here."""
         return self.outcome is Outcome.FAILED
-
-    @property
-    def stops(self) -> bool:
-        """Whether the month is not published: this check failed, or never came to be judged."""
-        return self.outcome in {Outcome.FAILED, Outcome.NOT_JUDGED}
 
     @property
     def sentence(self) -> str:

@@ -124,12 +124,17 @@ AUDITS = Relation(
         Column(
             "verdict",
             "VARCHAR NOT NULL",
-            "`passed`, `warning`, `failed`, or `not_judged` where an earlier check refused the month",
+            "`passed`, `warning`, `failed`, or `not_judged` where there was nothing to look at",
         ),
         Column("severity", "VARCHAR NOT NULL", "`WARN` for a warning, else `ERROR`: what the verdict may stop"),
         Column("counts", "JSON NOT NULL", "the check's figures for the month, by resource where it has them so"),
         Column("audited_at", "TIMESTAMP NOT NULL", "when the month was audited", "UTC"),
-        Column("published_at", "TIMESTAMP", "when the run published the month; null: it was refused", "UTC"),
+        Column(
+            "published_at",
+            "TIMESTAMP",
+            "when the month was published, where it stands as this run judged it; else null",
+            "UTC",
+        ),
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
         Column("summary", "VARCHAR", "what the check found, in one sentence"),
         Column("recovery", "VARCHAR", "what to do about it; null where there is nothing to do"),
@@ -149,7 +154,7 @@ PUBLICATIONS = Relation(
             "input_digest",
             "VARCHAR NOT NULL",
             "digest of all that the rows depend on: the month's files, the contract, the settings "
-            "that bear on rows, the inventory",
+            "that bear on rows and verdicts, the inventory",
         ),
         Column("rows", "BIGINT NOT NULL", "rows of the month in `processed_data`"),
         Column("imputed", "BIGINT NOT NULL", "imputed ones among them"),
@@ -160,9 +165,9 @@ PUBLICATIONS = Relation(
         Column(
             "table_digest",
             "UBIGINT NOT NULL",
-            "digest of the month's rows in `processed_data` and `quarantined_rows`, in any order",
+            "digest of the month's rows in `processed_data`, `quarantined_rows` and `series_months`, in any order",
         ),
-        Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
+        Column("version", "VARCHAR NOT NULL", "the versions of the refinery, of its digests and of DuckDB"),
     ),
 )
 

@@ -73,7 +73,7 @@ def atomic_path(path: Path, beside: Path | None = None) -> Iterator[Path]:
         # Gone already after the rename. If it cannot be removed, what went wrong first is what to report.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _remove_stale(near: Path) -> None:
@@ -94,7 +94,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, so that a rename in it outlives a power cut."""
     try:
         _sync(folder)
     except OSError as error:

@@ -161,7 +161,11 @@ def deliver(settings: Settings, alert: Mapping[str, Any], log: logging.Logger) -
         if not_delivered is not None:
             log.error(f"The alert of {alert['run_id'] or alert['job']} was not delivered: {not_delivered}.")
             if not_logged is None:
-                _note_undelivered(settings.alert_log, alert, not_delivered)
+                try:
+                    _note_undelivered(settings.alert_log, alert, not_delivered)
+                except OSError as error:
+                    # The alert itself stands in the log, and this line in the tick's.
+                    log.error(f"That stands not in the alert log {settings.alert_log}: {error}")  # noqa: TRY400
     if not_logged is not None and (settings.alert_url is None or not_delivered is not None):
         where = not_delivered or "REFINERY_ALERT_URL is not set"
         raise AlertLostError(f"{not_logged}; {where}. The alert: {json.dumps(alert, ensure_ascii=False)}")

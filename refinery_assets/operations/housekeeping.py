@@ -151,5 +151,5 @@ def _runs_on_show(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKe
         if latest:
             filters = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(latest.values()))
             yield from (record.run_id for record in instance.fetch_materializations(filters, limit=len(latest)).records)
-    latest_checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(checks)
-    yield from (record.run_id for record in latest_checks.values())
+    latest_checks = instance.event_log_storage.get_asset_check_partition_info(checks)
+    yield from (found.latest_planned_run_id for found in latest_checks)

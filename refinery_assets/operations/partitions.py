@@ -92,14 +92,6 @@ def months_of(context: dg.AssetExecutionContext) -> list[Month]:
     return sorted(Month.parse(key) for key in context.partition_keys)
 
 
-def months_of_run(run: dg.DagsterRun) -> list[Month]:
-    """The months that a run is for, in order, by its tags; none for a run that is for no month."""
-    tags = run.tags
-    first = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_start")
-    last = tags.get("dagster/partition") or tags.get("dagster/asset_partition_range_end")
-    return list(Month.span(Month.parse(first), Month.parse(last))) if first and last else []
-
-
 def run_request(months: Sequence[Month], run_key: str) -> dg.RunRequest:
     """One run over `months`, which follow one another without a gap."""
     if len(months) == 1:

@@ -34,6 +34,7 @@ class ReportFigures:
         month: The month.
         headline: What became of it, in one sentence.
         recovery: What to do about it where it was refused, a line for each failed check; else empty.
+        is_refused: Whether its last audit refused it.
         markdown: The report; it shows the charts by the names of their files, which lie beside it.
         charts: PNG files by name, without `.png`; none where there is no history to draw.
         figures: The month's figures by name, measurements rounded; none where nothing is known of the month.
@@ -42,6 +43,7 @@ class ReportFigures:
     month: Month
     headline: str
     recovery: str
+    is_refused: bool
     markdown: str
     charts: Mapping[str, bytes] = field(default_factory=dict)
     figures: Mapping[str, int | float] = field(default_factory=dict)
@@ -94,7 +96,9 @@ def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Mont
             drawn[page[0]] = {name: draw(data.history, page) for name, draw in CHARTS.items()}
         charts = {name: chart.marked(month) for name, chart in drawn[page[0]].items()} if page else {}
         text = report_text(found, data, charts)
-        reports[month] = ReportFigures(month, headline(found), recovery(found), text, charts, month_figures(found))
+        reports[month] = ReportFigures(
+            month, headline(found), recovery(found), found.is_refused, text, charts, month_figures(found)
+        )
     return reports
 
 

@@ -19,6 +19,7 @@ from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
+from refinery_assets.warehouse.receipts import Receipt, last_receipts
 from refinery_assets.warehouse.tables import column_types
 
 CHART_MONTHS = 60
@@ -93,21 +94,6 @@ class ResourceFigures:
     min_y: float
     max_y: float
     still: int
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A publication of a month, as `publications` keeps it."""
-
-    run_id: str
-    published_at: datetime
-    version: str
-    rows: int
-    imputed: int
-    quarantined: int
-    rows_added: int
-    rows_removed: int
-    rows_changed: int
 
 
 @dataclass(frozen=True)
@@ -230,20 +216,10 @@ def _published(connection: duckdb.DuckDBPyConnection) -> frozenset[Month]:
 
 def _with_receipts(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]) -> dict[Month, MonthData]:
     """The months with their last two publications."""
-    rows = connection.execute(
-        """
-        SELECT month, run_id, published_at, version, rows, imputed, quarantined, rows_added, rows_removed,
-            rows_changed
-        FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
-        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC) <= 2
-        ORDER BY month, published_at
-        """,
-        {"months": _keys(found)},
-    ).fetchall()
     completed = dict(found)
-    for key, *row in rows:
-        month = Month.parse(key)
-        completed[month] = replace(completed[month], receipt=Receipt(*row), receipt_before=completed[month].receipt)
+    for month, receipts in last_receipts(connection, found, 2).items():
+        before, last = [None, *receipts][-2:]
+        completed[month] = replace(completed[month], receipt=last, receipt_before=before)
     return completed
 
 
@@ -255,6 +231,8 @@ def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> d
             SELECT month, run_id, max(audited_at) AS audited_at,
                 bool_or(published_at IS NOT NULL) AS is_published
             FROM audits GROUP BY month, run_id
+            -- A run that neither published nor refused the month has looked at a part of it only.
+            HAVING bool_or(published_at IS NOT NULL OR verdict = $failed)
             QUALIFY row_number() OVER (PARTITION BY month ORDER BY max(audited_at) DESC) = 1
         )
         SELECT month, run_id, latest.audited_at, is_published, asset, check_name, verdict,

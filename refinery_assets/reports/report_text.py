@@ -96,7 +96,10 @@ def _verdicts(audit: Audit | None) -> list[list[str]]:
     told = f"{counted(len(audit.having(Outcome.PASSED)), 'check')} passed"
     if not_judged := len(audit.having(_NOT_JUDGED)):
         told += f"; {not_judged} could not be judged after what failed"
-    return [*sections, [f"{told}. Audited on {_moment(audit.audited_at)} by the run {_text(audit.run_id)}."]]
+    if failed:
+        # Of a published month the receipt says it; so a run that changes nothing leaves the report as it is.
+        told += f"; audited on {_moment(audit.audited_at)} by the run {_text(audit.run_id)}"
+    return [*sections, [f"{told}."]]
 
 
 def _bullet(found: CheckVerdict) -> str:

@@ -3,7 +3,7 @@
 Two readers, one result. `read_clean` takes a file only when its bytes prove that a plain typed parse
 cannot go wrong; the columns come out typed at once. `read_lines` takes any file line by line, so that a
 quote never closed, a missing or a surplus field touches no line but its own; its columns are still
-text, for `scrub.judge` to cast. Not here: verdicts on values, duplicates and gaps.
+text, for `scrub.scrub` to cast. Not here: verdicts on values, duplicates and gaps.
 """
 
 from __future__ import annotations

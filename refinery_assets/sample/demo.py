@@ -46,7 +46,7 @@ def how_to_see(folder: DemoFolder) -> str:
     """The command that opens the UI on the demo's data."""
     if folder.root == DEMO_FOLDER:
         return "make ui DEMO=1"
-    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/dg dev)"
+    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/python -m refinery_assets.operations.ui)"
 
 
 def print_checks(settings: Settings, run_id: str, console: Console) -> None:
@@ -129,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
             console.print(failure.description)
     console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")
-    console.print(f"See it in the Dagster UI: {how_to_see(folder)}")
+    # A command to copy stays in one line.
+    console.print(f"See it in the Dagster UI: {how_to_see(folder)}", soft_wrap=True, markup=False)
     return 0 if result.success else 1
 
 

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.ledger import RunLedger
 from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.months import Month
-from refinery_assets.warehouse.receipts import refinery_version
-from refinery_assets.warehouse.tables import ensure_table, transaction
+from refinery_assets.warehouse.ledger import RunLedger
+from refinery_assets.warehouse.tables import ensure_table, transaction, utc_now
 
 _SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
-
-
-def utc_now() -> datetime:
-    """The moment in UTC, as the tables keep it."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def record_audits(
@@ -68,7 +63,7 @@ def record_audits(
         {
             "run_id": run_id,
             "now": moment or utc_now(),
-            "version": refinery_version(),
+            "version": version("refinery-assets"),
             "months": [str(row.month) for row in rows],
             "assets": [row.asset for row in rows],
             "checks": [row.check for row in rows],
@@ -123,5 +118,6 @@ def record_abandoned(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -
     """Add what other runs found that were killed, or could not open the warehouse, and forget their ledgers."""
     for abandoned in ledger.abandoned():
         with transaction(connection):
-            record_audits(connection, abandoned.run_id, abandoned.verdicts())
+            for record in abandoned.records():
+                record_audits(connection, abandoned.run_id, record.verdicts, moment=record.moment)
         abandoned.remove()

@@ -48,23 +48,24 @@ def find_changed_series(connection: duckdb.DuckDBPyConnection, tampered: Sequenc
     """Name the series to compare in the temporary table `changed_series`.
 
     Needs the temporary tables `new_series` (the months' rows of `series_months` to be) and `audit_months`. Of
-    months in `tampered`, whose rows are not those that `series_months` sums up, every series is named.
+    months in `tampered`, whose rows are not those that `series_months` sums up, every series is named. Hosts are
+    compared without regard to case, as everywhere: a host that the inventory spells otherwise by now is the same.
     """
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE changed_series AS
         WITH tampered AS (SELECT unnest($tampered::VARCHAR[]) AS month),
         before AS (
-            SELECT month, resource, host_id, rows_digest FROM series_months
+            SELECT month, resource, lower(host_id) AS host, rows_digest FROM series_months
             WHERE month IN (SELECT month FROM audit_months) AND month NOT IN (SELECT month FROM tampered)
             UNION ALL
-            SELECT DISTINCT m.month, p.resource, p.host_id, NULL
+            SELECT DISTINCT m.month, p.resource, lower(p.host_id), NULL
             FROM processed_data p JOIN audit_months m ON p.ds >= m.month_start AND p.ds < m.month_end
             WHERE m.month IN (SELECT month FROM tampered)
-        )
-        SELECT month, resource, host_id, b.host_id IS NOT NULL AS was_there, n.host_id IS NOT NULL AS will_be
-        FROM before b FULL JOIN new_series n USING (month, resource, host_id)
-        WHERE b.rows_digest IS DISTINCT FROM n.rows_digest
+        ), after AS (SELECT month, resource, lower(host_id) AS host, rows_digest FROM new_series)
+        SELECT month, resource, host, b.host IS NOT NULL AS was_there, a.host IS NOT NULL AS will_be
+        FROM before b FULL JOIN after a USING (month, resource, host)
+        WHERE b.host IS NULL OR a.host IS NULL OR b.rows_digest IS DISTINCT FROM a.rows_digest
         """,
         {"tampered": [str(month) for month in tampered]},
     )
@@ -117,17 +118,19 @@ def _compare(
         f"""
         CREATE OR REPLACE TEMP TABLE differing_rows AS
         WITH old AS (
-            SELECT p.resource, p.host_id, p.ds, p.y, p.capacity, p.is_imputed FROM processed_data p
-                SEMI JOIN (FROM changed_series WHERE month = $month) USING (resource, host_id)
+            SELECT p.resource, lower(p.host_id) AS host, p.ds, p.y, p.capacity, p.is_imputed FROM processed_data p
+                SEMI JOIN (FROM changed_series WHERE month = $month) c
+                    ON c.resource = p.resource AND c.host = lower(p.host_id)
             WHERE p.ds >= $first AND p.ds < $end
         ), new AS (
-            SELECT resource, host_id, ds, y, capacity, is_imputed FROM ({new_rows})
-                SEMI JOIN (FROM changed_series WHERE month = $month) USING (resource, host_id)
+            SELECT n.resource, lower(n.host_id) AS host, n.ds, n.y, n.capacity, n.is_imputed FROM ({new_rows}) n
+                SEMI JOIN (FROM changed_series WHERE month = $month) c
+                    ON c.resource = n.resource AND c.host = lower(n.host_id)
             WHERE ds >= $first AND ds < $end
         )
-        SELECT resource, host_id, ds, old.y AS y_before, new.y AS y_after,
+        SELECT resource, host, ds, old.y AS y_before, new.y AS y_after,
             old.ds IS NOT NULL AS was_there, new.ds IS NOT NULL AS will_be
-        FROM old FULL JOIN new USING (resource, host_id, ds)
+        FROM old FULL JOIN new USING (resource, host, ds)
         WHERE old.ds IS NULL OR new.ds IS NULL OR old.y IS DISTINCT FROM new.y
             OR old.capacity IS DISTINCT FROM new.capacity OR old.is_imputed IS DISTINCT FROM new.is_imputed
         """,  # noqa: S608 - a query of the package
@@ -136,7 +139,7 @@ def _compare(
     ((added, removed, changed, touched),) = connection.execute(
         """
         SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be),
-            count(*) FILTER (was_there AND will_be), count(DISTINCT (resource, host_id))
+            count(*) FILTER (was_there AND will_be), count(DISTINCT (resource, host))
         FROM differing_rows
         """
     ).fetchall()

@@ -58,7 +58,7 @@ class Partition:
 
     @property
     def refusal(self) -> str | None:
-        """Why the month's newest file was refused, so that the partition is of an older one; else None."""
+        """Why the partition must not be used, as a sentence; None when nothing was noted against it."""
         try:
             return str(json.loads(self._refusal_path.read_text(encoding="utf-8"))["problem"])
         except FileNotFoundError:
@@ -66,10 +66,19 @@ class Partition:
 
     def mark_refused(self, problem: str) -> None:
         """Note that the month's newest file was refused; the partition of an older one stays as it is."""
+        if self.path.exists():
+            problem += (
+                f" The partition is of an older file: materialize {self.family.name} {self.month} again when the "
+                "file is mended."
+            )
+        self.mark_unusable(problem)
+
+    def mark_unusable(self, problem: str) -> None:
+        """Note that the partition must not be used, so that the family's step makes it anew in any case."""
         atomic_write(self._refusal_path, json.dumps({"problem": problem}).encode())
 
     def clear_refusal(self) -> None:
-        """Take the note back: the partition is of the newest file."""
+        """Take the note back: the partition is whole, and of the newest file."""
         self._refusal_path.unlink(missing_ok=True)
 
     def stats(self) -> Stats:

@@ -8,20 +8,19 @@ whichever steps a run left out. Here: gathering the evidence for them. Not here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import duckdb
 
-from refinery_assets.checks.ledger import StepRecord
-from refinery_assets.checks.rules import Outcome, Verdict, judge
-from refinery_assets.contract.families import LEGACY_FEED
+from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict, judge
+from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedExtent
+from refinery_assets.feed.files import FeedExtent, FeedFile, RefusedFileError, content_digest
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
-from refinery_assets.warehouse.audits import utc_now
 from refinery_assets.warehouse.family_partitions import (
     Partition,
     SourceFacts,
@@ -29,6 +28,15 @@ from refinery_assets.warehouse.family_partitions import (
     name_partitions,
     partitions,
     source_facts,
+)
+from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.tables import utc_now
+
+SEEN_FROM_PARTITIONS = frozenset({"fragmentation_complete"})
+"""The checks of the feed that can be judged by what the partitions hold."""
+
+_NOT_LOOKED_AT = Finding(
+    Outcome.NOT_JUDGED, "Not judged: the run published from partitions, without a look at the files.", {}
 )
 
 
@@ -69,15 +77,42 @@ def read_stats(run: RunSoFar, months: Sequence[Month], settings: Settings) -> di
         stats = partition.stats()
         at_entrance = run.digest_at_entrance(partition.month, partition.family.name)
         again = f"materialize {partition.family.name} {partition.month} again"
-        problem = None
-        if refusal := partition.refusal:
-            problem = f"{refusal} The partition is of an older file: {again}."
+        problem = partition.refusal
+        if problem:
+            pass
         elif not stats.problem and at_entrance and stats.digest != at_entrance:
             problem = f"{stats.name} was another file when the entrance audit saw it: run the month again."
         elif not stats.problem and not partition.is_complete(stats):
             problem = f"What series_months holds is not of the partition {partition.path}: {again}."
         found.setdefault(partition.month, []).append(replace(stats, problem=problem or stats.problem))
+    if LEGACY_FEED not in run.records:
+        found = {month: _of_one_export(of_month, month, settings) for month, of_month in found.items()}
     return found
+
+
+def _of_one_export(stats: Sequence[Stats], month: Month, settings: Settings) -> list[Stats]:
+    """The stats, with a problem where some partitions are of the files that lie in the feed, and others are not."""
+    lying = {each.family: _digest_in_feed(each.family, month, settings) for each in stats}
+    are_of_feed = {each.family: each.digest == lying[each.family] for each in stats if lying[each.family]}
+    if all(are_of_feed.values()) or not any(are_of_feed.values()):
+        return list(stats)
+    return [
+        each
+        if each.problem or are_of_feed.get(each.family, True)
+        else replace(
+            each,
+            problem=f"The partition of {each.name} is of an older export than others of its month: materialize "
+            f"{each.family.name} {month} again.",
+        )
+        for each in stats
+    ]
+
+
+def _digest_in_feed(family: Family, month: Month, settings: Settings) -> str | None:
+    try:
+        return content_digest(FeedFile(settings.feed, family, month, settings.follow_links).read())
+    except (FileNotFoundError, RefusedFileError):
+        return None
 
 
 def scan_partitions(
@@ -104,7 +139,7 @@ def scan_partitions(
         damaged = damaged_partitions(usable)
         if not damaged:
             raise
-        broken = {(file.month, file.family.resource): sentence for file, sentence in damaged.items()}
+        broken = {(file.month, file.family.resource): f"{sentence}." for file, sentence in damaged.items()}
         usable = [file for file in usable if (file.month, file.family.resource) not in broken]
         name_partitions(connection, usable)
         facts = source_facts(connection, usable)
@@ -121,6 +156,10 @@ def scan_partitions(
                     f"{found.quarantined} quarantined, where {said[0]}, {said[1]} and {said[2]} were written: "
                     f"materialize {each.family.name} {month} again."
                 )
+            if problem and not each.problem:
+                with suppress(OSError):
+                    # So that the family's step makes it anew although the file has not changed.
+                    Partition(settings.telemetry, each.family, month).mark_unusable(problem)
             checked.setdefault(month, []).append(replace(each, problem=problem))
             by_month.setdefault(month, {})[each.family.resource] = found
     return checked, by_month
@@ -160,7 +199,14 @@ def judge_partitions(
             for each in stats
         ]
         feed = MonthOfFeed(month, files, run.extent, run.today, settings)
-        verdicts += judge(ENTRANCE_RULES, LEGACY_FEED, month, feed)
+        # How far the families reach can be seen from the partitions; whether the files are there, and what their
+        # headers say, cannot.
+        verdicts += [
+            verdict
+            if verdict.check in SEEN_FROM_PARTITIONS
+            else replace(verdict, finding=_NOT_LOOKED_AT, recovery=NOTHING_TO_DO)
+            for verdict in judge(ENTRANCE_RULES, LEGACY_FEED, month, feed)
+        ]
     return merge(run.verdicts(month), verdicts)
 
 

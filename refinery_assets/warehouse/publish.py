@@ -8,12 +8,14 @@ publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import Verdict, judge, not_judged
+from refinery_assets.checks.rules import Rule, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.families import (
@@ -59,6 +61,15 @@ from refinery_assets.warehouse.write import (
     replace_rows,
 )
 
+_RULES: Mapping[str, Sequence[Rule[Any]]] = {
+    LEGACY_FEED: ENTRANCE_RULES,
+    HOST_INVENTORY: INVENTORY_RULES,
+    **{family.name: FAMILY_RULES for family in FAMILIES},
+    PROCESSED_DATA: PUBLISH_RULES,
+}
+EVERY_CHECK = frozenset((asset, rule.name) for asset, rules in _RULES.items() for rule in rules)
+"""All checks that a month has a verdict of, by asset and name."""
+
 
 class State(StrEnum):
     """What became of a month."""
@@ -99,6 +110,7 @@ class _Candidate:
     verdicts: Sequence[Verdict]
     input_digest: str
     tampered: bool
+    healed: bool
 
 
 class _RefusedError(Exception):
@@ -121,15 +133,8 @@ def publish(
     Raises:
         ForeignTableError: A table with one of the refinery's names has other columns.
     """
-    inventory = inspect_inventory(connection, settings.behaviors)
     results: dict[Month, MonthResult] = {}
-    open_months: dict[Month, list[Verdict]] = {}
-    for month in months:
-        verdicts = merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory))
-        if any(verdict.stops for verdict in verdicts):
-            results[month] = _refused(month, verdicts)
-        else:
-            open_months[month] = verdicts
+    open_months = _judge_inventory(connection, months, settings, run, results)
     candidates = _candidates(connection, open_months, settings, run, results) if open_months else []
     while candidates:
         try:
@@ -142,7 +147,7 @@ def publish(
             # written once more, without the months that failed.
             for candidate in candidates:
                 if candidate.month in error.refused:
-                    verdicts = [*candidate.verdicts, *error.refused[candidate.month]]
+                    verdicts = merge(candidate.verdicts, error.refused[candidate.month])
                     results[candidate.month] = _refused(candidate.month, verdicts)
             candidates = [each for each in candidates if each.month not in error.refused]
         except duckdb.Error:
@@ -156,7 +161,29 @@ def publish(
             return {**results, **written}
     with transaction(connection):
         _record(connection, run, results.values())
+        if open_months:
+            # The inventory may have other columns by now.
+            make_views(connection)
     return results
+
+
+def _judge_inventory(
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    settings: Settings,
+    run: RunSoFar,
+    results: dict[Month, MonthResult],
+) -> dict[Month, list[Verdict]]:
+    """The verdicts so far of months that nothing has refused yet; the others are put into `results`."""
+    inventory = inspect_inventory(connection, settings.behaviors)
+    open_months = {}
+    for month in months:
+        verdicts = merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory))
+        if any(verdict.failed for verdict in verdicts):
+            results[month] = _refused(month, verdicts)
+        else:
+            open_months[month] = verdicts
+    return open_months
 
 
 def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month, MonthResult]:
@@ -165,6 +192,9 @@ def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month
     results = {}
     for file, sentence in damaged_partitions(partitions(settings.telemetry, months)).items():
         of_month = months[file.month]
+        with suppress(OSError):
+            # So that the family's step makes it anew although the file has not changed.
+            file.mark_unusable(f"{sentence}.")
         problem = replace(of_month.stats[FAMILIES.index(file.family)], problem=f"{sentence}.")
         evidence = FamilyMonth(problem, settings.quarantine_tolerance)
         again = judge(FAMILY_RULES, file.family.name, file.month, evidence)
@@ -195,18 +225,21 @@ def _candidates(
     name_fleet(connection)
     hosts = inventory_digest(connection)
     stats = read_stats(run, list(open_months), settings)
-    inputs = {month: input_digest(stats[month], hosts) for month in open_months}
+    inputs = {month: input_digest(stats[month], hosts, settings) for month in open_months}
     receipts = latest_receipts(connection, list(open_months))
     standing = table_digests(connection, receipts)
-    intact = {month for month, receipt in receipts.items() if standing[month] == receipt.table_digest}
+    intact = {month for month, receipt in receipts.items() if receipt.holds(standing[month])}
     same = {month for month, receipt in receipts.items() if inputs[month] == receipt.input_digest}
+    # Without an entrance audit nothing says that the feed is still what it was.
+    may_stay = set() if run.force or LEGACY_FEED not in run.records else intact & same
     for month in open_months:
-        if month in intact & same and not run.force and not any(each.problem for each in stats[month]):
+        if month in may_stay and not any(each.problem for each in stats[month]):
             verdicts = merge(
                 [*open_months[month], *judge_partitions(month, stats[month], None, run, settings)],
                 verdicts_of_publication(connection, receipts[month].run_id, month),
             )
-            if not any(verdict.stops for verdict in verdicts):
+            said = {(verdict.asset, verdict.check) for verdict in verdicts}
+            if said >= EVERY_CHECK and not any(verdict.failed for verdict in verdicts):
                 results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
     changed = {month: stats[month] for month in open_months if month not in results}
     checked, facts = scan_partitions(connection, changed, settings)
@@ -214,27 +247,24 @@ def _candidates(
     for month in changed:
         judged = judge_partitions(month, checked[month], facts[month], run, settings)
         verdicts = merge(open_months[month], judged)
-        if any(verdict.stops for verdict in verdicts):
+        if any(verdict.failed for verdict in verdicts):
             results[month] = _refused(month, verdicts)
         else:
-            tampered = month not in intact
-            candidates.append(_Candidate(month, checked[month], facts[month], verdicts, inputs[month], tampered))
+            # Of a month with a receipt of other inputs nothing tells a changed table from a changed digest.
+            healed = month in same - intact and receipts[month].is_comparable
+            candidates.append(
+                _Candidate(month, checked[month], facts[month], verdicts, inputs[month], month not in intact, healed)
+            )
     return candidates
 
 
 def _refused(month: Month, verdicts: Sequence[Verdict]) -> MonthResult:
     """The month with a verdict of every check; those that were not reached say so."""
     there = {(verdict.asset, verdict.check) for verdict in verdicts}
-    expected = [
-        (LEGACY_FEED, ENTRANCE_RULES),
-        (HOST_INVENTORY, INVENTORY_RULES),
-        *((family.name, FAMILY_RULES) for family in FAMILIES),
-        (PROCESSED_DATA, PUBLISH_RULES),
-    ]
     missing = [
         verdict
-        for asset, rules in expected
-        for verdict in not_judged(rules, asset, month, verdicts)  # type: ignore[arg-type]
+        for asset, rules in _RULES.items()
+        for verdict in not_judged(rules, asset, month, verdicts)
         if (verdict.asset, verdict.check) not in there
     ]
     return MonthResult(month, State.REFUSED, [*verdicts, *missing])
@@ -278,6 +308,8 @@ def _write(
     find_changed_series(connection, [each.month for each in candidates if each.tampered])
     differences = find_differences(connection, months, rows, paths)
     replace_rows(connection, months, rows, paths)
+    if changed := _written_meanwhile(candidates, settings, run):
+        raise _RefusedError(changed)
     evidence = _evidence(connection, candidates, settings, differences, paths)
     verdicts = {month: judge(PUBLISH_RULES, PROCESSED_DATA, month, evidence[month]) for month in months}
     failed = {month: found for month, found in verdicts.items() if any(verdict.failed for verdict in found)}
@@ -310,9 +342,29 @@ def _write(
             [*candidate.verdicts, *verdicts[month]],
             receipt,
             figures,
-            healed=candidate.tampered and bool(difference.before),
+            healed=candidate.healed,
         )
     return results
+
+
+def _written_meanwhile(
+    candidates: Sequence[_Candidate], settings: Settings, run: RunSoFar
+) -> dict[Month, list[Verdict]]:
+    """The months of which another run has written a partition since it was judged, each with its verdict."""
+    again = read_stats(run, [candidate.month for candidate in candidates], settings)
+    refused: dict[Month, list[Verdict]] = {}
+    for candidate in candidates:
+        for before, now in zip(candidate.stats, again[candidate.month], strict=True):
+            if before != now:
+                problem = (
+                    f"The partition of {before.name} was written to while it was published, by another run: run "
+                    f"{candidate.month} again."
+                )
+                evidence = FamilyMonth(replace(before, problem=problem), settings.quarantine_tolerance)
+                refused.setdefault(candidate.month, []).extend(
+                    judge(FAMILY_RULES, before.family.name, candidate.month, evidence)
+                )
+    return refused
 
 
 def _evidence(

@@ -62,9 +62,9 @@ def _like_its_receipt(month: MonthOfTable, counts: dict[str, Cell], unlike: int)
     if month.as_published is None:
         return Finding(
             Outcome.WARNING,
-            f"{rows} stand in the table, of which there is no receipt.",
+            f"{rows} stand in the table, of which there is no receipt of this version.",
             counts,
-            recovery="Run the month again: it was published before the refinery kept receipts.",
+            recovery="Run the month again: it was published by an older version, or with another DuckDB.",
         )
     summary = f"{rows} stand in the table, as the receipt of the month says"
     if not month.as_published:

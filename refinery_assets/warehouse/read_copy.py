@@ -26,6 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from refinery_assets.feed.atomic_write import sync_folder
+
 GRACE_SECONDS = 10.0
 """How long a state stays after it was replaced: a reader may have followed the link and not opened it yet."""
 
@@ -146,7 +148,7 @@ def _replace(source: BinaryIO, copy: Path) -> int:
             # On the disk before anybody sees it: after a loss of power, size and time alone would call an
             # empty file current.
             os.fsync(target.fileno())
-            _sync_folder(states)
+            sync_folder(states)
             link.symlink_to(Path(states.name) / new.name)
             # DuckDB before 1.5 keeps a log beside the link and not beside the file. Changes that somebody
             # forced into the old state would keep it from opening the new one.
@@ -161,7 +163,7 @@ def _replace(source: BinaryIO, copy: Path) -> int:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
         raise
-    _sync_folder(copy.parent)
+    sync_folder(copy.parent)
     return size
 
 
@@ -189,14 +191,6 @@ def _copy_file(source: BinaryIO, target: BinaryIO) -> int:
     os.fchmod(target.fileno(), mode)
     os.utime(target.fileno(), ns=(original.st_atime_ns, original.st_mtime_ns))
     return original.st_size
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_replaced(copy: Path) -> None:

@@ -7,7 +7,7 @@ Here: the table `publications`, and the digests of inputs and rows. Not here: wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -16,6 +16,7 @@ import duckdb
 
 from refinery_assets.contract.columns import PUBLICATIONS
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.family import Stats
 
 
@@ -37,24 +38,38 @@ class Receipt:
     table_digest: int
     version: str
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the rows' digest was made as digests are made now."""
+        return self.version == refinery_version()
+
+    def holds(self, standing: int) -> bool:
+        """Whether rows with this digest are known to be those that were published."""
+        return self.is_comparable and self.table_digest == standing
+
 
 _COLUMNS = ", ".join(column.name for column in PUBLICATIONS.columns)
 
 
+# Counts up when equal rows come to have another digest.
+_DIGEST_VERSION = 1
+
+
 def refinery_version() -> str:
-    """The version of the installed package."""
-    return version("refinery-assets")
+    """What made the rows and their digests: the versions of the package, of its digests, and of DuckDB."""
+    return f"{version('refinery-assets')} digest {_DIGEST_VERSION} DuckDB {duckdb.__version__}"
 
 
-def input_digest(stats: Iterable[Stats], inventory: str) -> str:
-    """A digest of all that a month's rows depend on.
+def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> str:
+    """A digest of all that a month's rows, and what the checks say of them, depend on.
 
     Args:
         stats: Of the month's families: the digest of each file, and of the settings that bear on rows.
         inventory: `inventory_digest`.
+        settings: The limits of the checks.
     """
-    # With another version of DuckDB, equal rows may have other digests: publishing them anew says so.
-    parts = [duckdb.__version__, inventory, *((each.family.name, each.digest, each.rules) for each in stats)]
+    limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
+    parts = [inventory, limits, *((each.family.name, each.digest, each.rules) for each in stats)]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -66,16 +81,28 @@ def inventory_digest(connection: duckdb.DuckDBPyConnection) -> str:
     return f"{hosts} {digest}"
 
 
-def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Receipt]:
+def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, Receipt]:
     """The newest receipt of each month that has one; needs the table `publications`."""
+    return {month: receipts[-1] for month, receipts in last_receipts(connection, months, 1).items()}
+
+
+def last_receipts(
+    connection: duckdb.DuckDBPyConnection, months: Iterable[Month], most: int
+) -> dict[Month, list[Receipt]]:
+    """At most so many of the newest receipts of each month that has any, the newest last."""
     rows = connection.execute(
         f"""
         SELECT {_COLUMNS} FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
-        QUALIFY row_number() OVER (PARTITION BY month ORDER BY published_at DESC, rowid DESC) = 1
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY rowid DESC) <= $most
+        ORDER BY rowid
         """,  # noqa: S608 - names of the dictionary
-        {"months": [str(month) for month in months]},
+        {"months": [str(month) for month in months], "most": most},
     ).fetchall()
-    return {Month.parse(month): Receipt(Month.parse(month), *fields) for month, *fields in rows}
+    receipts: dict[Month, list[Receipt]] = {}
+    for key, *fields in rows:
+        month = Month.parse(key)
+        receipts.setdefault(month, []).append(Receipt(month, *fields))
+    return receipts
 
 
 def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Receipt]) -> None:
@@ -87,24 +114,46 @@ def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Re
 
 
 def table_digests(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, int]:
-    """A digest of each month's rows in both published tables, whatever their order.
+    """A digest of each month's rows in the published tables, whatever their order.
 
     Counts are part of it, so that a row that stands twice does not cancel itself out.
     """
-    digests = {}
-    for month in months:
-        ((digest,),) = connection.execute(
+    asked = sorted(months)
+    published: dict[tuple[int, int], tuple[int, int]] = {}
+    for span in Month.unbroken(asked):
+        # By two numbers months are told apart in half the time that a date of each row takes.
+        for year, month, *digest in connection.execute(
             """
-            SELECT hash(p.rows, p.digest, q.rows, q.digest) FROM (
-                SELECT count(*) AS rows, bit_xor(hash(ds, host_id, resource, y, cap, capacity, is_imputed))
-                    AS digest
-                FROM processed_data WHERE ds >= $first AND ds < $end
-            ) p, (
-                SELECT count(*) AS rows, bit_xor(hash(resource, source_file, source_line, raw, fault)) AS digest
-                FROM quarantined_rows WHERE month = $month
-            ) q
+            SELECT year(ds), month(ds), count(*), bit_xor(hash(ds, host_id, resource, y, cap, capacity, is_imputed))
+            FROM processed_data WHERE ds >= $first AND ds < $end GROUP BY year(ds), month(ds)
             """,
-            {"month": str(month), "first": month.first_day, "end": month.next.first_day},
-        ).fetchall()
-        digests[month] = digest
-    return digests
+            {"first": span[0].first_day, "end": span[-1].next.first_day},
+        ).fetchall():
+            published[year, month] = tuple(digest)
+    others = [
+        {
+            month: (rows, digest)
+            for month, rows, digest in connection.execute(query, {"months": [str(month) for month in asked]}).fetchall()
+        }
+        for query in (
+            """
+            SELECT month, count(*), bit_xor(hash(resource, source_file, source_line, raw, fault))
+            FROM quarantined_rows WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month
+            """,
+            """
+            SELECT month, count(*), bit_xor(hash(s)) FROM series_months s
+            WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month
+            """,
+        )
+    ]
+    return {
+        month: _digest_of(
+            published.get((month.year, month.month), (0, 0)), *(table.get(str(month), (0, 0)) for table in others)
+        )
+        for month in asked
+    }
+
+
+def _digest_of(*parts: tuple[int, int]) -> int:
+    """One number of 64 bits for counts and digests."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -16,6 +17,11 @@ from refinery_assets.contract.columns import Relation
 
 class ForeignTableError(Exception):
     """A table of the refinery's name exists and is not the refinery's; nothing was touched."""
+
+
+def utc_now() -> datetime:
+    """The moment in UTC, as the tables keep it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @contextmanager

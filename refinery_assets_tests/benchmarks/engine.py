@@ -15,7 +15,6 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from refinery_assets.checks.ledger import StepRecord
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
@@ -27,6 +26,7 @@ from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.publish import MonthResult, publish
 
 

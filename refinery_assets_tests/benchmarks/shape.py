@@ -35,7 +35,7 @@ from refinery_assets.contract.families import (
 )
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import build_jobs
-from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions, months_of_run
+from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions, months_in
 from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.inventory import INVENTORY_RULES
@@ -60,7 +60,7 @@ def _step(name: str, rules: Sequence[Rule[Any]], deps: Sequence[str], pool: str 
 
 
 def _pass(context: Context, asset: str, rules: Sequence[Rule[Any]]) -> Iterator[Any]:
-    months = months_of_run(context.run)
+    months = months_in(context.run.tags)
     nothing = [Rule(rule.name, rule.description, rule.recovery, _look_at_nothing) for rule in rules]
     verdicts = [verdict for month in months for verdict in judge(nothing, asset, month, None)]
     materialized = [MaterializedMonth(str(month), "none", {}) for month in months]

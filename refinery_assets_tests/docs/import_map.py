@@ -12,8 +12,8 @@ from refinery_assets_tests.docs.pages import PACKAGE
 
 ROOMS = (
     "contract",
-    "feed",
     "checks",
+    "feed",
     "rows",
     "warehouse",
     "reports",

@@ -13,17 +13,19 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from refinery_assets.checks.rules import Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.atomic_write import atomic_write
+from refinery_assets.warehouse.tables import utc_now
 
 _FOLDER = ".runs"
 _ABANDONED_SECONDS = 24 * 3600.0
 
 # Counts up when records come to hold something else: what a killed run of an older version has left is not read.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class StepRecord:
         verdicts: Its verdicts on the months of the run.
         left_out: Months of the run of which the feed holds nothing yet.
         digests: The entrance audit's alone: per month, the digest of each family's file.
+        moment: When it was found, in UTC.
     """
 
     asset: str
     verdicts: Sequence[Verdict] = ()
     left_out: Sequence[Month] = ()
     digests: Mapping[Month, Mapping[str, str]] = field(default_factory=dict)
+    moment: datetime = field(default_factory=utc_now)
 
     def of(self, month: Month) -> list[Verdict]:
         """The verdicts on one month."""
@@ -71,6 +75,7 @@ class RunLedger:
             "verdicts": [verdict.as_json() for verdict in record.verdicts],
             "left_out": [str(month) for month in record.left_out],
             "digests": {str(month): dict(digests) for month, digests in record.digests.items()},
+            "moment": record.moment.isoformat(),
         }
         atomic_write(self.folder / f"{record.asset}.json", json.dumps(content).encode())
 
@@ -78,7 +83,8 @@ class RunLedger:
         """The record of the asset's step; None when the step is not part of the run, or yet to come."""
         try:
             content = json.loads((self.folder / f"{asset}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # A telemetry folder that is no folder is told of by the step that cannot write there.
             return None
         if content.get("version") != _VERSION:
             return None
@@ -87,6 +93,7 @@ class RunLedger:
             [Verdict.from_json(verdict) for verdict in content["verdicts"]],
             [Month.parse(key) for key in content["left_out"]],
             {Month.parse(key): digests for key, digests in content["digests"].items()},
+            datetime.fromisoformat(content["moment"]),
         )
 
     def records(self) -> list[StepRecord]:
