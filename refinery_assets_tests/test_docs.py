@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from inspect import get_annotations
 from pathlib import Path
 
@@ -24,6 +26,16 @@ def test_no_import_runs_back_against_the_order_of_the_rooms() -> None:
 
 def test_the_rooms_of_data_logic_do_not_import_dagster() -> None:
     assert [str(each) for each in import_map.imports_of_dagster()] == []
+
+
+def test_the_rooms_of_data_logic_load_without_dagster() -> None:
+    rooms = [PACKAGE / room for room in import_map.DATA_ROOMS]
+    modules = sorted(
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for room in rooms for path in room.glob("*.py")
+    )
+    loads = f"import {', '.join(modules)}, sys; sys.exit('dagster' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", loads], check=False).returncode == 0
 
 
 def test_an_import_that_runs_back_is_found(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ ROOMS = (
     "checks",
     "feed",
     "rows",
+    "operations",
     "warehouse",
     "reports",
-    "operations",
     "assets",
     "build",
     "definitions",
@@ -27,7 +27,7 @@ ROOMS = (
 )
 """From the ground up: a room imports only from those before it."""
 
-DATA_ROOMS = ROOMS[: ROOMS.index("operations")]
+DATA_ROOMS = ("contract", "checks", "feed", "rows", "warehouse", "reports")
 """The rooms that know nothing of Dagster."""
 
 
