@@ -1,4 +1,4 @@
-"""The data dictionary, and that README, warehouse and UI say the same as it does."""
+"""The data dictionary, and that warehouse, partitions and UI say the same as it does."""
 
 from __future__ import annotations
 
@@ -7,20 +7,8 @@ import pytest
 
 from refinery_assets.build import build_defs
 from refinery_assets.contract.columns import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
-from refinery_assets.data_dictionary import README, with_dictionary
 from refinery_assets.rows.family import PARTITION_SCHEMA
 from refinery_assets_tests.scenario import JANUARY, Sandbox
-
-
-def test_the_readmes_copy_is_the_dictionary() -> None:
-    readme = README.read_text(encoding="utf-8")
-
-    assert with_dictionary(readme) == readme, "run: python -m refinery_assets.data_dictionary --write"
-
-
-def test_a_readme_without_the_marks_is_refused() -> None:
-    with pytest.raises(ValueError, match="lacks the marks"):
-        with_dictionary("# Something else\n")
 
 
 @pytest.mark.parametrize("relation", [*TABLES, *VIEWS], ids=lambda relation: relation.name)

@@ -58,7 +58,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
             ("--first", "2025-01", "--last", "2024-01"),
             "the last month, 2024-01, lies before the first, 2025-01.",
         ),
-        (("--hosts", "9"), "each of the ten behaviours must have a host."),
+        (("--hosts", "9"), "each of the ten behaviors must have a host."),
         (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05."),
     ],
 )

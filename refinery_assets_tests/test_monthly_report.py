@@ -174,13 +174,13 @@ def test_what_files_and_inventory_say_is_shown_as_text(warehouse: Path) -> None:
     assert r"a\|b \<i\>x\</i\>" in text.replace(" / ", "/")
 
 
-def test_hosts_without_a_behaviour_and_hosts_unknown_by_now_are_shown(warehouse: Path) -> None:
+def test_hosts_without_a_behavior_and_hosts_unknown_by_now_are_shown(warehouse: Path) -> None:
     execute(warehouse, "UPDATE hosts SET variant = NULL WHERE node_name = 'host-003'")
     execute(warehouse, "DELETE FROM hosts WHERE node_name IN ('host-004', 'host-014')")
 
     text = report_of(warehouse, MARCH).markdown
 
-    assert rows_of(text, "without a behaviour")[1:4] == ["1", "4", "96.77"]
+    assert rows_of(text, "without a behavior")[1:4] == ["1", "4", "96.77"]
     assert rows_of(text, "not in the inventory")[1:4] == ["0", "8", "-"]
     assert rows_of(text, "cpu")[1] == "20"
 

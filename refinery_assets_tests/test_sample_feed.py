@@ -70,7 +70,7 @@ def refusal(*arguments: str, code: int = 2) -> str:
 
 def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path) -> None:
     sentence = refusal("--hosts", "9", "--to", str(tmp_path / "sample"))
-    assert sentence.endswith("at least 10 are needed, because each of the ten behaviours must have a host.")
+    assert sentence.endswith("at least 10 are needed, because each of the ten behaviors must have a host.")
     assert not (tmp_path / "sample").exists()
 
 

@@ -72,7 +72,7 @@ class TelemetryIOManager(PolarsParquetIOManager):
             partition.write(refined)
 
     def make_directory(self, path: UPath) -> None:
-        """Nothing: the folder is made where its file is written, and so is told of if it cannot be."""
+        """Nothing: the folder is made where its file is written, and an error there is reported."""
 
     def sink_df_to_path(self, context: dg.OutputContext, df: pl.LazyFrame, path: UPath) -> None:
         """Collect and write: the stock manager sinks straight into the final place."""

@@ -1,8 +1,8 @@
-"""What one run over any range of months tells Dagster: what each month became, how each check judged it.
+"""What one run over any range of months reports to Dagster: what each month became, how each check judged it.
 
-By itself Dagster notes a run over a range as if all its months had come out alike: every month materialized,
-and for each check one evaluation that belongs to no month. So a step yields outputs for which Dagster notes
-nothing, and notes the months one by one.
+By itself Dagster records a run over a range as if all its months had come out alike: every month materialized,
+and for each check one evaluation that belongs to no month. So a step yields outputs for which Dagster records
+nothing, and reports the months one by one.
 
 Here: the events and the outputs. Not here: what a verdict says (`checks.py`).
 """

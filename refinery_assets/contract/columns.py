@@ -1,7 +1,7 @@
 """The data dictionary: every table, view and partition column that others may rely on, declared once.
 
 Here: names, types, meanings, units, sources and rules. From this come the tables and their comments in
-DuckDB, the columns on the assets' pages, and the dictionary in the README. Not here: how a view is computed
+DuckDB, the columns on the assets' pages, and the dictionary in `docs/reference.md`. Not here: how a view is computed
 (`warehouse/views.py`).
 """
 
@@ -211,8 +211,8 @@ HOSTS = Relation(
         Column("memory_gb", "INTEGER", "memory", "GB"),
         Column("storage_capacity_mb", "INTEGER", "storage", "MB"),
         Column("department", "VARCHAR", "who pays for the host"),
-        Column("scenario", "VARCHAR", "first half of the host's behaviour", rule="`behaviors_complete`"),
-        Column("variant", "VARCHAR", "second half of the host's behaviour", rule="`behaviors_complete`"),
+        Column("scenario", "VARCHAR", "first half of the host's behavior", rule="`behaviors_complete`"),
+        Column("variant", "VARCHAR", "second half of the host's behavior", rule="`behaviors_complete`"),
     ),
 )
 INVENTORY_ATTRIBUTES = tuple(column for column in HOSTS.columns if column.name != "node_name")

@@ -1,4 +1,4 @@
-"""The contract with the world outside: families, behaviours, faults, names of assets.
+"""The contract with the world outside: families, behaviors, faults, names of assets.
 
 Here: data that others' programs rely on, with no logic beyond looking it up. Not here: Dagster, file
 access, and the rules that judge a row (`rows/scrub.py`) or a month (`warehouse/publish_checks.py`).

@@ -1,7 +1,7 @@
 """The calendar month: the unit of files, partitions, rewrites and verdicts.
 
 Here: parsing and printing a month, its days, its neighbours. Not here: which months the refinery
-serves (`partitions.py`) and where a month's files lie (`feed/files.py`).
+serves (`operations/partitions.py`) and where a month's files lie (`feed/files.py`).
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def atomic_path(path: Path, beside: Path | None = None) -> Iterator[Path]:
         _sync(temporary)
         temporary.replace(path)
     finally:
-        # Gone already after the rename. If it cannot be removed, what went wrong first is what to tell.
+        # Gone already after the rename. If it cannot be removed, what went wrong first is what to report.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

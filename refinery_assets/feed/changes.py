@@ -180,7 +180,7 @@ def _content(files: Iterable[FeedFile]) -> str:
     for file in files:
         try:
             digests.append(hashlib.sha256(file.read()).hexdigest())
-        # What cannot be read is for the entrance audit to tell; here it is a content like any other.
+        # What cannot be read is for the entrance audit to report; here it is a content like any other.
         except (FileNotFoundError, RefusedFileError) as error:
             digests.append(type(error).__name__)
     return _digest(repr(digests))

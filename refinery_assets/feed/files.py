@@ -1,7 +1,7 @@
 """Where the feed's files lie, and how their bytes come into memory.
 
-Here: a month's file name, reading it whole, the header, and the count of data rows taken from the
-bytes alone. Not here: what the rows say (`read.py`) and whether a month may enter (`rows/source_checks.py`).
+Here: a month's file name, reading it whole, the header, and the count of data rows taken from the bytes
+alone. Not here: what the rows say (`rows/read.py`) and whether a month may enter (`rows/source_checks.py`).
 """
 
 from __future__ import annotations

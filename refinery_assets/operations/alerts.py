@@ -1,4 +1,4 @@
-"""The sensor `failed_runs`: a line in the alert log, and a post, for every run that fails.
+"""The sensor `failed_runs`: a line in the alert log, and a POST, for every run that fails.
 
 Here: what the line says, and sending it. Not here: who reads it.
 
@@ -46,7 +46,7 @@ class AlertLostError(Exception):
 
 
 class _FailedRuns(RunStatusSensorDefinition):
-    """A sensor of failed runs that also tells of those that failed before its first look."""
+    """A sensor of failed runs that also reports those that failed before its first tick."""
 
     def evaluate_tick(self, context: SensorEvaluationContext) -> SensorExecutionData:
         if context.cursor is None:
@@ -144,7 +144,7 @@ def months_text(tags: Mapping[str, str]) -> str:
 
 
 def deliver(settings: Settings, alert: Mapping[str, Any], log: logging.Logger) -> None:
-    """Write an alert to the log and post it where an address is set; a way that fails is told by the other.
+    """Write an alert to the log and post it where an address is set; a way that fails is reported by the other.
 
     Raises:
         AlertLostError: Neither way has taken it.

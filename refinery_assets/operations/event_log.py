@@ -81,7 +81,7 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
     ) -> KeptOpenEventLog:
         """Open the log where Dagster keeps it in its home."""
-        # Dagster hands over the events of many months together only where it is told so, and only by this.
+        # Dagster hands over the events of many months together only where it is asked to, and only in this way.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
         return cls(str(Path(config_value["dagster_home"], "history", "runs")), inst_data)
 

@@ -1,7 +1,7 @@
-"""A sign of life: when each sensor and the schedule last worked, in a file and as an alert.
+"""The heartbeat: when each sensor and the schedule last worked, in a file and as an alert.
 
-A sensor that is broken says so on the page *Automation* only, and one that would tell of failed runs cannot
-tell of itself. So `housekeeping` looks after the others and writes what it saw to `heartbeat.json` beside the
+A broken sensor shows on the page *Automation* only, and the one that alerts of failed runs cannot alert of
+itself. So `housekeeping` looks after the others and writes what it saw to `heartbeat.json` beside the
 alert log; a file that is older than some minutes means that nothing works any more.
 
 Here: reading the ticks, and the file. Not here: who looks at the file.

@@ -62,7 +62,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         try:
             write_heartbeat(heartbeat_file(settings), pulses, now)
         except OSError as error:
-            # Whoever watches the file sees that it grows old; what was told today is to be remembered.
+            # Whoever watches the file sees that it grows old; what was reported today is to be remembered.
             done += f" The sign of life cannot be written: {error}."
         return dg.SensorResult(
             skip_reason=done,

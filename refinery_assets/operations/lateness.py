@@ -1,9 +1,9 @@
-"""The sensor `late_month`: tells when the month that is due was not published in time.
+"""The sensor `late_month`: an alert when the month that is due was not published in time.
 
 Dagster's own freshness goes by the latest publication of any month, so that an old month refined again would
 make a table look fresh that lacks the running month.
 
-Here: which month is due, and whether it is late. Not here: how it is told (`alerts.py`).
+Here: which month is due, and whether it is late. Not here: how an alert is sent (`alerts.py`).
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 A refused month stays refused until its files, or what else the check looks at, have changed. A warehouse that
 was held, a full disk or a killed process is another matter: the same month may well go through an hour later.
 
-Here: reading that from what a run left behind. Not here: telling it (`alerts.py`) and asking again for the
-months (`feed_sensor.py`).
+Here: reading that from what a run left behind. Not here: alerts (`alerts.py`) and running the months
+again (`feed_sensor.py`).
 """
 
 from __future__ import annotations

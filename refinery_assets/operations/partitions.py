@@ -1,6 +1,6 @@
 """The one partitions definition: every asset is partitioned by month, and a range of months is one run.
 
-Here: the window of months and how a run names the months it is for. Not here: the calendar (`months.py`).
+Here: the window of months and how a run names the months it is for. Not here: the calendar (`contract/months.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LAST_TAG = "dagster/asset_partition_range_end"
 class MonthOutsideWindowError(dg.DagsterInvariantViolationError):
     """A run was asked for with a month that the window lacks; the message names the setting.
 
-    Not Dagster's own error of unknown partitions, in whose place its command line tells something else.
+    Not Dagster's own error of unknown partitions, in whose place its command line says something else.
     """
 
 

@@ -2,7 +2,7 @@
 
 A process number alone says nothing: another machine, another container and the same machine after a restart
 give the same numbers to other processes. A record therefore names the machine, its boot, the PID namespace
-and the tick of the clock at which the process started. Linux tells all of these; elsewhere there is no
+and the tick of the clock at which the process started. Linux gives all of these; elsewhere there is no
 record.
 
 Here: the record, and judging it. Not here: what is done about a run whose process has ended.
@@ -24,7 +24,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class RunProcess:
-    """A process, told apart from every other one that has or had its number.
+    """A process, distinguished from every other one that has or had its number.
 
     Attributes:
         run_id: The run that is at work in it; one that repeats another run has that one's record at first.
@@ -46,7 +46,7 @@ class RunProcess:
 
     @classmethod
     def current(cls, run_id: str = "") -> RunProcess | None:
-        """This process, at work for a run; None where the system does not tell."""
+        """This process, at work for a run; None where the system does not say."""
         pid = os.getpid()
         stat = _stat(pid)
         try:

@@ -47,7 +47,7 @@ class FinishedRun:
     Attributes:
         run_id: Its id.
         success: Whether all of it succeeded.
-        events: What it told, in order.
+        events: Its events, in order.
     """
 
     run_id: str

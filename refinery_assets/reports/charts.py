@@ -1,4 +1,4 @@
-"""The charts of the monthly report: the behaviours' utilization over the months, and their coverage.
+"""The charts of the monthly report: the behaviors' utilization over the months, and their coverage.
 
 Here: the drawing; plain data in, PNG files out. A chart is drawn once and marked for each month that it
 shows, which takes a few milliseconds a month. It is drawn with Pillow, because to load a plotting library and
@@ -21,7 +21,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.reports.report_data import BehaviorMonth, History
 
 MOST_BEHAVIORS = 50
-"""More behaviours than these make no chart; of a team's own classes the first by name are shown."""
+"""More behaviors than these make no chart; of a team's own classes the first by name are shown."""
 
 # As wide as the page on which the Dagster UI shows a report.
 _WIDTH = 900
@@ -85,7 +85,7 @@ class Chart:
 
 
 def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
-    """Small multiples, a panel per behaviour: median and 10 to 90 percent of the series' monthly means."""
+    """Small multiples, a panel per behavior: median and 10 to 90 percent of the series' monthly means."""
     behaviors = list(history.hosts)[:MOST_BEHAVIORS]
     rows = max(1, -(-len(behaviors) // _PANELS_IN_A_ROW))
     left, top = _MARGIN + _AXIS_WIDTH, _TITLE_HEIGHT + 20
@@ -113,7 +113,7 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
         for at in _labelled(len(months), width):
             canvas.text((x + slot * (at + 0.5), y + _PANEL_HEIGHT + 6), str(months[at]), anchor="mt", font=_SMALL_FONT)
     canvas.title(
-        "p95 utilization, percent: median and 10 to 90 percent of the monthly means of a behaviour's series",
+        "p95 utilization, percent: median and 10 to 90 percent of the monthly means of a behavior's series",
         months,
     )
     half = max(slot / 2, 2)
@@ -128,7 +128,7 @@ def behaviors_chart(history: History, months: Sequence[Month]) -> Chart:
 
 
 def coverage_chart(history: History, months: Sequence[Month]) -> Chart:
-    """A heat map, behaviour by month: the share of the due readings that the table holds."""
+    """A heat map, behavior by month: the share of the due readings that the table holds."""
     behaviors = [name for name, due in history.hosts.items() if due][:MOST_BEHAVIORS]
     left, top = _MARGIN + _NAME_WIDTH, _TITLE_HEIGHT
     bottom = top + _ROW_HEIGHT * max(1, len(behaviors))

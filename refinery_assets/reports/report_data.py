@@ -1,8 +1,8 @@
 """What the monthly reports show, read from the warehouse's own summaries.
 
 Here: the queries over `series_months`, `publications`, `audits` and `hosts`, and what they give. Daily rows
-are never read, so a month's report costs the same however long the history is. Not here: how it is told
-(`monthly_report.py`) and drawn (`charts.py`).
+are never read, so a month's report costs the same however long the history is. Not here: how it is put into words
+(`report_text.py`) and drawn (`charts.py`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from refinery_assets.warehouse.tables import column_types
 CHART_MONTHS = 60
 """The months of one chart; a longer history has several charts, counted back from the newest month."""
 
-NO_BEHAVIOR = "without a behaviour"
+NO_BEHAVIOR = "without a behavior"
 NOT_IN_INVENTORY = "not in the inventory"
 _NO_BEHAVIOR_NUMBER, _NOT_IN_INVENTORY_NUMBER = -1, -2
 
 
 @dataclass(frozen=True)
 class BehaviorMonth:
-    """One behaviour in one month, all resources together.
+    """One behavior in one month, all resources together.
 
     Attributes:
         series: Series (resource and host) with a row.
@@ -55,10 +55,10 @@ class History:
 
     Attributes:
         months: Every month from the first to the last that is shown.
-        hosts: Hosts due by behaviour, in the order in which they are shown. Hosts without a behaviour, and
+        hosts: Hosts due by behavior, in the order in which they are shown. Hosts without a behavior, and
             hosts that the inventory does not name, stand at the end where there are any; of the latter
             none is due.
-        cells: By behaviour and month, where the table has rows.
+        cells: By behavior and month, where the table has rows.
         newest_day: By published month the newest day of the month with a reading.
     """
 
@@ -115,7 +115,7 @@ class Audit:
         run_id: The run.
         audited_at: When, UTC.
         is_published: Whether the run published the month; else it was refused.
-        verdicts: What is to be told of it: of the months asked for every verdict, of others the failed ones.
+        verdicts: What to report of it: of the months asked for every verdict, of others the failed ones.
     """
 
     run_id: str

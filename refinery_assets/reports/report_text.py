@@ -192,9 +192,9 @@ def _behaviors(history: History, month: Month) -> list[list[str]]:
             "none is due of these."
         )
     if (further := len(history.hosts) - MOST_BEHAVIORS) > 0:
-        told += f" {counted(further, 'further behaviour')}, later by name, left out here and in the charts."
-    columns = ("behaviour", "hosts", "series", "readings, % of due", "median %", "10th", "90th percentile")
-    return [["## Behaviours"], [told], _table(columns, rows)]
+        told += f" {counted(further, 'further behavior')}, later by name, left out here and in the charts."
+    columns = ("behavior", "hosts", "series", "readings, % of due", "median %", "10th", "90th percentile")
+    return [["## Behaviors"], [told], _table(columns, rows)]
 
 
 def _refused(refused: Mapping[Month, Audit], data: ReportData) -> list[list[str]]:

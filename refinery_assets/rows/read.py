@@ -117,7 +117,7 @@ def _block_of(host: pl.Series, length: int) -> pl.Series:
 
 
 def _lie_within(numbers: pl.Series, most: float) -> bool:
-    """Whether all are finite and from 0 to `most`; the sum tells of any that is not a number."""
+    """Whether all are finite and from 0 to `most`; the sum shows any that is not a number."""
     if numbers.is_empty():
         return True
     # Of floats: no date or text is ever asked for here, whatever the frame's library allows.

@@ -102,7 +102,7 @@ class MonthOfFeed:
 
 
 def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date) -> Iterator[MonthOfFeed]:
-    """Look at every file that `months` call for; what is wrong is told in the facts, not raised."""
+    """Look at every file that `months` call for; what is wrong is in the facts, not raised."""
     files = feed_files(settings.feed, months, follow_links=settings.follow_links)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         inspected = zip(files, pool.map(inspect_file, files), strict=True)
@@ -165,7 +165,7 @@ def _first_row(data: bytes) -> str:
 
 def newest_day(data: bytes, family: Family, month: Month) -> date | None:
     """The newest day of `month` that any row of the file is dated, whatever else is wrong with the row."""
-    # A closed month's file mostly ends on the last day, and then a search from its end tells at once.
+    # A closed month's file mostly ends on the last day, and then a search from its end answers at once.
     if data.startswith(b"date,") and data.rfind(f"\n{month.last_day.isoformat()},".encode()) >= 0:
         return month.last_day
     within = pl.col("day").is_between(month.first_day, month.last_day)
@@ -191,7 +191,7 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         summary += f"; {feed.month} {state}: the feed holds {feed.extent}"
         detail = f"The first file would be {feed.files[0].name}."
     elif absent:
-        # A file that is not there is told enough by its name; what stands there and cannot be taken is not.
+        # For a file that is missing, its name says enough; for one that is there and cannot be read, it does not.
         told = [str(file.absent) for file in absent if not str(file.absent).endswith("is not there")]
         names = [file.name for file in absent if str(file.absent).endswith("is not there")]
         detail = " ".join([f"Missing: {listing(names)}."] * bool(names) + told)
@@ -229,7 +229,7 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         for file in feed.files
         if file.undated
     ]
-    # A file that is already told to be absent, cut or unreadable says nothing about the others.
+    # A file that is already reported as absent, cut or unreadable says nothing about the others.
     whole = [file for file in feed.files if file.is_whole]
     uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
     newest = max((file.newest_day for file in whole if file.newest_day), default=None)
@@ -344,7 +344,7 @@ def months_asked(months: Iterable[Month], extent: FeedExtent) -> tuple[list[Mont
     """Divide the months of a run into those to judge, and those to leave out.
 
     Left out are months before the feed's first and after its newest: they are not exported yet. A run that
-    is for such months alone judges them, so that whoever asked is told.
+    is for such months alone judges them, so that whoever asked gets an answer.
     """
     asked = list(months)
     within = [month for month in asked if extent.holds(month)]

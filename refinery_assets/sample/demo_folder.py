@@ -7,7 +7,7 @@
         refinery.duckdb          the warehouse with the sample inventory
         telemetry/ reports/ alerts.jsonl dagster/    what runs over the sample leave
 
-Here: making the sample, making another one in its place, and telling a user's files from the demo's. Not
+Here: making the sample, making another one in its place, and distinguishing a user's files from the demo's. Not
 here: the sample itself (`feed.py`) and the run over it (`demo.py`).
 """
 

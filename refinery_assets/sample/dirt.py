@@ -1,7 +1,7 @@
 """Plants faulty rows into a clean sample file and says exactly what it planted.
 
 Here: what a row of each fault looks like, where it goes, and which line it ends up on. Not here: the
-clean rows (`sample_fleet.py`), files (`sample_feed.py`), and the rules that find the faults again
+clean rows (`fleet.py`), files (`feed.py`), and the rules that find the faults again
 (`rows/scrub.py`): this module knows a row's fault because it made it, not because it judged it.
 
 The faults are those of the default settings: with an overshoot allowed, some of the rows planted as

@@ -1,9 +1,9 @@
 """A made-up fleet: its hosts, how each behaves, and what each resource reads on any day.
 
 Here: the inventory and the curves, as arrays; every random draw that a clean reading depends on.
-Not here: files and the command line (`sample_feed.py`), faulty rows (`sample_dirt.py`).
+Not here: files and the command line (`feed.py`), faulty rows (`dirt.py`).
 
-A reading is a sum of plain parts, the same for every behaviour; a behaviour is a set of ranges
+A reading is a sum of plain parts, the same for every behavior; a behavior is a set of ranges
 (`_SHAPES`) from which each host draws its own numbers. The parts that a host's four resources share
 are its *driver*: base, growth over the fleet's life, yearly season, weekly rhythm, slow wobble,
 bursts and daily noise. A resource follows the driver with its own gain, offset and small noise.
@@ -70,7 +70,7 @@ def random_stream(seed: int, draw: Draw, *which: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class _Shape:
-    """The ranges, in percent unless said otherwise, from which the hosts of one behaviour draw."""
+    """The ranges, in percent unless said otherwise, from which the hosts of one behavior draw."""
 
     base: Range
     rise: Range = (0.0, 0.0)  # growth over the life
@@ -130,7 +130,7 @@ class _Bursts:
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet of hosts with ten behaviours, from the first to the last month of its life.
+    """A fleet of hosts with ten behaviors, from the first to the last month of its life.
 
     Attributes:
         inventory: One row per host, sorted by name; the columns of `hosts`.
@@ -146,15 +146,15 @@ class Fleet:
 
     @classmethod
     def make(cls, *, hosts: int, first: Month, last: Month, seed: int) -> Fleet:
-        """Draw a fleet, its hosts spread evenly over the ten behaviours.
+        """Draw a fleet, its hosts spread evenly over the ten behaviors.
 
         Raises:
-            ValueError: Fewer hosts than behaviours, `last` before `first`, or a negative seed.
+            ValueError: Fewer hosts than behaviors, `last` before `first`, or a negative seed.
         """
         if hosts < len(BEHAVIORS):
             raise ValueError(
                 f"a fleet of {hosts} hosts is too small: at least {len(BEHAVIORS)} are needed, "
-                "because each of the ten behaviours must have a host"
+                "because each of the ten behaviors must have a host"
             )
         if last < first:
             raise ValueError(f"the last month, {last}, lies before the first, {first}")
@@ -200,7 +200,7 @@ class Fleet:
         return np.array([indexes[pair] for pair in self.inventory.select("scenario", "variant").iter_rows()])
 
     def _draw_within(self, random: np.random.Generator, field: str, behavior: Integers) -> Floats:
-        """A number for each entry of `behavior`, from the behaviour's range of this field."""
+        """A number for each entry of `behavior`, from the behavior's range of this field."""
         ranges = [getattr(_SHAPES[behavior.scenario, behavior.variant], field) for behavior in BEHAVIORS]
         low, high = np.array(ranges).T
         drawn: Floats = random.uniform(low[behavior], high[behavior])

@@ -1,8 +1,8 @@
-"""A walk-through: from the published table to forecasts, for one host of each behaviour.
+"""A walk-through: from the published table to forecasts, for one host of each behavior.
 
     python -m refinery_assets.sample.walkthrough [--resource cpu] [--days 180] [--to FILE.png]
 
-Reads one series for each behaviour from the views, fits Prophet with logistic growth, and draws history,
+Reads one series for each behavior from the views, fits Prophet with logistic growth, and draws history,
 forecast and the ceiling of 100 percent. Needs the extra `forecast`.
 """
 
@@ -29,7 +29,7 @@ from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.settings import SettingError, Settings
 from refinery_assets.feed.atomic_write import atomic_path
 
-# Prophet tells that it could draw with plotly, and Stan of every fit that it is at work.
+# Prophet mentions that it could draw with plotly, and Stan every fit that it works on.
 for _talkative in ("prophet.plot", "cmdstanpy"):
     logging.getLogger(_talkative).disabled = True
 
@@ -38,7 +38,7 @@ from prophet import Prophet  # noqa: E402 - its import talks already
 if TYPE_CHECKING:
     import pandas as pd
 
-# Of each behaviour the host with the longest series; among equals the first by name.
+# Of each behavior the host with the longest series; among equals the first by name.
 ONE_HOST_OF_EACH = """
     SELECT scenario || ' / ' || variant, arg_min(host_id, (-days, host_id))
     FROM series WHERE resource = $resource AND scenario IS NOT NULL AND variant IS NOT NULL
@@ -63,14 +63,14 @@ def forecast(history: pd.DataFrame, days: int) -> pd.DataFrame:
 def forecasts(
     connection: duckdb.DuckDBPyConnection, resource: str, days: int
 ) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
-    """Behaviour, host, history and forecast, behaviour by behaviour."""
+    """Behavior, host, history and forecast, behavior by behavior."""
     for behavior, host in connection.execute(ONE_HOST_OF_EACH, {"resource": resource}).fetchall():
         history = connection.sql(HISTORY, params={"host": host, "resource": resource}).df()
         yield behavior, host, history, forecast(history, days)
 
 
 def draw(panels: Sequence[tuple[str, str, pd.DataFrame, pd.DataFrame]], path: Path) -> None:
-    """One panel per behaviour: what was, what is expected with its uncertainty, and the ceiling."""
+    """One panel per behavior: what was, what is expected with its uncertainty, and the ceiling."""
     rows = max(1, -(-len(panels) // _PANELS_IN_A_ROW))
     figure = Figure(figsize=(15, 0.6 + 2.7 * rows), dpi=90)
     axes = figure.subplots(rows, _PANELS_IN_A_ROW, sharex=True, sharey=True, squeeze=False)

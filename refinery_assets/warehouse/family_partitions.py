@@ -245,11 +245,11 @@ def source_facts(
     """Count what each partition holds, by month and resource; needs `name_partitions` before.
 
     Raises:
-        duckdb.Error: A partition cannot be read; which one, `damaged_partitions` tells.
+        duckdb.Error: A partition cannot be read; `damaged_partitions` finds which.
     """
     if not files:
         return {}
-    # Rows of a kind are counted, and only the few counts are told apart by what they mean.
+    # Rows of a kind are counted, and only the few counts are split by what they mean.
     rows = connection.execute(
         """
         WITH kinds AS (

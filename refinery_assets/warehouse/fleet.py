@@ -1,4 +1,4 @@
-"""The inventory as queries join it: the temporary table `fleet`, each host with its behaviour's number.
+"""The inventory as queries join it: the temporary table `fleet`, each host with its behavior's number.
 
 Here: the table. Not here: whether the inventory is fit to be joined (`inventory.py`).
 """
@@ -12,8 +12,8 @@ def name_fleet(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the table `hosts`, as it is now, to the temporary table `fleet`.
 
     Its columns are `node_name`, `behavior` (scenario and variant in upper case, `SCENARIO/VARIANT`; null
-    where the host lacks one of them), and `number`: the behaviour's place in the names' order, from 0. By
-    numbers millions of series are told apart many times faster than by names.
+    where the host lacks one of them), and `number`: the behavior's place in the names' order, from 0. By
+    numbers millions of series are grouped many times faster than by names.
     """
     connection.execute(
         """

@@ -72,7 +72,7 @@ class RunSoFar:
 
 
 def read_stats(run: RunSoFar, months: Sequence[Month], settings: Settings) -> dict[Month, list[Stats]]:
-    """What the partitions of the months say of themselves; `problem` tells of those that cannot be used."""
+    """What the partitions of the months say of themselves; `problem` is set for those that cannot be used."""
     found: dict[Month, list[Stats]] = {}
     for partition in partitions(settings.telemetry, months):
         stats = partition.stats()

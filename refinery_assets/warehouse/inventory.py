@@ -24,12 +24,12 @@ class InventoryFacts:
     """What is known of the inventory.
 
     Attributes:
-        expected_behaviors: How many behaviours it must hold.
+        expected_behaviors: How many behaviors it must hold.
         problem: Why there is no inventory to look at, as a sentence; None when there is one.
         hosts: Its rows.
         unnamed: Rows without a `node_name`.
         repeated: How often each name stands that stands more than once, without regard to case.
-        behaviors: Hosts per behaviour, in upper case; hosts without scenario or variant are left out.
+        behaviors: Hosts per behavior, in upper case; hosts without scenario or variant are left out.
     """
 
     expected_behaviors: int
@@ -41,14 +41,14 @@ class InventoryFacts:
 
     @property
     def missing_behaviors(self) -> Sequence[Behavior]:
-        """The contract's behaviours that no host has; a team with classes of its own has no names to miss."""
+        """The contract's behaviors that no host has; a team with classes of its own has no names to miss."""
         if self.expected_behaviors != len(BEHAVIORS):
             return []
         return [behavior for behavior in BEHAVIORS if behavior not in self.behaviors]
 
 
 def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors: int) -> InventoryFacts:
-    """Look at the table `hosts`; what is wrong is told in the facts, not raised."""
+    """Look at the table `hosts`; what is wrong is in the facts, not raised."""
     columns = {name.lower() for name in column_types(connection, HOSTS.name)}
     if not columns:
         return InventoryFacts(expected_behaviors, problem="the warehouse has no table hosts")
@@ -111,7 +111,7 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
 
 def _behaviors_complete(facts: InventoryFacts) -> Finding:
     missing = facts.missing_behaviors
-    summary = f"{len(facts.behaviors)} behaviours of at least {facts.expected_behaviors}"
+    summary = f"{len(facts.behaviors)} behaviors of at least {facts.expected_behaviors}"
     if missing:
         summary += f"; no host is {listing(missing, len(BEHAVIORS))}"
     return Finding(
@@ -140,7 +140,7 @@ INVENTORY_RULES: tuple[Rule[InventoryFacts], ...] = (
     ),
     Rule(
         "behaviors_complete",
-        "Fails when the inventory holds fewer behaviours than REFINERY_BEHAVIORS, or, when that is 10, lacks "
+        "Fails when the inventory holds fewer behaviors than REFINERY_BEHAVIORS, or, when that is 10, lacks "
         "one of the ten by name.",
         "Complete scenario and variant in the table hosts, or set REFINERY_BEHAVIORS to the number of your "
         "own classes, and run again.",

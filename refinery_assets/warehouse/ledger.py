@@ -1,4 +1,4 @@
-"""What the steps of one run hand on to each other: verdicts, and the digests of the files that were judged.
+"""What the steps of one run pass on to each other: verdicts, and the digests of the files that were judged.
 
 A step may run in a process, or on a machine, of its own, so this goes through files:
 `<telemetry>/.runs/<run id>/<asset>.json`. They are removed when their verdicts stand in the table `audits`.

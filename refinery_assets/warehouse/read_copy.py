@@ -142,7 +142,7 @@ def _replace(source: BinaryIO, copy: Path) -> int:
     new, link = Path(name), Path(f"{name}.link")
     try:
         with os.fdopen(descriptor, "wb") as target:
-            # Tells a renewal at work from one that was killed.
+            # Distinguishes a renewal at work from one that was killed.
             fcntl.flock(target, fcntl.LOCK_EX)
             size = _copy_file(source, target)
             # On the disk before anybody sees it: after a loss of power, size and time alone would call an
