@@ -32,6 +32,7 @@ from refinery_assets.reports.monthly_report import report_files
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.fleet import Fleet
 from refinery_assets.warehouse.family_partitions import partitions
+from refinery_assets.operations.home import dagster_yaml
 
 SEED = 7
 DEMO_FOLDER = PROJECT_ROOT / "data" / "demo"
@@ -152,7 +153,7 @@ class DemoFolder:
             progress=progress,
         )
         atomic_write(self.settings_file, self._shell_settings(settings).encode())
-        atomic_write(self._dagster_file, (PROJECT_ROOT / "data" / "dagster" / "dagster.yaml").read_bytes())
+        atomic_write(self._dagster_file, dagster_yaml())
         stamps = {self._name(path): _stamp(path) for path in feed}
         self._write_manifest(Manifest(order, {**planned, **stamps}))
         return True
