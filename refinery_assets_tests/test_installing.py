@@ -21,11 +21,16 @@ from refinery_assets.operations.home import dagster_yaml, make_dagster_home
 PACKAGE = PROJECT_ROOT / "refinery_assets"
 
 
+def normalized(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def declared() -> set[str]:
     """The distributions that pyproject.toml names, for the product and for forecasts with its table."""
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["forecast"]]
-    return {re.split(r"[^A-Za-z0-9_.-]", each)[0].lower() for each in wanted}
+    return {normalized(re.split(r"[^A-Za-z0-9_.-]", each)[0]) for each in wanted}
 
 
 def imported() -> set[str]:
@@ -44,7 +49,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     distributions = packages_distributions()
 
     undeclared = {
-        name for name in imported() if not {each.lower() for each in distributions.get(name, [name])} & declared()
+        name for name in imported() if not {normalized(each) for each in distributions.get(name, [name])} & declared()
     }
 
     assert undeclared == set()

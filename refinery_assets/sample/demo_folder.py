@@ -28,11 +28,11 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, VARIABLES, Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import feed_files
+from refinery_assets.operations.home import dagster_yaml
 from refinery_assets.reports.monthly_report import report_files
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.fleet import Fleet
 from refinery_assets.warehouse.family_partitions import partitions
-from refinery_assets.operations.home import dagster_yaml
 
 SEED = 7
 DEMO_FOLDER = PROJECT_ROOT / "data" / "demo"
