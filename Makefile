@@ -22,19 +22,21 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo forecast test bench ui lock clean
+.PHONY: setup demo forecast test test-fast bench ui lock clean
 
 setup: $(READY)
 
 $(READY): requirements.lock
 $(DEV_READY): requirements-dev.lock
-$(READY) $(DEV_READY): pyproject.toml
+$(READY) $(DEV_READY): requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	# A lock names every package down to the last, so nothing is left to resolve.
+	# A lock names every package down to the last, so nothing is left to resolve. uv fetches and unpacks many at a
+	# time, which takes pip one after the other. Compiled here, on all cores, the first run need not do it.
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r $(filter %.lock,$^)
-	$(@D)/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-uv.lock
+	$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --compile-bytecode --require-hashes -r $(filter-out %-uv.lock,$(filter %.lock,$^))
+	$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # `make ui DEMO=1` and `make forecast DEMO=1` work on the demo's data, which is made if it is not there.
@@ -60,6 +62,10 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 	@mkdir -p .cache
 	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest
 
+test-fast: $(DEV_READY)  ## the tests without the slow ones
+	@mkdir -p .cache
+	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not slow"
+
 bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh; writes data/bench/benchmarks.md
 	$(BIN)/python -m refinery_assets_tests.benchmarks.compare --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
@@ -69,11 +75,12 @@ ui: $(READY) $(DEMO_IS_MADE)  ## webserver and daemon at http://127.0.0.1:3000, 
 	@$(ON_THE_DEMO) $(BIN)/refinery ui --port $(PORT)
 
 UV_COMPILE := $(DEV_BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-	--custom-compile-command 'make lock' pyproject.toml
+	--custom-compile-command 'make lock' --upgrade
 
-lock: $(DEV_READY)  ## renew both lock files from pyproject.toml, with the same versions in both
-	$(UV_COMPILE) --upgrade --extra dev --extra forecast -o requirements-dev.lock
-	$(UV_COMPILE) --upgrade --constraint requirements-dev.lock -o requirements.lock
+lock: $(DEV_READY)  ## renew the lock files from pyproject.toml, with the same versions in all of them
+	$(UV_COMPILE) pyproject.toml --extra dev --extra forecast -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --constraint requirements-dev.lock -o requirements.lock
+	echo uv | $(UV_COMPILE) - --constraint requirements-dev.lock -o requirements-uv.lock
 
 clean:  ## remove what was installed and cached; data/ stays
 	rm -rf $(VENV) $(DEV_VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

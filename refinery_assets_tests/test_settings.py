@@ -92,6 +92,34 @@ def test_unset_and_empty_variables_take_the_contracts_defaults() -> None:
     assert (settings.family_skew, settings.min_coverage) == (0.01, 0.8)
 
 
+def test_a_bad_value_in_the_file_of_the_working_folder_is_refused_like_one_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("REFINERY_MAX_LOSS=much\n")
+
+    with pytest.raises(SettingError, match=r"^REFINERY_MAX_LOSS is 'much'; expected a share between 0 and 1"):
+        Settings.from_environment({})
+
+
+def test_the_file_of_the_working_folder_sets_what_the_environment_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        "# the team's\nexport REFINERY_MAX_GAP_DAYS=5\nREFINERY_OVERSHOOT='20'\nREFINERY_LATE_DAYS=9\n"
+        "REFINERY_BEHAVIORS=\nDAGSTER_HOME=/srv/dagster\n"
+    )
+
+    settings = Settings.from_environment({"REFINERY_OVERSHOOT": "30", "REFINERY_LATE_DAYS": ""})
+
+    assert settings.max_gap_days == 5
+    assert settings.overshoot == 30.0
+    # Set to nothing in the environment, it is the default, so that a shell can shut the file out.
+    assert settings.late_days == Settings.late_days
+    assert settings.behaviors == Settings.behaviors
+
+
 def test_relative_paths_start_at_the_project_and_absolute_ones_stand() -> None:
     settings = Settings.from_environment({"REFINERY_FEED": "exports", "REFINERY_WAREHOUSE": "/srv/w.duckdb"})
 

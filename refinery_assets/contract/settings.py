@@ -6,28 +6,102 @@ stands where it is used.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from refinery_assets.contract.months import Month
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
+from refinery_assets.contract.months import Month
 
 _FIRST_MONTH = Month(2023, 1)
 # Stands for the default of `read_copy`, which is known only when the warehouse is.
 _BESIDE_THE_WAREHOUSE = Path("<warehouse>.read.duckdb")
+_PREFIX = "REFINERY_"
 
-T = TypeVar("T")
+
+def _project_root() -> Path:
+    """The checkout that this package is part of; of an installed package, the working folder."""
+    checkout = Path(__file__).resolve().parents[2]
+    try:
+        is_ours = 'name = "refinery-assets"' in (checkout / "pyproject.toml").read_text(encoding="utf-8")
+    except OSError:
+        is_ours = False
+    return checkout if is_ours else Path.cwd()
+
+
+PROJECT_ROOT = _project_root()
+"""What relative paths are relative to, and where `data/` lies. Never a folder of installed packages."""
 
 
 class SettingError(ValueError):
     """A setting holds a value that cannot be used; the message is one sentence for the operator."""
+
+
+def _path(text: str) -> Path:
+    """Relative paths are relative to the project's root, wherever the process was started.
+
+    An address such as s3://... would name a folder on this disk, which nobody means.
+    """
+    if "://" in text:
+        raise ValueError(text)
+    return PROJECT_ROOT / Path(text).expanduser()
+
+
+def _path_or_off(text: str) -> Path | None:
+    return None if text.lower() == "off" else _path(text)
+
+
+def _timezone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    # What it raises depends on where the name leads it: to nothing, to a folder, out of its own folder.
+    except (ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(text) from error
+    return text
+
+
+def _web_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(text)
+    return text
+
+
+# Each kind of value: its type, how text is read where the type alone does not say it, and the words for what was
+# expected, with which a bad value is refused.
+_Folder = Annotated[Path, BeforeValidator(_path), Field(description="a folder on this machine")]
+_File = Annotated[Path, BeforeValidator(_path), Field(description="a file on this machine")]
+_Database = Annotated[Path, BeforeValidator(_path), Field(description="a DuckDB file on this machine")]
+_DatabaseOrOff = Annotated[
+    Path | None, BeforeValidator(_path_or_off), Field(description="a DuckDB file on this machine, or off")
+]
+_Month = Annotated[
+    Month | None, BeforeValidator(Month.parse), Field(description="a month written as YYYY-MM, such as 2024-05")
+]
+_Share = Annotated[float, Field(ge=0, le=1, description="a share between 0 and 1, such as 0.01")]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a number of seconds, 0 or more")]
+_Days = Annotated[int, Field(ge=0, description="a whole number of days, 0 or more")]
+_DaysOfKeeping = Annotated[int, Field(ge=1, description="a whole number of days, 1 or more")]
+_Whole = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+_Count = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
+_Mebibytes = Annotated[int, Field(ge=256, description="a number of MiB, 256 or more")]
+_Points = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="percentage points above 100, 0 or more, such as 20")
+]
+_Flag = Annotated[bool, Field(description="yes or no")]
+_Timezone = Annotated[
+    str, AfterValidator(_timezone), Field(description="the name of a time zone, such as Europe/Vienna")
+]
+_WebAddress = Annotated[
+    str, AfterValidator(_web_address), Field(description="an address that begins with http:// or https://")
+]
 
 
 @dataclass(frozen=True)
@@ -70,32 +144,32 @@ class Settings:
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
     """
 
-    feed: Path = PROJECT_ROOT / "data" / "legacy" / "inputs"
-    warehouse: Path = PROJECT_ROOT / "data" / "refinery.duckdb"
-    read_copy: Path | None = _BESIDE_THE_WAREHOUSE
-    telemetry: Path = PROJECT_ROOT / "data" / "telemetry"
-    first_month: Month = _FIRST_MONTH
-    last_month: Month | None = None
-    behaviors: int = 10
-    max_gap_days: int = 3
-    quarantine_tolerance: float = 0.01
-    overshoot: float = 0.0
-    family_skew: float = 0.01
-    min_coverage: float = 0.8
-    max_loss: float = 0.001
-    timezone: str = "UTC"
-    late_days: int = 5
-    quiet_seconds: float = 300.0
-    follow_links: bool = False
-    memory_mib: int = 384
-    lock_wait_seconds: float = 60.0
-    lock_retries: int = 3
-    lock_retry_seconds: float = 30.0
-    reports: Path = PROJECT_ROOT / "data" / "reports"
-    alert_log: Path = PROJECT_ROOT / "data" / "alerts.jsonl"
+    feed: _Folder = PROJECT_ROOT / "data" / "legacy" / "inputs"
+    warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
+    read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
+    telemetry: _Folder = PROJECT_ROOT / "data" / "telemetry"
+    first_month: Annotated[Month, *_Month.__metadata__] = _FIRST_MONTH
+    last_month: _Month = None
+    behaviors: _Count = 10
+    max_gap_days: _Days = 3
+    quarantine_tolerance: _Share = 0.01
+    overshoot: _Points = 0.0
+    family_skew: _Share = 0.01
+    min_coverage: _Share = 0.8
+    max_loss: _Share = 0.001
+    timezone: _Timezone = "UTC"
+    late_days: _Days = 5
+    quiet_seconds: _Seconds = 300.0
+    follow_links: _Flag = False
+    memory_mib: _Mebibytes = 384
+    lock_wait_seconds: _Seconds = 60.0
+    lock_retries: _Whole = 3
+    lock_retry_seconds: _Seconds = 30.0
+    reports: _Folder = PROJECT_ROOT / "data" / "reports"
+    alert_log: _File = PROJECT_ROOT / "data" / "alerts.jsonl"
     # It may hold a token, so it is in no message and no representation.
-    alert_url: str | None = field(default=None, repr=False)
-    keep_runs_days: int = 90
+    alert_url: _WebAddress | None = field(default=None, repr=False)
+    keep_runs_days: _DaysOfKeeping = 90
 
     @property
     def today(self) -> date:
@@ -115,69 +189,18 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read every setting; a variable that is unset or empty takes its default.
+        """Read every setting from the environment, or else from the file `.env` in the working folder.
+
+        A variable that is unset in both takes its default; one that is empty does, too, whatever the file says.
 
         Raises:
             SettingError: A variable holds a value that cannot be used; names variable, value and
                 what was expected.
         """
-
-        def read(variable: str, parse: Callable[[str], T], expected: str, default: T, *, is_secret: bool = False) -> T:
-            text = environment.get(variable, "").strip()
-            if not text:
-                return default
-            try:
-                return parse(text)
-            except ValueError:
-                told = "set to something else" if is_secret else repr(text)
-                raise SettingError(f"{variable} is {told}; expected {expected}.") from None
-
-        share = "a share between 0 and 1, such as 0.01"
-        month = "a month written as YYYY-MM, such as 2024-05"
-        seconds = "a number of seconds, 0 or more"
-        days = "a whole number of days, 0 or more"
-        settings = cls(
-            feed=read("REFINERY_FEED", _path, "a folder on this machine", cls.feed),
-            warehouse=read("REFINERY_WAREHOUSE", _path, "a DuckDB file on this machine", cls.warehouse),
-            read_copy=read("REFINERY_READ_COPY", _path_or_off, "a DuckDB file on this machine, or off", cls.read_copy),
-            telemetry=read("REFINERY_TELEMETRY", _path, "a folder on this machine", cls.telemetry),
-            first_month=read("REFINERY_FIRST_MONTH", Month.parse, month, cls.first_month),
-            last_month=read("REFINERY_LAST_MONTH", Month.parse, month, cls.last_month),
-            behaviors=read("REFINERY_BEHAVIORS", _whole(1), "a whole number, 1 or more", cls.behaviors),
-            max_gap_days=read("REFINERY_MAX_GAP_DAYS", _whole(0), days, cls.max_gap_days),
-            quarantine_tolerance=read("REFINERY_QUARANTINE_TOLERANCE", _number(1.0), share, cls.quarantine_tolerance),
-            overshoot=read(
-                "REFINERY_OVERSHOOT",
-                _number(math.inf),
-                "percentage points above 100, 0 or more, such as 20",
-                cls.overshoot,
-            ),
-            family_skew=read("REFINERY_FAMILY_SKEW", _number(1.0), share, cls.family_skew),
-            min_coverage=read("REFINERY_MIN_COVERAGE", _number(1.0), share, cls.min_coverage),
-            max_loss=read("REFINERY_MAX_LOSS", _number(1.0), share, cls.max_loss),
-            timezone=read(
-                "REFINERY_TIMEZONE", _timezone, "the name of a time zone, such as Europe/Vienna", cls.timezone
-            ),
-            late_days=read("REFINERY_LATE_DAYS", _whole(0), days, cls.late_days),
-            quiet_seconds=read("REFINERY_QUIET_SECONDS", _number(math.inf), seconds, cls.quiet_seconds),
-            follow_links=read("REFINERY_FOLLOW_LINKS", _yes_or_no, "yes or no", cls.follow_links),
-            memory_mib=read("REFINERY_MEMORY_MIB", _whole(256), "a number of MiB, 256 or more", cls.memory_mib),
-            lock_wait_seconds=read("REFINERY_LOCK_WAIT_SECONDS", _number(math.inf), seconds, cls.lock_wait_seconds),
-            lock_retries=read("REFINERY_LOCK_RETRIES", _whole(0), "a whole number, 0 or more", cls.lock_retries),
-            lock_retry_seconds=read("REFINERY_LOCK_RETRY_SECONDS", _number(math.inf), seconds, cls.lock_retry_seconds),
-            reports=read("REFINERY_REPORTS", _path, "a folder on this machine", cls.reports),
-            alert_log=read("REFINERY_ALERT_LOG", _path, "a file on this machine", cls.alert_log),
-            alert_url=read(
-                "REFINERY_ALERT_URL",
-                _web_address,
-                "an address that begins with http:// or https://",
-                None,
-                is_secret=True,
-            ),
-            keep_runs_days=read(
-                "REFINERY_KEEP_RUNS_DAYS", _whole(1), "a whole number of days, 1 or more", cls.keep_runs_days
-            ),
-        )
+        try:
+            settings = _Variables.read(environment)
+        except ValidationError as error:
+            raise _refusal(error) from None
         if settings.last_month is not None and settings.last_month < settings.first_month:
             raise SettingError(
                 f"REFINERY_LAST_MONTH is '{settings.last_month}'; expected a month that is not before "
@@ -191,58 +214,60 @@ class Settings:
         return settings
 
 
-def _path(text: str) -> Path:
-    """Relative paths are relative to the project's root, wherever the process was started.
-
-    An address such as s3://... would name a folder on this disk, which nobody means.
-    """
-    if "://" in text:
-        raise ValueError(text)
-    return PROJECT_ROOT / Path(text).expanduser()
+VARIABLES = tuple(f"{_PREFIX}{each.name.upper()}" for each in fields(Settings))
+"""The variables that set them."""
 
 
-def _path_or_off(text: str) -> Path | None:
-    return None if text.lower() == "off" else _path(text)
+def _fill_in_defaults(given: object) -> object:
+    """What is blank is not set."""
+    return {name: text for name, text in given.items() if text.strip()} if isinstance(given, dict) else given
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise ValueError(text)
-        return number
+class _Variables(BaseSettings):
+    """The variables of the environment and of `.env`: `REFINERY_FEED` is the field `feed` of `refinery`."""
 
-    return parse
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        enable_decoding=False,
+        extra="ignore",
+        validate_default=False,
+    )
 
+    refinery: Annotated[Settings, BeforeValidator(_fill_in_defaults)] = Settings()
 
-def _number(most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)
-        if not (math.isfinite(number) and 0.0 <= number <= most):
-            raise ValueError(text)
-        return number
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        source = EnvSettingsSource(cls)
+        source.env_vars = {name.lower(): value for name, value in environment.items()}
+        return cls(**source()).refinery
 
-    return parse
-
-
-def _timezone(text: str) -> str:
-    try:
-        ZoneInfo(text)
-    # What it raises depends on where the name leads it: to nothing, to a folder, out of its own folder.
-    except (ZoneInfoNotFoundError, OSError) as error:
-        raise ValueError(text) from error
-    return text
-
-
-def _yes_or_no(text: str) -> bool:
-    answers = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-    if text.lower() not in answers:
-        raise ValueError(text)
-    return answers[text.lower()]
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller hands in stands for the environment of this process."""
+        return init_settings, dotenv_settings
 
 
-def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(text)
-    return text
+def _refusal(error: ValidationError) -> SettingError:
+    """The first thing that is wrong, as a sentence."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][1])
+    variable = f"{_PREFIX}{name.upper()}"
+    shown = {each.name: each.repr for each in fields(Settings)}
+    told = repr(str(first["input"]).strip()) if shown[name] else "set to something else"
+    return SettingError(f"{variable} is {told}; expected {_expected(name)}.")
+
+
+def _expected(name: str) -> str:
+    hint: Any = get_type_hints(Settings, include_extras=True)[name]
+    kinds = [hint, *getattr(hint, "__args__", ())]
+    described = [info for kind in kinds for info in getattr(kind, "__metadata__", ()) if isinstance(info, FieldInfo)]
+    return str(described[0].description)

@@ -25,9 +25,10 @@ import duckdb
 from refinery_assets.checks.rules import listing
 from refinery_assets.contract.columns import TABLES, VIEWS
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.contract.settings import PROJECT_ROOT, VARIABLES, Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import feed_files
+from refinery_assets.operations.home import dagster_yaml
 from refinery_assets.reports.monthly_report import report_files
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.fleet import Fleet
@@ -35,11 +36,6 @@ from refinery_assets.warehouse.family_partitions import partitions
 
 SEED = 7
 DEMO_FOLDER = PROJECT_ROOT / "data" / "demo"
-
-# A setting of the user's could lead the demo to write elsewhere.
-_UNSET_ALL = """\
-for name in $(env | sed -n 's/^\\(REFINERY_[A-Z_]*\\)=.*/\\1/p'); do unset "$name"; done
-"""
 
 
 class DemoError(Exception):
@@ -157,7 +153,7 @@ class DemoFolder:
             progress=progress,
         )
         atomic_write(self.settings_file, self._shell_settings(settings).encode())
-        atomic_write(self._dagster_file, (PROJECT_ROOT / "data" / "dagster" / "dagster.yaml").read_bytes())
+        atomic_write(self._dagster_file, dagster_yaml())
         stamps = {self._name(path): _stamp(path) for path in feed}
         self._write_manifest(Manifest(order, {**planned, **stamps}))
         return True
@@ -220,7 +216,9 @@ class DemoFolder:
 
     def _shell_settings(self, settings: Settings) -> str:
         """For a shell: the settings of the demo, and only these."""
-        variables = {
+        # A setting of the user's could lead the demo to write elsewhere. One that is empty has its default, whatever
+        # the shell or a `.env` says.
+        variables = dict.fromkeys(VARIABLES, "") | {
             "DAGSTER_HOME": self.dagster_home,
             "REFINERY_FEED": settings.feed,
             "REFINERY_WAREHOUSE": settings.warehouse,
@@ -233,7 +231,6 @@ class DemoFolder:
         return "".join(
             (
                 f"# The demo's settings; for a shell: . {shlex.quote(str(self.settings_file))}\n",
-                _UNSET_ALL,
                 *(f"export {name}={shlex.quote(str(value))}\n" for name, value in variables.items()),
             )
         )

@@ -1,0 +1,111 @@
+"""The package outside a checkout: what it needs is declared, and nothing is written beside it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.operations.home import dagster_yaml, make_dagster_home
+
+PACKAGE = PROJECT_ROOT / "refinery_assets"
+
+
+def normalized(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> set[str]:
+    """The distributions that pyproject.toml names, for the product and for forecasts with its table."""
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["forecast"]]
+    return {normalized(re.split(r"[^A-Za-z0-9_.-]", each)[0]) for each in wanted}
+
+
+def imported() -> set[str]:
+    """The top-level packages of others that the product imports, in whatever place."""
+    names: set[str] = set()
+    for file in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names.update(each.name.split(".")[0] for each in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.split(".")[0])
+    return names - set(sys.stdlib_module_names) - {PACKAGE.name}
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    distributions = packages_distributions()
+
+    undeclared = {
+        name for name in imported() if not {normalized(each) for each in distributions.get(name, [name])} & declared()
+    }
+
+    assert undeclared == set()
+
+
+def test_a_dagster_home_that_is_not_absolute_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^DAGSTER_HOME is 'data/dagster'; expected an absolute path"):
+        make_dagster_home({"DAGSTER_HOME": "data/dagster"})
+
+
+def test_a_dagster_home_is_made_with_the_projects_configuration_and_one_that_is_there_is_kept(tmp_path: Path) -> None:
+    home = make_dagster_home({"DAGSTER_HOME": str(tmp_path / "new" / "dagster")})
+
+    assert (home / "dagster.yaml").read_bytes() == dagster_yaml()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    make_dagster_home({"DAGSTER_HOME": str(home)})
+    assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_a_demo_in_an_empty_folder_and_writes_nothing_beside_the_package(tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    site = tmp_path / "venv" / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages"
+    wheels, work = tmp_path / "wheels", tmp_path / "work"
+    work.mkdir()
+    uv = str(Path(sys.executable).with_name("uv"))
+    offline = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "REFINERY_"))}
+    offline |= {"UV_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    offline.pop("DAGSTER_HOME", None)
+
+    def run(*command: str | Path, cwd: Path = work) -> str:
+        done = subprocess.run(command, cwd=cwd, env=offline, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    source = tmp_path / "source"
+    run("git", "clone", "--quiet", PROJECT_ROOT, source)
+    run(uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "-o", wheels, source)
+    (wheel,) = wheels.glob("*.whl")
+    assert "refinery_assets/operations/dagster.yaml" in zipfile.ZipFile(wheel).namelist()
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
+    run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", wheel)
+    # The libraries are this environment's. Its editable installs stay out: they are found by .pth files, which are
+    # read in folders of sites only, and not in those that a .pth file names.
+    libraries = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "libraries.pth").write_text("".join(f"{path}\n" for path in libraries))
+    before = sorted(site.rglob("*"))
+
+    where = run(python, "-c", "import refinery_assets; print(refinery_assets.__file__)").strip()
+    printed = run(
+        *(python, "-m", "refinery_assets.sample.demo"),
+        *("--hosts", "20", "--first", "2024-01", "--last", "2024-01"),
+    )
+
+    assert Path(where).is_relative_to(site)
+    assert "Published: " in printed
+    assert sorted(path.name for path in work.iterdir()) == ["data"]
+    assert (work / "data" / "demo" / "dagster" / "dagster.yaml").read_bytes() == dagster_yaml()
+    assert sorted(site.rglob("*")) == before
