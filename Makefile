@@ -48,7 +48,7 @@ $(DEMO_SETTINGS):
 	$(MAKE) demo
 
 demo: $(READY)  ## make the sample fleet, refine its whole history in one run, print the audit
-	$(BIN)/python -m refinery_assets.sample.demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
+	$(BIN)/refinery demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
 forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behaviour through Prophet, drawn to forecasts.png
 	$(ON_THE_DEMO) $(DEV_BIN)/python -m refinery_assets.sample.walkthrough
@@ -66,7 +66,7 @@ bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh
 ui: $(READY) $(DEMO_IS_MADE)  ## webserver and daemon at http://127.0.0.1:3000, or another PORT
 	@test -n "$(DEMO)$$REFINERY_WAREHOUSE" -o -e data/refinery.duckdb \
 		|| echo "There is no warehouse data/refinery.duckdb yet; to look at the demo's data: make ui DEMO=1"
-	@$(ON_THE_DEMO) $(BIN)/python -m refinery_assets.operations.ui --port $(PORT)
+	@$(ON_THE_DEMO) $(BIN)/refinery ui --port $(PORT)
 
 UV_COMPILE := $(DEV_BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' pyproject.toml

@@ -20,7 +20,8 @@ from refinery_assets.build import build_defs
 from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
-from refinery_assets.rows.family import Refined, Stats
+from refinery_assets.rows.family import Refined
+from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
 

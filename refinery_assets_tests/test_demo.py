@@ -1,4 +1,4 @@
-"""`make demo`'s path on a small fleet: the module as a process of its own, as make starts it."""
+"""`make demo`'s path on a small fleet: the command as a process of its own, as make starts it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGER = SampleOrder(30, "2024-01", "2024-03")
 def run_demo(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     arguments = ["--folder", str(folder), "--first", "2024-01", "--last", "2024-03", *options]
     return subprocess.run(
-        [sys.executable, "-m", "refinery_assets.sample.demo", *arguments],
+        [sys.executable, "-m", "refinery_assets.cli", "demo", *arguments],
         cwd=PROJECT_ROOT,
         env=os.environ | variables,
         capture_output=True,
@@ -59,7 +59,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
             "the last month, 2024-01, lies before the first, 2025-01.",
         ),
         (("--hosts", "9"), "each of the ten behaviors must have a host."),
-        (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05"),
+        (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05."),
     ],
 )
 def test_a_bad_argument_is_refused_in_one_sentence_and_the_demo_stays_as_it_was(

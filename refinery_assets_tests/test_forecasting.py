@@ -19,10 +19,11 @@ from PIL import Image
 from sklearn.ensemble import HistGradientBoostingRegressor
 from statsforecast import StatsForecast
 from statsforecast.models import SeasonalNaive
+from typer.testing import CliRunner
 
+from refinery_assets.cli import app
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.export import main as export
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.walkthrough import HISTORY, forecast
 from refinery_assets.warehouse.export import export_months
@@ -136,7 +137,9 @@ def test_exported_months_are_read_without_options(
     for name, value in installation.environment.items():
         monkeypatch.setenv(name, value)
 
-    assert export(["--to", str(tmp_path / "out"), "--last", "2024-03"]) == 0
+    result = CliRunner().invoke(app, ["export", "--to", str(tmp_path / "out"), "--last", "2024-03"])
+
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, f"2024-01: {4 * 100 * 31} rows")
 
     rows = 4 * 100 * (31 + 29 + 31)
     assert pl.read_parquet(tmp_path / "out").height == rows
@@ -182,15 +185,11 @@ def test_a_month_that_cannot_be_exported_keeps_its_old_file(
 
 
 def test_an_export_of_months_that_are_not_there_says_so(
-    installation: Installation,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in installation.environment.items():
         monkeypatch.setenv(name, value)
 
-    with pytest.raises(SystemExit, match="1"):
-        export(["--to", str(tmp_path / "out"), "--first", "2030-01"])
+    result = CliRunner().invoke(app, ["export", "--to", str(tmp_path / "out"), "--first", "2030-01"])
 
-    assert "No such month is published" in capsys.readouterr().err
+    assert (result.exit_code, result.stderr) == (1, "No such month is published.\n")

@@ -14,7 +14,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 
 from refinery_assets.build import build_defs
 from refinery_assets.operations.alerts import FAILED_RUNS
-from refinery_assets.operations.heartbeat import heartbeat_file
+from refinery_assets.operations.heartbeat_file import heartbeat_file
 from refinery_assets.operations.housekeeping import HOUSEKEEPING
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.past import ticked, turned

@@ -14,10 +14,11 @@ from refinery_assets.contract.families import FAMILIES, LEGACY_FEED
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, FeedFile, RefusedFileError, count_data_rows, feed_files
 from refinery_assets.rows import read
-from refinery_assets.rows.family import Stats, refine_file
+from refinery_assets.rows.family import refine_file
 from refinery_assets.rows.read import read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
+from refinery_assets.rows.stats import Stats
 from refinery_assets_tests.hostile import FAMILY, MONTH, READINGS, ROWS, SOUND, Pollution, as_text, pollutions
 
 CORPUS = list(pollutions())

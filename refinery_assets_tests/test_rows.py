@@ -14,11 +14,12 @@ from refinery_assets.contract.families import FAMILIES, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, refine_file
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
 from refinery_assets.rows.points import HOSTS_PER_BLOCK
 from refinery_assets.rows.read import TYPED_SCHEMA, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.source_checks import newest_day
+from refinery_assets.rows.stats import Stats
 
 CPU = FAMILIES[0]
 MAY = Month(2024, 5)

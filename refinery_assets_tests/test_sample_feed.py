@@ -11,7 +11,9 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner, Result
 
+from refinery_assets.cli import app
 from refinery_assets.contract import columns as dictionary
 from refinery_assets.contract.families import (
     BEHAVIORS,
@@ -24,7 +26,6 @@ from refinery_assets.sample.dirt import plant_dirt
 from refinery_assets.sample.feed import (
     FeedWritten,
     Sample,
-    main,
     make_sample,
     source_file,
     write_feed,
@@ -54,18 +55,21 @@ def query(warehouse: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
-    assert exit_.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
+def sample_command(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["sample", *arguments])
+
+
+def refusal(*arguments: str, code: int = 2) -> str:
+    result = sample_command(*arguments)
+    assert result.exit_code == code
+    return result.stderr.splitlines()[-1]
 
 
 # What is refused.
 
 
-def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sentence = refusal(capsys, "--hosts", "9", "--to", str(tmp_path / "sample"))
+def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path) -> None:
+    sentence = refusal("--hosts", "9", "--to", str(tmp_path / "sample"))
     assert sentence.endswith("at least 10 are needed, because each of the ten behaviors must have a host.")
     assert not (tmp_path / "sample").exists()
 
@@ -77,7 +81,7 @@ def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path, capsys: pytes
             ("--first", "2024-02", "--last", "2024-01"),
             "the last month, 2024-01, lies before the first, 2024-02.",
         ),
-        (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05"),
+        (("--first", "2024-13"), "'2024-13' is not a month; expected YYYY-MM, such as 2024-05."),
         (("--dirt", "0.51"), "the share of dirt is 0.51; expected 0 to 0.5."),
         (("--dirt", "-0.1"), "the share of dirt is -0.1; expected 0 to 0.5."),
         (("--dirt", "nan"), "the share of dirt is nan; expected 0 to 0.5."),
@@ -85,23 +89,23 @@ def test_too_few_hosts_are_refused_with_the_reason(tmp_path: Path, capsys: pytes
     ],
 )
 def test_a_bad_argument_is_refused_in_one_sentence_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], sentence: str
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    assert refusal(capsys, *arguments, "--to", str(tmp_path / "sample")).endswith(f": {sentence}")
+    assert refusal(*arguments, "--to", str(tmp_path / "sample")).endswith(f": {sentence}")
     assert not (tmp_path / "sample").exists()
 
 
-def test_a_target_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    assert f"cannot write to {in_the_way / 'sample'}" in refusal(capsys, "--to", str(in_the_way / "sample"))
+    said = refusal("--to", str(in_the_way / "sample"), code=4)
+    assert said.startswith(f"{in_the_way / 'sample'} cannot be read or written (Not a directory)")
 
 
-def test_a_warehouse_that_is_no_database_is_refused_before_the_feed_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_warehouse_that_is_no_database_is_refused_before_the_feed_is_written(tmp_path: Path) -> None:
     (tmp_path / "refinery.duckdb").write_bytes(b"no database" * 1000)
-    assert "cannot write the inventory" in refusal(capsys, "--hosts", "10", "--to", str(tmp_path))
+    said = refusal("--hosts", "10", "--to", str(tmp_path), code=4)
+    assert said.startswith("The inventory cannot be written: ")
     assert not (tmp_path / "legacy").exists()
 
 
@@ -230,13 +234,14 @@ def test_most_hosts_have_no_network_capacity_and_the_others_keep_theirs() -> Non
     assert links == fleet.capacities(FAMILIES[3])
 
 
-def test_the_command_line_says_what_it_made_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(("--hosts", "10", "--first", "2024-02", "--last", "2024-02", "--dirt", "0.1", "--to", str(tmp_path)))
-    shown = capsys.readouterr()
-    assert shown.out.startswith(f"Made 10 hosts in {tmp_path}/refinery.duckdb and ")
-    assert f"4 files, 2024-02 to 2024-02, in {tmp_path}/legacy/inputs" in shown.out
-    assert shown.out.endswith(f"as listed in {tmp_path}/planted.csv.\n")
-    assert "4/4" in shown.err
+def test_the_command_line_says_what_it_made_and_where(tmp_path: Path) -> None:
+    options = ("--hosts", "10", "--first", "2024-02", "--last", "2024-02", "--dirt", "0.1", "--to", str(tmp_path))
+    result = sample_command(*options)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Made 10 hosts in {tmp_path}/refinery.duckdb and ")
+    assert f"4 files, 2024-02 to 2024-02, in {tmp_path}/legacy/inputs" in result.stdout
+    assert result.stdout.endswith(f"as listed in {tmp_path}/planted.csv.\n")
+    assert "4/4" in result.stderr
 
 
 # The curves, over three years.

@@ -1,4 +1,4 @@
-"""`make ui`: refused where it cannot be the only one, and ended by a signal however it was started."""
+"""`refinery ui`: refused where it cannot be the only one, and ended by a signal however it was started."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.server import Server, wait_until_it_answers
 
 SECONDS_TO_END = 15.0
-MODULE = ("-m", "refinery_assets.operations.ui")
+MODULE = ("-m", "refinery_assets.cli", "ui")
 
 
 def free_port() -> int:
@@ -103,7 +103,6 @@ def make_ui(installation: Installation, port: int) -> list[str]:
 @pytest.mark.parametrize(
     ("home", "told"),
     [
-        ("", "DAGSTER_HOME is not set; expected the absolute path of a folder, such as $PWD/data/dagster."),
         (
             "data/dagster",
             "DAGSTER_HOME is 'data/dagster'; expected an absolute path, such as $PWD/data/dagster.",
@@ -113,14 +112,14 @@ def make_ui(installation: Installation, port: int) -> list[str]:
             "DAGSTER_HOME is '/dev/null', which is not a folder; make it and copy dagster.yaml into it.",
         ),
     ],
-    ids=["unset", "relative", "no folder"],
+    ids=["relative", "no folder"],
 )
 def test_a_home_that_cannot_be_used_is_refused_in_one_sentence(
     installation: Installation, home: str, told: str
 ) -> None:
     refused = try_to_start(installation, free_port(), DAGSTER_HOME=home)
 
-    assert (refused.returncode, refused.stderr) == (1, f"{told}\n")
+    assert (refused.returncode, refused.stderr) == (2, f"{told}\n")
 
 
 def test_a_port_in_use_is_refused_at_once_and_no_daemon_is_started(installation: Installation) -> None:
@@ -128,10 +127,10 @@ def test_a_port_in_use_is_refused_at_once_and_no_daemon_is_started(installation:
         port = taken.getsockname()[1]
         refused = try_to_start(installation, port)
 
-    assert refused.returncode == 1
+    assert refused.returncode == 4
     assert refused.stderr == (
         f"Port {port} of 127.0.0.1 cannot be used (Address already in use); end what uses it, or choose "
-        "another one, such as make ui PORT=3001.\n"
+        "another one, such as refinery ui --port 3001.\n"
     )
     assert not (installation.home / "schedules" / "tick_output").exists()
     assert started_by(port) == []
@@ -168,7 +167,7 @@ def test_a_second_one_is_refused_and_a_signal_ends_the_first_with_all_it_started
         process.wait(SECONDS_TO_END)
 
         gone, alive = psutil.wait_procs(started, timeout=asked + SECONDS_TO_END - time.monotonic())
-    assert refused.returncode == 1
+    assert refused.returncode == 4
     assert refused.stderr.startswith(f"The UI is already running on {installation.home} (process ")
     assert alive == []
     # Launcher, `dg dev`, code server, its worker, webserver, daemon.

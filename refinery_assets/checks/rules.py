@@ -22,6 +22,8 @@ Evidence = TypeVar("Evidence")
 SAMPLE_SIZE = 20
 _LONGEST_ITEM = 200
 NOTHING_TO_DO = "Nothing to do."
+NOT_JUDGED = "Not judged:"
+"""How the finding of a check begins that had nothing to look at."""
 
 
 class Outcome(StrEnum):
@@ -142,7 +144,7 @@ def judge(rules: Iterable[Rule[Evidence]], asset: str, month: Month, evidence: E
 def not_judged(rules: Iterable[Rule[Any]], asset: str, month: Month, because: Iterable[Verdict]) -> list[Verdict]:
     """The verdicts of rules that have nothing to look at, because earlier checks refused the month."""
     causes = listing(f"{verdict.asset} {verdict.check}" for verdict in because if verdict.failed)
-    summary = f"Not judged: {month} was refused by {causes}."
+    summary = f"{NOT_JUDGED} {month} was refused by {causes}."
     recovery = f"See {causes}; then run {month} again."
     return [Verdict(asset, rule.name, month, Finding(Outcome.NOT_JUDGED, summary, {}), recovery) for rule in rules]
 

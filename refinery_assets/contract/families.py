@@ -84,6 +84,9 @@ class Fault(StrEnum):
     SUPERSEDED = "superseded"
 
 
+ABSENT = ("", "-", "n/a", "na", "none", "null")
+"""What exports write where there is nothing to write, in lower case."""
+
 UTILIZATION_CEILING_PERCENT = 100.0
 """`processed_data.cap`: the ceiling of `y`, as logistic growth wants it."""
 

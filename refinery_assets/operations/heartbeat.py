@@ -19,7 +19,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorState, TickStatus
 
-from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.operations.runs import LOCATION
 
@@ -49,11 +48,6 @@ class Pulse:
     def is_broken(self, now: datetime) -> bool:
         """Whether it is on and has failed for an hour without working once."""
         return self.is_on and self.failing_since is not None and now - self.failing_since >= BROKEN_AFTER
-
-
-def heartbeat_file(settings: Settings) -> Path:
-    """Where the sign of life is written."""
-    return settings.alert_log.with_name("heartbeat.json")
 
 
 def our_automation(instance: dg.DagsterInstance) -> list[InstigatorState]:

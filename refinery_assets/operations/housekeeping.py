@@ -19,10 +19,10 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.alerts import deliver
 from refinery_assets.operations.heartbeat import (
     describe_broken,
-    heartbeat_file,
     read_pulses,
     write_heartbeat,
 )
+from refinery_assets.operations.heartbeat_file import heartbeat_file
 from refinery_assets.operations.processes import RunProcess
 from refinery_assets.operations.runs import PROCESS_TAG
 

@@ -72,6 +72,7 @@ def start_run(  # noqa: PLR0913 - what a command line asks for
     *,
     tags: Mapping[str, str] | None = None,
     on_event: Callable[[dg.DagsterEvent], None] | None = None,
+    log_level: str = "CRITICAL",
 ) -> FinishedRun:
     """Run a job in this process; Dagster holds it like a run that its UI started.
 
@@ -83,6 +84,7 @@ def start_run(  # noqa: PLR0913 - what a command line asks for
             takes none.
         tags: Further tags of the run.
         on_event: Called with each event as it happens.
+        log_level: From which level on Dagster's own lines are shown at the terminal.
 
     Raises:
         MonthOutsideWindowError: A month is outside the window.
@@ -97,7 +99,7 @@ def start_run(  # noqa: PLR0913 - what a command line asks for
         run_id=run_id,
         tags={**job.run_tags, **month_tags(months), **(tags or {}), **_process_tags(run_id)},
         # Dagster's own lines belong into its history; what the terminal shows is for the caller to say.
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
         remote_job_origin=job_origin(job_name),
     )
     events = []

@@ -1,23 +1,20 @@
-"""`make ui`: webserver and daemon on one Dagster home, started once and ended for certain.
+"""`refinery ui`: webserver and daemon on one Dagster home, started once and ended for certain.
 
 `dg dev` alone starts a second daemon on the same home, whether or not its port is free, and hears no signal
 when it was started with SIGINT ignored, as a shell does for what it puts in the background.
 
 Here: the checks before the start, and the end. Not here: what runs in between, which is Dagster's.
-
-    DAGSTER_HOME=$PWD/data/dagster python -m refinery_assets.operations.ui --port 3000
 """
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -25,8 +22,6 @@ from typing import BinaryIO, NoReturn
 
 import psutil
 
-HOST = "127.0.0.1"
-PORT = 3000
 _SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LOCK = "ui.lock"
@@ -36,20 +31,28 @@ class UiError(Exception):
     """The UI will not start; the message says why and what to do."""
 
 
+class DagsterHomeError(Exception):
+    """The Dagster home is not set, or cannot be used; the message says what to set."""
+
+
 class _Stopped(BaseException):
     """A signal asked for the end."""
 
 
-def serve(host: str, port: int, environment: Mapping[str, str]) -> int:
+def serve(host: str, port: int, home: Path) -> int:
     """Run webserver and daemon until a signal ends them.
+
+    Args:
+        host: The address to listen on.
+        port: The port to listen on.
+        home: Where Dagster keeps its history.
 
     Returns:
         The exit status: 0 after a signal.
 
     Raises:
-        UiError: The port or the Dagster home is in use, or the home cannot be used.
+        UiError: The port or the Dagster home is in use.
     """
-    home = dagster_home(environment)
     with _only_one(home) as lock:
         _refuse_taken_port(host, port)
         _listen_for_signals()
@@ -60,7 +63,7 @@ def serve(host: str, port: int, environment: Mapping[str, str]) -> int:
         # A group of its own, so that it can be ended as a whole. It keeps the lock, should this process be
         # killed.
         servers = subprocess.Popen(  # noqa: S603 - a program of this environment
-            command, start_new_session=True, pass_fds=[lock.fileno()]
+            command, start_new_session=True, pass_fds=[lock.fileno()], env=os.environ | {"DAGSTER_HOME": str(home)}
         )
         try:
             return _wait(servers) or 1
@@ -74,16 +77,20 @@ def dagster_home(environment: Mapping[str, str]) -> Path:
     """The folder that `DAGSTER_HOME` names.
 
     Raises:
-        UiError: It is not set, not absolute, or not a folder.
+        DagsterHomeError: It is not set, not absolute, or not a folder.
     """
     text = environment.get("DAGSTER_HOME", "")
     home = Path(text)
     if not text:
-        raise UiError("DAGSTER_HOME is not set; expected the absolute path of a folder, such as $PWD/data/dagster.")
+        raise DagsterHomeError(
+            "DAGSTER_HOME is not set; expected the absolute path of a folder, such as $PWD/data/dagster."
+        )
     if not home.is_absolute():
-        raise UiError(f"DAGSTER_HOME is '{text}'; expected an absolute path, such as $PWD/{text}.")
+        raise DagsterHomeError(f"DAGSTER_HOME is '{text}'; expected an absolute path, such as $PWD/{text}.")
     if not home.is_dir():
-        raise UiError(f"DAGSTER_HOME is '{text}', which is not a folder; make it and copy dagster.yaml into it.")
+        raise DagsterHomeError(
+            f"DAGSTER_HOME is '{text}', which is not a folder; make it and copy dagster.yaml into it."
+        )
     return home
 
 
@@ -114,7 +121,7 @@ def _refuse_taken_port(host: str, port: int) -> None:
         except OSError as error:
             raise UiError(
                 f"Port {port} of {host} cannot be used ({error.strerror}); end what uses it, or choose "
-                "another one, such as make ui PORT=3001."
+                "another one, such as refinery ui --port 3001."
             ) from error
 
 
@@ -167,19 +174,3 @@ def _end(servers: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(servers.pid, signal.SIGKILL)
     servers.wait()
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m refinery_assets.operations.ui", description=__doc__.split("\n")[0])
-    parser.add_argument("--host", default=HOST, help="the address to listen on; the UI has no login")
-    parser.add_argument("--port", type=int, default=PORT, help="the port to listen on")
-    options = parser.parse_args(arguments)
-    try:
-        return serve(options.host, options.port, os.environ)
-    except UiError as error:
-        parser.exit(1, f"{error}\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

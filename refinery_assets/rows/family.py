@@ -6,19 +6,16 @@ family must pass. Not here: the steps themselves, and what looks at several fami
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import polars as pl
 
-from refinery_assets.checks.rules import Cell, Finding, Row, Rule, counted, listing, outcome
-from refinery_assets.contract.families import FAMILIES, Family, Fault
-from refinery_assets.contract.months import Month
+from refinery_assets.checks.rules import Cell, Finding, Rule, counted, listing, outcome
+from refinery_assets.contract.families import Fault
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import (
     FeedFile,
@@ -33,6 +30,7 @@ from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts, read
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.series import summarize
 from refinery_assets.rows.source_checks import sign_of_unfinished
+from refinery_assets.rows.stats import Stats, rules_digest
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
 """The columns of a partition: every row of the file, and the imputed rows, whose `source_line` is null."""
@@ -41,93 +39,6 @@ Result = TypeVar("Result")
 
 SAMPLE_PER_FILE = 5
 FILES_AHEAD = 3
-
-# Counts up when the same file and settings come to give other rows.
-_ROWS_VERSION = 1
-
-
-def rules_digest(settings: Settings, odd_hosts: Iterable[str] | None = None) -> str:
-    """A digest of all but the file itself that the rows of a partition depend on.
-
-    Args:
-        settings: Those that bear on rows.
-        odd_hosts: As in `Stats`.
-    """
-    rules: list[object] = [_ROWS_VERSION, settings.max_gap_days, settings.overshoot, contract_digest()]
-    if odd_hosts is not None:
-        rules.append(sorted(odd_hosts))
-    return hashlib.sha256(repr(rules).encode()).hexdigest()
-
-
-def contract_digest() -> str:
-    """A digest of what the feed is declared to look like."""
-    return hashlib.sha256(repr(FAMILIES).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What one file's rows came to.
-
-    Attributes:
-        family: The file's family.
-        month: The month.
-        name: The file, relative to the feed's root.
-        digest: Digest of the file's bytes; None when they could not be read.
-        rules: `rules_digest` of the settings that the rows were made by.
-        odd_hosts: What `read.OddHosts` gave; None: the file names no such host, and it was not asked.
-        csv_rows: Data rows of the file, counted from its bytes.
-        landed: Rows of the file in the partition, clean or faulty.
-        imputed: Rows that filled gaps.
-        faults: Faulty rows per fault; faults that did not occur are left out.
-        overshoot: Clean rows whose utilization above 100 was taken as 100.
-        nearly: Rows out of range whose utilization lies above 100, but not above 120.
-        hosts: Hosts with a clean reading.
-        mean_y: Mean of the clean readings, percent; None without any.
-        long_gaps: Gaps that are too long to fill.
-        long_gap_days: Days in those gaps.
-        sample: A few faulty rows: line, fault and raw text.
-        problem: Why there are no rows at all, as a sentence; None when there are.
-    """
-
-    family: Family
-    month: Month
-    name: str
-    digest: str | None = None
-    rules: str = ""
-    odd_hosts: Sequence[str] | None = None
-    csv_rows: int = 0
-    landed: int = 0
-    imputed: int = 0
-    faults: Mapping[str, int] = field(default_factory=dict)
-    overshoot: int = 0
-    nearly: int = 0
-    hosts: int = 0
-    mean_y: float | None = None
-    long_gaps: int = 0
-    long_gap_days: int = 0
-    sample: Sequence[Row] = ()
-    problem: str | None = None
-
-    @property
-    def quarantined(self) -> int:
-        """Faulty rows."""
-        return sum(self.faults.values())
-
-    @property
-    def clean(self) -> int:
-        """Rows of the file that are fit to publish."""
-        return self.landed - self.quarantined
-
-    def as_json(self) -> str:
-        """The stats as text, to travel in the partition's file."""
-        fields = asdict(self)
-        return json.dumps(fields | {"family": self.family.name, "month": str(self.month)})
-
-    @classmethod
-    def from_json(cls, text: str, family: Family) -> Stats:
-        """Read what `as_json` gave."""
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**fields | {"family": family, "month": Month.parse(fields["month"])})
 
 
 @dataclass(frozen=True)

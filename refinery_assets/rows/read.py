@@ -15,13 +15,10 @@ from datetime import datetime, time
 import numpy as np
 import polars as pl
 
-from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.contract.families import ABSENT, UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import BLANKS, column_names, count_letter, header_line
 from refinery_assets.rows.points import distinct_hosts, number, number_hosts
-
-ABSENT = ("", "-", "n/a", "na", "none", "null")
-"""What exports write where there is nothing to write, in lower case."""
 
 OddHosts = Callable[[], frozenset[str]]
 """Gives those of `ABSENT`, in lower case, that hosts of the inventory are really named. It is called only where a

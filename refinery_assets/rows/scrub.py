@@ -11,10 +11,10 @@ from datetime import datetime, time
 
 import polars as pl
 
-from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Fault
+from refinery_assets.contract.families import ABSENT, UTILIZATION_CEILING_PERCENT, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.rows.points import point_of
-from refinery_assets.rows.read import ABSENT, TYPED_SCHEMA, OddHosts, no_odd_hosts
+from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts
 
 # The contract's day, with or without a time part of midnight. A zone or another order is not guessed.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"

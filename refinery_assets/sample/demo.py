@@ -2,18 +2,14 @@
 
 Here: the order of these, and the printing. Not here: where it all lies (`demo_folder.py`) and the graph
 (`definitions.py`), which runs exactly as it does for real files.
-
-    python -m refinery_assets.sample.demo --hosts 2000 --first 2023-01 --last 2025-12
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -27,8 +23,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.runs import FinishedRun, start_run
-from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoError, DemoFolder, SampleOrder
-from refinery_assets.sample.feed import month_argument
+from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoFolder, SampleOrder
 
 
 def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> FinishedRun:
@@ -97,31 +92,35 @@ def print_published(settings: Settings, console: Console) -> None:
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 0 only when every month was published."""
-    parser = argparse.ArgumentParser(prog="python -m refinery_assets.sample.demo", description=__doc__.split("\n")[0])
-    parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
-    parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
-    parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")
-    parser.add_argument("--folder", type=Path, default=DEMO_FOLDER, help="where all of it goes")
-    options = parser.parse_args(arguments)
-    folder = DemoFolder(options.folder.resolve())
-    order = SampleOrder(options.hosts, str(options.first), str(options.last))
+def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> int:
+    """Make the sample unless it is there, and refine its whole history in one run.
+
+    Args:
+        root: The folder that all of it goes to; None: the project's own.
+        hosts: How many hosts, 10 or more.
+        first: The first month.
+        last: The last month.
+
+    Returns:
+        0 when every month was published, else 1.
+
+    Raises:
+        ValueError: There is no such sample.
+        DemoError: Files that the demo did not write are in its way, or the warehouse cannot be opened.
+        OSError: The folder cannot be written.
+    """
+    folder = DemoFolder((root or DEMO_FOLDER).resolve())
+    order = SampleOrder(hosts, str(first), str(last))
     console = Console(width=None if sys.stdout.isatty() else 160)
-    try:
-        is_new = folder.prepare(order, progress=sys.stderr.isatty())
-    except ValueError as error:
-        parser.error(f"{error}.")
-    except (DemoError, duckdb.Error, OSError) as error:
-        parser.error(str(error))
+    is_new = folder.prepare(order, progress=sys.stderr.isatty())
     settings = folder.settings(order)
-    console.print(f"Refining {options.first} to {options.last} from {settings.feed} in one Dagster run ...")
+    console.print(f"Refining {first} to {last} from {settings.feed} in one Dagster run ...")
     started = time.perf_counter()
     os.environ["DAGSTER_HOME"] = str(folder.dagster_home)
     with dg.DagsterInstance.get() as instance:
         if is_new:
             forget_earlier_samples(settings, instance)
-        result = refine(settings, options.first, options.last, instance)
+        result = refine(settings, first, last, instance)
     seconds = time.perf_counter() - started
     print_checks(settings, result.run_id, console)
     print_published(settings, console)
@@ -132,7 +131,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A command to copy stays in one line.
     console.print(f"See it in the Dagster UI: {how_to_see(folder)}", soft_wrap=True, markup=False)
     return 0 if result.success else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

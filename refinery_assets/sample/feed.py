@@ -1,9 +1,9 @@
 """Makes a sample: an inventory and the monthly CSV files of a made-up fleet, for demos and tests.
 
-Here: the files, the inventory's table and the command line. Not here: the hosts and their curves
-(`fleet.py`), and the faulty rows that `--dirt` plants (`dirt.py`).
+Here: the files, and the inventory's table. Not here: the hosts and their curves (`fleet.py`), and the faulty rows
+that `--dirt` plants (`dirt.py`).
 
-    python -m refinery_assets.sample.feed --hosts 2000 --first 2023-01 --last 2025-12 --to data
+    refinery sample --hosts 2000 --first 2023-01 --last 2025-12 --to data
 
 writes, under the folder given, what the refinery's default settings look for in `data/`:
 
@@ -17,16 +17,13 @@ fleet's life) but on no other month. Files of months outside the span are left a
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
@@ -35,7 +32,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from refinery_assets.contract.columns import HOSTS, QUARANTINED_ROWS
 from refinery_assets.contract.families import FAMILIES, Family, Fault
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
@@ -224,40 +220,8 @@ def _progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def month_argument(text: str) -> Month:
-    """A month on the command line; argparse refuses a bad one in one sentence."""
-    try:
-        return Month.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a bad argument or an unwritable folder ends it with one sentence."""
-    parser = argparse.ArgumentParser(
-        prog="python -m refinery_assets.sample.feed",
-        description="Make a realistic fleet: an inventory and its monthly CSV files.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--hosts", type=int, default=2000, help="how many hosts, 10 or more")
-    parser.add_argument("--first", type=month_argument, default=Month(2023, 1), help="first month, YYYY-MM")
-    parser.add_argument("--last", type=month_argument, default=Month(2025, 12), help="last month, included")
-    parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes")
-    parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data", help="folder to write to")
-    parser.add_argument("--dirt", type=float, default=0.0, help="share of faulty rows, 0 to 0.5")
-    options = parser.parse_args(arguments)
-    try:
-        sample = make_sample(**vars(options), progress=True)
-    except ValueError as error:
-        parser.error(f"{error}.")
-    except OSError as error:
-        parser.error(f"cannot write to {error.filename or options.to}: {error.strerror or error}.")
-    except duckdb.Error as error:
-        parser.error(f"cannot write the inventory: {str(error).splitlines()[0]}")
-    sys.stdout.write(_closing_line(sample) + "\n")
-
-
-def _closing_line(sample: Sample) -> str:
+def closing_line(sample: Sample) -> str:
+    """What was made, and where, in one sentence."""
     written = sample.written
     made = (
         f"Made {sample.fleet.hosts:,} hosts in {sample.warehouse} and {written.rows:,} rows "
@@ -267,7 +231,3 @@ def _closing_line(sample: Sample) -> str:
         return f"{made}."
     faulty = sum(written.planted.values())
     return f"{made}; {faulty:,} of the rows are faulty, as listed in {sample.planted_file}."
-
-
-if __name__ == "__main__":
-    main()

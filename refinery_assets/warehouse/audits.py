@@ -89,10 +89,17 @@ def _counts(finding: Finding) -> Mapping[str, object]:
 
 def verdicts_of_publication(connection: duckdb.DuckDBPyConnection, run_id: str, month: Month) -> list[Verdict]:
     """What the checks said of a month when a run published it."""
+    return verdicts_of_run(connection, run_id, month, published_only=True)
+
+
+def verdicts_of_run(
+    connection: duckdb.DuckDBPyConnection, run_id: str, month: Month, *, published_only: bool = False
+) -> list[Verdict]:
+    """What a run's checks said of a month, without their samples."""
     rows = connection.execute(
         "SELECT asset, check_name, verdict, summary, counts, recovery FROM audits "
-        "WHERE run_id = $run_id AND month = $month AND published_at IS NOT NULL",
-        {"run_id": run_id, "month": str(month)},
+        "WHERE run_id = $run_id AND month = $month AND (published_at IS NOT NULL OR NOT $published_only)",
+        {"run_id": run_id, "month": str(month), "published_only": published_only},
     ).fetchall()
     return [
         Verdict(

@@ -27,8 +27,10 @@ class Difference:
         series_added: Series (host and resource) that are not there now.
         series_removed: Series that would be no more.
         series_changed: Series of which any row is added, removed or changed.
-        hosts_new: Hosts that are not there now.
-        hosts_gone: Hosts that would be no more.
+        new_hosts: How many hosts are not there now; of a month that is published first, all.
+        gone_hosts: How many hosts would be no more.
+        hosts_new: A sample of the new hosts; none of a month that is published first.
+        hosts_gone: A sample of the hosts that would be no more.
         sample: Rows removed or changed: `resource`, `host_id`, `ds`, `y_before`, `y_after`.
     """
 
@@ -39,6 +41,8 @@ class Difference:
     series_added: int = 0
     series_removed: int = 0
     series_changed: int = 0
+    new_hosts: int = 0
+    gone_hosts: int = 0
     hosts_new: Sequence[str] = ()
     hosts_gone: Sequence[str] = ()
     sample: Sequence[Row] = ()
@@ -102,7 +106,10 @@ def find_differences(
         there, _, touched = series.get(str(month), (0, 0, 0))
         if not before[month]:
             differences[month] = Difference(
-                added=int(added.get(str(month), 0)), series_added=there, series_changed=touched
+                added=int(added.get(str(month), 0)),
+                series_added=there,
+                series_changed=touched,
+                new_hosts=_hosts_to_be(connection, month),
             )
         elif not touched:
             differences[month] = Difference(before[month])
@@ -149,25 +156,22 @@ def _compare(
         {"month": str(month)},
     ).fetchall()
     hosts_new, hosts_gone = (
-        [
-            host
-            for (host,) in connection.execute(
-                f"""
-                SELECT host_id FROM changed_series WHERE month = $month GROUP BY host_id
-                HAVING NOT bool_or({side}) AND host_id NOT IN ({others}) ORDER BY host_id LIMIT $most
-                """,  # noqa: S608 - constants of this function
-                {"month": str(month), "most": SAMPLE_SIZE},
-            ).fetchall()
-        ]
+        connection.execute(
+            f"""
+            SELECT host, count(*) OVER () FROM changed_series WHERE month = $month GROUP BY host
+            HAVING NOT bool_or({side}) AND host NOT IN ({others}) ORDER BY host LIMIT $most
+            """,  # noqa: S608 - constants of this function
+            {"month": str(month), "most": SAMPLE_SIZE},
+        ).fetchall()
         for side, others in (
-            ("was_there", "SELECT host_id FROM series_months WHERE month = $month"),
-            ("will_be", "SELECT host_id FROM new_series WHERE month = $month"),
+            ("was_there", "SELECT lower(host_id) FROM series_months WHERE month = $month"),
+            ("will_be", "SELECT lower(host_id) FROM new_series WHERE month = $month"),
         )
     )
     cursor = connection.execute(
         """
-        SELECT resource, host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows WHERE was_there
-        ORDER BY will_be, resource, host_id, ds LIMIT $most
+        SELECT resource, host AS host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows
+        WHERE was_there ORDER BY will_be, resource, host, ds LIMIT $most
         """,
         {"most": SAMPLE_SIZE},
     )
@@ -180,7 +184,16 @@ def _compare(
         there,
         gone,
         touched,
-        hosts_new,
-        hosts_gone,
+        hosts_new[0][1] if hosts_new else 0,
+        hosts_gone[0][1] if hosts_gone else 0,
+        [host for host, _ in hosts_new],
+        [host for host, _ in hosts_gone],
         [dict(zip(names, row, strict=True)) for row in cursor.fetchall()],
     )
+
+
+def _hosts_to_be(connection: duckdb.DuckDBPyConnection, month: Month) -> int:
+    ((hosts,),) = connection.execute(
+        "SELECT count(DISTINCT host_id) FROM new_series WHERE month = $month", {"month": str(month)}
+    ).fetchall()
+    return int(hosts)

@@ -1,7 +1,6 @@
 """The published table as Parquet files, a folder per month, for those without DuckDB.
 
-Here: writing months of it, each whole or not at all. Not here: the command line
-(`refinery_assets/export.py`).
+Here: writing months of it, each whole or not at all. Not here: the command line (`cli.py`).
 
     <folder>/month=2024-05/processed_data.parquet
 

@@ -78,6 +78,7 @@ class MonthOfTable:
         inventory: The inventory.
         settings: The limits.
         difference: What publishing the month changes; None for a re-audit.
+        heals: Whether the month is published again as it was, because somebody has changed the table since.
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
         unknown_hosts: A sample of hosts that the inventory lacks, with file and line where that is known.
         repeated: A sample of repeated points.
@@ -89,6 +90,7 @@ class MonthOfTable:
     inventory: Inventory
     settings: Settings
     difference: Difference | None = None
+    heals: bool = False
     as_published: bool | None = None
     unknown_hosts: Sequence[Row] = ()
     repeated: Sequence[Row] = ()

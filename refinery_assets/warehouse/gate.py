@@ -19,8 +19,9 @@ from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, FeedFile, RefusedFileError, content_digest
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
+from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_partitions import (
     Partition,
     SourceFacts,

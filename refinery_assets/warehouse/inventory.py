@@ -13,8 +13,7 @@ import duckdb
 
 from refinery_assets.checks.rules import Finding, Rule, listing, outcome
 from refinery_assets.contract.columns import HOSTS
-from refinery_assets.contract.families import BEHAVIORS, Behavior
-from refinery_assets.rows.read import ABSENT
+from refinery_assets.contract.families import ABSENT, BEHAVIORS, Behavior
 from refinery_assets.warehouse.tables import column_types
 
 NEEDED_COLUMNS = ("node_name", "scenario", "variant")

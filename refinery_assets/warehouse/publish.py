@@ -26,8 +26,9 @@ from refinery_assets.contract.families import (
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Stats, contract_digest
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
+from refinery_assets.rows.stats import Stats, contract_digest
 from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
@@ -90,6 +91,7 @@ class MonthResult:
         receipt: What stands in the table of it; None where nothing does.
         figures: See `facts.MonthOfTable.figures`; empty for a month that was refused or is unchanged.
         healed: Whether the table held something else than its receipt said, and was put right.
+        difference: What publishing the month changed in the table; None where nothing was published.
     """
 
     month: Month
@@ -98,6 +100,7 @@ class MonthResult:
     receipt: Receipt | None = None
     figures: Mapping[str, int | float] = field(default_factory=dict)
     healed: bool = False
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
@@ -343,6 +346,7 @@ def _write(
             receipt,
             figures,
             healed=candidate.healed,
+            difference=difference,
         )
     return results
 
@@ -382,6 +386,8 @@ def _evidence(
     found = {}
     for candidate in candidates:
         month = candidate.month
-        evidence = MonthOfTable(month, tables[month], candidate.sources, inventory, settings, differences[month])
+        evidence = MonthOfTable(
+            month, tables[month], candidate.sources, inventory, settings, differences[month], candidate.healed
+        )
         found[month] = with_samples(connection, evidence, paths)
     return found

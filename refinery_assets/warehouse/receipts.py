@@ -17,7 +17,7 @@ import duckdb
 from refinery_assets.contract.columns import PUBLICATIONS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import Stats
+from refinery_assets.rows.stats import Stats
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,13 @@ def last_receipts(
     connection: duckdb.DuckDBPyConnection, months: Iterable[Month], most: int
 ) -> dict[Month, list[Receipt]]:
     """At most so many of the newest receipts of each month that has any, the newest last."""
+    # In the order in which they were committed; DuckDB 2.0 fails on a window that is ordered by rowid itself.
     rows = connection.execute(
         f"""
-        SELECT {_COLUMNS} FROM publications WHERE month IN (SELECT unnest($months::VARCHAR[]))
-        QUALIFY row_number() OVER (PARTITION BY month ORDER BY rowid DESC) <= $most
-        ORDER BY rowid
+        SELECT {_COLUMNS} FROM (SELECT *, rowid AS place FROM publications)
+        WHERE month IN (SELECT unnest($months::VARCHAR[]))
+        QUALIFY row_number() OVER (PARTITION BY month ORDER BY place DESC) <= $most
+        ORDER BY place
         """,  # noqa: S608 - names of the dictionary
         {"months": [str(month) for month in months], "most": most},
     ).fetchall()

@@ -1,18 +1,37 @@
-"""The warehouse's file: in which version of DuckDB's format the refinery makes it.
+"""The warehouse's file: making it, opening it, and what is said when it cannot be opened.
 
-Here: making a file that is not there yet. Not here: opening the warehouse for a run, which never makes it
-(`assets/resources.py`), and the tables in it (`tables.py`).
+Here: the version of DuckDB's format that a new file gets, and opening a file that another process may hold. Not
+here: when a run opens it (`assets/resources.py`), and the tables in it (`tables.py`).
 """
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 STORAGE_VERSION = "v1.4.0"
 """What notebooks and BI tools with the long-supported DuckDB 1.4 can read, too. DuckDB 2's own format saves
 neither time nor room, and shuts them out."""
+
+_LOCK_POLL_SECONDS = 0.2
+
+
+class WarehouseMissingError(Exception):
+    """The warehouse file is not there; the refinery does not make it, because the inventory lives in it."""
+
+
+class WarehouseHeldError(Exception):
+    """Another process kept the warehouse open for longer than the refinery waits."""
+
+
+class WarehouseUnusableError(Exception):
+    """The warehouse cannot be opened or written: its rights, its disk, or its content."""
 
 
 def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
@@ -26,3 +45,67 @@ def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     return duckdb.connect(path, config={"storage_compatibility_version": STORAGE_VERSION})
+
+
+@contextmanager
+def open_warehouse(
+    path: Path, *, read_only: bool, wait_seconds: float, config: Mapping[str, Any] | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a file that is there, and close it whatever happens.
+
+    Args:
+        path: The file.
+        read_only: Whether nothing is to be written.
+        wait_seconds: How long to wait for a file that another process holds.
+        config: DuckDB's settings.
+
+    Raises:
+        WarehouseMissingError: The file does not exist.
+        WarehouseHeldError: Another process holds the file; the message names it.
+        WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
+    """
+    if not path.is_file():
+        raise WarehouseMissingError(
+            f"The warehouse {path} is not there; load the inventory into it or set REFINERY_WAREHOUSE."
+        )
+    connection = _wait_for_connection(path, dict(config or {}), read_only=read_only, wait_seconds=wait_seconds)
+    try:
+        yield connection
+    # A disk that is full while writing or committing, and what DuckDB says of every statement after that; all
+    # else is not of the file.
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        raise _unusable(path, error) from error
+    finally:
+        connection.close()
+
+
+def _wait_for_connection(
+    path: Path, config: dict[str, Any], *, read_only: bool, wait_seconds: float
+) -> duckdb.DuckDBPyConnection:
+    # The lock is DuckDB's own and announces its release to nobody, so it is tried again and again.
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return duckdb.connect(path, read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if "lock on file" not in str(error):
+                raise _unusable(path, error) from error
+            if time.monotonic() >= deadline:
+                raise WarehouseHeldError(
+                    f"The warehouse {path} is still held by {_holder(error)} after {wait_seconds:g} s; close it "
+                    "there and run again."
+                ) from error
+            time.sleep(_LOCK_POLL_SECONDS)
+
+
+def _unusable(path: Path, error: duckdb.Error) -> WarehouseUnusableError:
+    return WarehouseUnusableError(
+        f"The warehouse {path} cannot be used, and stays as it was; see to its rights and to the room on its "
+        f"disk, then run again. DuckDB says: {error}"
+    )
+
+
+def _holder(error: duckdb.Error) -> str:
+    """The process that DuckDB's message names."""
+    held = re.search(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)", str(error))
+    return f"process {held['pid']} ({held['program']})" if held else f"another process ({error})"

@@ -1,0 +1,99 @@
+"""All that is known of one month: what stands, what the last run said, and what a run would say now.
+
+Here: putting it together. Not here: the words around it (`reports/terminal.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from refinery_assets.checks.rules import Outcome, Row, Verdict
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, QUARANTINED_ROWS
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.audits import verdicts_of_run
+from refinery_assets.warehouse.plan import make_plan
+from refinery_assets.warehouse.publish import MonthResult
+from refinery_assets.warehouse.receipts import Receipt, latest_receipts
+from refinery_assets.warehouse.snapshot import open_published
+from refinery_assets.warehouse.storage import WarehouseMissingError
+from refinery_assets.warehouse.tables import table_names
+
+QUARANTINE_SAMPLE = 10
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of one month.
+
+    Attributes:
+        month: The month.
+        receipt: Of its last publication; None: it was never published.
+        said: What the last run's checks said, those that passed left out; empty where all passed.
+        run_id: That run; None: no run has looked at the month.
+        now: What would become of it if it were run now; None: the feed holds nothing of it yet.
+        quarantined: How many rows of it are quarantined, by resource and fault.
+        sample: Some of these rows: `source_file`, `source_line`, `fault`, `raw`.
+    """
+
+    month: Month
+    receipt: Receipt | None = None
+    said: Sequence[Verdict] = ()
+    run_id: str | None = None
+    now: MonthResult | None = None
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    sample: Sequence[Row] = ()
+
+
+def explain(settings: Settings, month: Month) -> Explanation:
+    """Look at what is published, at what the last run said, and at the files as they are.
+
+    Raises:
+        WarehouseHeldError: The warehouse is written to, and there is no read copy.
+        WarehouseUnusableError: The warehouse cannot be read.
+        ForeignTableError: A table with one of the refinery's names has other columns.
+        OSError: There is no room for a copy of the warehouse.
+    """
+    now = make_plan(settings, [[month]]).results.get(month)
+    try:
+        with open_published(settings) as connection:
+            return _explain(connection, month, now)
+    except WarehouseMissingError:
+        return Explanation(month, now=now)
+
+
+def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResult | None) -> Explanation:
+    tables = table_names(connection)
+    asked = {"month": str(month)}
+    receipt = latest_receipts(connection, [month]).get(month) if PUBLICATIONS.name in tables else None
+    run_id, said = None, []
+    if AUDITS.name in tables:
+        ((run_id,),) = connection.execute(
+            "SELECT arg_max(run_id, (audited_at, rowid)) FROM audits WHERE month = $month", asked
+        ).fetchall()
+    if run_id is not None:
+        said = [
+            verdict
+            for verdict in verdicts_of_run(connection, run_id, month)
+            if verdict.outcome in {Outcome.FAILED, Outcome.WARNING}
+        ]
+    if QUARANTINED_ROWS.name not in tables:
+        return Explanation(month, receipt, said, run_id, now)
+    quarantined = connection.execute(
+        "SELECT resource || ' ' || fault, count(*) FROM quarantined_rows WHERE month = $month GROUP BY ALL ORDER BY 1",
+        asked,
+    ).fetchall()
+    cursor = connection.execute(
+        """
+        SELECT source_file, source_line, fault, raw FROM quarantined_rows WHERE month = $month
+        QUALIFY row_number() OVER (PARTITION BY resource, fault ORDER BY source_line) <= 2
+        ORDER BY source_file, source_line LIMIT $most
+        """,
+        {**asked, "most": QUARANTINE_SAMPLE},
+    )
+    names = [column[0] for column in cursor.description or ()]
+    sample = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return Explanation(month, receipt, said, run_id, now, dict(quarantined), sample)

@@ -1,0 +1,379 @@
+"""The command line `refinery`: exit codes, sentences, JSON, and what is shown while it works."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner, Result
+
+from refinery_assets.cli import app
+from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MEMORY, Sandbox
+from refinery_assets_tests.test_plan import warehouse_held
+
+MODULE = (sys.executable, "-m", "refinery_assets.cli")
+IMPATIENT = {"REFINERY_LOCK_WAIT_SECONDS": "0.2", "REFINERY_LOCK_RETRIES": "0"}
+
+
+def refinery(installation: Installation, *arguments: str, **variables: str) -> Result:
+    """The command in this process, with the installation's settings alone."""
+    unset = {name: None for name in os.environ if name.startswith("REFINERY_")}
+    return CliRunner().invoke(app, arguments, env={**unset, **installation.environment, **variables})
+
+
+def said(result: Result) -> dict[str, Any]:
+    """What a command printed as JSON."""
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def months_by_state(result: Result) -> dict[str, str]:
+    return {month["month"]: month["state"] for month in said(result)["months"]}
+
+
+def spoil(installation: Installation) -> Sandbox:
+    """January ends in mid-line; February names a host that the inventory lacks."""
+    with installation.sandbox() as sandbox:
+        data = sandbox.file(CPU, JANUARY).path.read_bytes()
+        sandbox.write_bytes(CPU, JANUARY, data[: len(data) // 2])
+        sandbox.edit_line(MEMORY, FEBRUARY, 9, "2024-02-01,ghost,12.5,8")
+    return sandbox
+
+
+# What goes wrong.
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["2024-13"], "'2024-13' names no months; expected a month such as 2024-05, a range such as "),
+        (["2024-03..2024-01"], "'2024-03..2024-01' ends before it begins; expected 2024-01..2024-03."),
+        (["2023-12"], "2023-12 is before 2024-01, where the window begins; set REFINERY_FIRST_MONTH to 2023-12 or "),
+        (["2025-01"], "2025-01 cannot be refined: it is after 2024-12, where the window ends; set REFINERY_LAST_"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_months_that_cannot_be_asked_for_are_refused(
+    installation: Installation, command: str, words: list[str], sentence: str
+) -> None:
+    result = refinery(installation, command, *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(sentence)
+
+
+def test_an_empty_feed_is_said(installation: Installation, tmp_path: Path) -> None:
+    result = refinery(installation, "run", "all", REFINERY_FEED=str(tmp_path / "nowhere"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"The feed {tmp_path / 'nowhere'} holds no file of 2024-01 to 2024-12; ")
+
+
+@pytest.mark.parametrize("command", [["run", "all"], ["plan", "all"], ["status"], ["audit"], ["explain", "2024-01"]])
+def test_a_bad_setting_is_told_in_one_sentence(installation: Installation, command: list[str]) -> None:
+    result = refinery(installation, *command, REFINERY_MAX_GAP_DAYS="three")
+    expected = "REFINERY_MAX_GAP_DAYS is 'three'; expected a whole number of days, 0 or more.\n"
+    assert (result.exit_code, result.stderr) == (2, expected)
+
+
+def test_a_relative_dagster_home_is_refused(installation: Installation) -> None:
+    result = refinery(installation, "run", "all", DAGSTER_HOME="data/dagster")
+    expected = "DAGSTER_HOME is 'data/dagster'; expected an absolute path, such as $PWD/data/dagster.\n"
+    assert (result.exit_code, result.stderr) == (2, expected)
+
+
+def test_a_warehouse_that_is_not_there_is_said(installation: Installation, tmp_path: Path) -> None:
+    result = refinery(installation, "audit", REFINERY_WAREHOUSE=str(tmp_path / "none.duckdb"))
+    assert result.exit_code == 4
+    assert result.stderr == (
+        f"The warehouse {tmp_path / 'none.duckdb'} is not there; load the inventory into it or set "
+        "REFINERY_WAREHOUSE.\n"
+    )
+
+
+def test_a_held_warehouse_has_an_exit_code_of_its_own(installation: Installation) -> None:
+    with warehouse_held(installation.settings.warehouse) as holder:
+        run = refinery(installation, "run", "2024-01", **IMPATIENT)
+        audit = refinery(installation, "audit", **IMPATIENT)
+    assert (run.exit_code, audit.exit_code) == (3, 3)
+    assert "2024-01: not reached" in run.stdout
+    for told in (run.stdout, audit.stderr):
+        assert f"The warehouse {installation.settings.warehouse} is still held by process {holder} " in told
+
+
+def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names(installation: Installation) -> None:
+    (installation.home / "dagster.yaml").write_text("storage: [")
+    result = refinery(installation, "run", "2024-01")
+    log = installation.settings.alert_log.with_name("errors.log")
+    assert result.exit_code == 4
+    assert result.stderr.endswith(f" This was not foreseen; its trace is in {log}.\n")
+    assert "Traceback" not in result.stderr
+    assert "Traceback (most recent call last)" in log.read_text()
+
+
+@pytest.mark.slow
+def test_an_export_into_a_file_names_it(installation: Installation, tmp_path: Path) -> None:
+    assert refinery(installation, "run", "2024-01").exit_code == 0
+    (tmp_path / "file").touch()
+    result = refinery(installation, "export", "--to", str(tmp_path / "file"))
+    assert result.exit_code == 4
+    assert result.stderr.startswith(f"{tmp_path / 'file'}")
+    assert "see to its rights" in result.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_ends_as_such(installation: Installation) -> None:
+    process = installation.start_into(subprocess.PIPE, *MODULE, "run", "all")
+    assert process.stdout is not None
+    # The first step is over, so the run is on its way.
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate()
+    assert process.returncode == 130, first + output
+    assert "Traceback" not in output
+    with installation.instance() as instance:
+        (run,) = instance.get_runs()
+    assert run.is_finished
+
+
+def test_refused_months_are_named_with_cause_place_and_what_to_do(installation: Installation) -> None:
+    spoil(installation)
+    result = refinery(installation, "run", "all")
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[0] == "2024-01: refused"
+    assert lines[1] == "2024-02: refused"
+    assert lines[2].startswith("2024-03: published | rows 2,480 | imputed 0 | quarantined 0 | changes 2,480 added")
+    assert any(
+        line.startswith("2024-01: legacy_feed fragmentation_complete failed: ") and "ends in the middle of line" in line
+        for line in lines
+    )
+    at = next(at for at, line in enumerate(lines) if line.startswith("2024-02: processed_data referential_integrity"))
+    assert lines[at + 1] == "  where: line 9 of 2024/02/memory_stats_202402.csv"
+    assert lines[at + 2].startswith("  what to do: Add the hosts named to the table hosts")
+    assert lines[-1] == "1 of 3 months is fine."
+
+
+# What is done.
+
+
+def test_a_run_is_recorded_in_dagster_and_told_as_json(installation: Installation) -> None:
+    result = refinery(installation, "run", "2024-01..2024-02", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = said(result)
+    assert found["success"]
+    assert months_by_state(result) == {"2024-01": "published", "2024-02": "published"}
+    assert found["months"][0]["differences"]["rows_added"] == 2480
+    with installation.instance() as instance:
+        (run,) = instance.get_runs()
+        assert [run.run_id] == found["runs"]
+        assert run.status is dg.DagsterRunStatus.SUCCESS
+        assert instance.get_materialized_partitions(dg.AssetKey("processed_data")) == {"2024-01", "2024-02"}
+
+
+@pytest.mark.slow
+def test_months_with_a_gap_between_are_two_runs(installation: Installation) -> None:
+    result = refinery(installation, "run", "2024-01", "2024-03", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert len(said(result)["runs"]) == 2
+    assert months_by_state(result) == {"2024-01": "published", "2024-03": "published"}
+
+
+@pytest.mark.slow
+def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(installation: Installation) -> None:
+    assert refinery(installation, "run", "all").exit_code == 0
+    with installation.sandbox() as sandbox:
+        lines = sandbox.lines(CPU, FEBRUARY)
+        sandbox.write_lines(CPU, FEBRUARY, lines[:1] + lines[2:] + lines[1:2])
+    result = refinery(installation, "run", "changed", "--json")
+    assert months_by_state(result) == {"2024-02": "published"}
+    nothing = refinery(installation, "run", "changed")
+    assert (nothing.exit_code, nothing.stdout) == (0, "Nothing to do: every month of the feed is as published.\n")
+
+
+@pytest.mark.slow
+def test_force_rewrites_what_has_not_changed(installation: Installation) -> None:
+    assert refinery(installation, "run", "2024-01").exit_code == 0
+    assert months_by_state(refinery(installation, "run", "2024-01", "--json")) == {"2024-01": "unchanged"}
+    assert months_by_state(refinery(installation, "run", "2024-01", "--json", "--force")) == {"2024-01": "published"}
+
+
+@pytest.mark.slow
+def test_months_that_are_not_exported_yet_are_told_and_fail_nothing(installation: Installation) -> None:
+    result = refinery(installation, "run", "2024-03..2024-05", "--json")
+    assert result.exit_code == 0
+    later = dict.fromkeys(["2024-04", "2024-05"], "not exported yet")
+    assert months_by_state(result) == {"2024-03": "published", **later}
+
+
+def test_a_plan_says_the_same_as_the_run_and_records_nothing(installation: Installation) -> None:
+    spoil(installation)
+    plan = refinery(installation, "plan", "all", "--json")
+    with installation.instance() as instance:
+        assert not instance.get_runs()
+    run = refinery(installation, "run", "all", "--json")
+    assert (plan.exit_code, run.exit_code) == (1, 1)
+    for planned, done in zip(said(plan)["months"], said(run)["months"], strict=True):
+        for field in ("month", "state", "rows", "imputed", "quarantined"):
+            assert planned[field] == done[field]
+        for kind in ("failed", "warnings"):
+            assert _by_name(planned[kind]) == _by_name(done[kind])
+
+
+def _by_name(checks: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str | None, int | None]]:
+    return {f"{each['asset']} {each['check']}": (each["message"], each["file"], each["line"]) for each in checks}
+
+
+def test_status_tells_what_is_published_and_what_has_changed(installation: Installation) -> None:
+    before = refinery(installation, "status", "--json")
+    assert {each["inputs"] for each in said(before)["months"]} == {"not published"}
+    run_id = said(refinery(installation, "run", "2024-01..2024-02", "--json"))["runs"][0]
+    with installation.sandbox() as sandbox:
+        sandbox.edit_line(CPU, FEBRUARY, 2, sandbox.lines(CPU, FEBRUARY)[2])
+    january, february, march = said(refinery(installation, "status", "--json"))["months"]
+    assert january["inputs"] == "as published"
+    assert january["publication"]["run_id"] == run_id
+    assert january["last_audit"]["published"]
+    assert february["inputs"] == "changed"
+    assert (march["inputs"], march["publication"]) == ("not published", None)
+    shown = refinery(installation, "status").stdout
+    assert "To be run: 2024-02, 2024-03 (2 months); refinery run changed does it.\n" in shown
+    assert "Late: 2024-03, 2024-04, " in shown
+
+
+def test_status_is_told_without_a_warehouse(installation: Installation) -> None:
+    installation.settings.warehouse.unlink()
+    result = refinery(installation, "status")
+    assert result.exit_code == 0
+    assert "2024-01: not published" in result.stdout
+
+
+def test_explain_shows_the_line_and_what_to_do(installation: Installation) -> None:
+    spoil(installation)
+    assert refinery(installation, "run", "2024-02").exit_code == 1
+    result = refinery(installation, "explain", "2024-02")
+    assert result.exit_code == 0
+    assert "2024-02 is not published." in result.stdout
+    assert "it would be refused." in result.stdout
+    assert "line 9 of 2024/02/memory_stats_202402.csv" in result.stdout
+    assert "found the same." in result.stdout
+
+
+@pytest.mark.slow
+def test_explain_shows_quarantined_lines_as_they_stood(installation: Installation) -> None:
+    with installation.sandbox() as sandbox:
+        sandbox.edit_line(CPU, JANUARY, 5, "2024-01-01,[bold]host,n o,8")
+    assert refinery(installation, "run", "2024-01").exit_code == 0
+    result = refinery(installation, "explain", "2024-01")
+    assert "In quarantine: cpu not_a_number 1." in result.stdout
+    line = "  2024/01/cpu_utilization_202401.csv, line 5: not_a_number: '2024-01-01,[bold]host,n o,8'\n"
+    assert line in result.stdout
+    found = said(refinery(installation, "explain", "2024-01", "--json"))
+    assert found["quarantined"] == {"cpu not_a_number": 1}
+    assert found["now"]["state"] == "unchanged"
+
+
+@pytest.mark.slow
+def test_an_audit_finds_a_table_that_somebody_has_changed(installation: Installation) -> None:
+    assert refinery(installation, "run", "all").exit_code == 0
+    assert refinery(installation, "audit").exit_code == 0
+    with installation.sandbox() as sandbox:
+        sandbox.execute("UPDATE processed_data SET y = 1 WHERE ds = '2024-02-03'")
+    result = refinery(installation, "audit", "--json")
+    assert result.exit_code == 1
+    assert months_by_state(result) == {"2024-01": "published", "2024-02": "failed", "2024-03": "published"}
+
+
+@pytest.mark.slow
+def test_a_report_is_printed_or_written_with_its_charts(installation: Installation, tmp_path: Path) -> None:
+    assert refinery(installation, "run", "2024-01").exit_code == 0
+    assert refinery(installation, "report", "2024-01").stdout.startswith("# 2024-01 is published: 2,480 rows")
+    assert refinery(installation, "report", "2024-01", "--to", str(tmp_path / "out")).exit_code == 0
+    written = {path.name for path in (tmp_path / "out" / "2024-01").iterdir()}
+    assert written == {"report.md", "behaviors.png", "coverage.png"}
+
+
+def test_there_is_nothing_to_accept_yet(installation: Installation) -> None:
+    assert refinery(installation, "accept").stdout == "There is nothing to accept.\n"
+    assert refinery(installation, "accept", "2024-01", "row_parity").exit_code == 2
+
+
+# What is loaded, and what is shown.
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status"]])
+def test_neither_dagster_nor_polars_is_loaded_without_need(installation: Installation, arguments: list[str]) -> None:
+    if "status" in arguments:
+        assert refinery(installation, "run", "2024-01").exit_code == 0
+    code = (
+        "import sys, refinery_assets.cli as cli\n"
+        "try:\n    cli.main()\n"
+        "finally:\n    print(sorted({'dagster', 'polars'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=installation.environment,
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "[]\n"
+
+
+def test_every_command_names_the_exit_codes() -> None:
+    for command in ("run", "plan", "status", "explain", "audit", "export", "report"):
+        assert "3 the warehouse is held" in " ".join(CliRunner().invoke(app, [command, "--help"]).stdout.split())
+
+
+@pytest.mark.slow
+def test_in_a_pipe_there_is_a_line_for_each_step(installation: Installation) -> None:
+    result = refinery(installation, "run", "all")
+    steps = [line for line in result.stderr.splitlines() if line.startswith("2024-01 to 2024-03 (3 months): ")]
+    assert len(steps) == 8
+    assert all(re.search(r" done in [0-9.]+ s$", step) for step in steps)
+    assert "\x1b" not in result.output
+
+
+@pytest.mark.slow
+def test_dagsters_own_lines_are_shown_on_request(installation: Installation) -> None:
+    process = installation.start_into(subprocess.PIPE, *MODULE, "run", "2024-01", "--log")
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert "1 month published (2024-01)." in output
+
+
+def test_at_a_terminal_there_are_a_progress_bar_and_a_table(installation: Installation) -> None:
+    shown, code = at_a_terminal([*MODULE, "run", "all"], installation)
+    assert code == 0
+    assert re.search(r"2024-01 to 2024-03 \(3 months\): \w+.*\d+/24", shown)
+    assert "│ 2024-02 │" in shown
+    assert "done in" not in shown
+
+
+def at_a_terminal(command: Sequence[str], installation: Installation) -> tuple[str, int]:
+    """What a command writes to a terminal, without colors, and its exit status."""
+    ours, theirs = pty.openpty()
+    environment = installation.environment | {"TERM": "xterm-256color", "COLUMNS": "140", "LINES": "40"}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment, cwd=PROJECT_ROOT) as process:
+        os.close(theirs)
+        written = b""
+        # A terminal whose other side is closed gives an error where a pipe would end.
+        try:
+            while data := os.read(ours, 65536):
+                written += data
+        except OSError:
+            pass
+        finally:
+            os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.decode()), process.returncode
