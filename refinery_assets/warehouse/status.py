@@ -196,6 +196,7 @@ def _inputs(
                 for (family, digest), rule in zip(files, chosen, strict=True)
             ],
             known.hosts,
+            settings,
         )
         for chosen in product(rules, repeat=len(files))
     )
