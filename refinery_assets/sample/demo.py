@@ -41,7 +41,7 @@ def how_to_see(folder: DemoFolder) -> str:
     """The command that opens the UI on the demo's data."""
     if folder.root == DEMO_FOLDER:
         return "make ui DEMO=1"
-    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/python -m refinery_assets.operations.ui)"
+    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/refinery ui)"
 
 
 def print_checks(settings: Settings, run_id: str, console: Console) -> None:

@@ -22,7 +22,6 @@ ROOMS = (
     "build",
     "definitions",
     "sample",
-    "export",
     "cli",
 )
 """From the ground up: a room imports only from those before it."""
