@@ -36,6 +36,7 @@ def test_the_engine_measures_nothing_on_a_feed_that_does_not_pass(sandbox: Sandb
         engine.refine(sandbox.settings, MONTHS)
 
 
+@pytest.mark.slow
 def test_the_engine_publishes_what_the_graph_publishes(sandbox: Sandbox, tmp_path: Path) -> None:
     # In places of its own, or the graph would find every month published and unchanged.
     apart = replace(sandbox.settings, warehouse=tmp_path / "engine.duckdb", telemetry=tmp_path / "engine")
@@ -54,6 +55,7 @@ def test_the_engine_publishes_what_the_graph_publishes(sandbox: Sandbox, tmp_pat
         assert by_the_engine.query(receipts) == sandbox.query(receipts)
 
 
+@pytest.mark.slow
 def test_the_shape_has_the_steps_checks_and_events_of_the_graph(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ def test_a_command_that_fails_is_not_measured_and_says_why(tmp_path: Path) -> No
         measure(failing, tmp_path, os.environ)
 
 
+@pytest.mark.slow
 def test_memory_and_time_are_those_of_the_command_not_of_who_starts_it(tmp_path: Path) -> None:
     ballast = bytearray(os.urandom(2**20) * 150)
     small = measure([sys.executable, "-c", "pass"], tmp_path, os.environ)

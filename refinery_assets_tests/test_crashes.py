@@ -173,6 +173,7 @@ def test_a_telemetry_folder_that_cannot_be_made_is_named(sandbox: Sandbox) -> No
     assert "(REFINERY_TELEMETRY)" in sandbox.refine(JANUARY).failures["legacy_feed"]
 
 
+@pytest.mark.slow
 def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY).success
     before = sandbox.published()

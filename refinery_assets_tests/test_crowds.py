@@ -48,6 +48,7 @@ def held_by_another_process(warehouse: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
+@pytest.mark.slow
 def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY).success
     before = sandbox.published()
@@ -66,6 +67,7 @@ def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(sa
     assert sandbox.published() == before
 
 
+@pytest.mark.slow
 def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY).success
     with held_by_another_process(sandbox.settings.warehouse) as holder:
@@ -78,6 +80,7 @@ def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox) -> None:
     assert outcome.success
 
 
+@pytest.mark.slow
 def test_a_reader_during_many_rewrites_sees_whole_months_only(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     whole = [(1, 4 * 20 * 31), (2, 4 * 20 * 29)]

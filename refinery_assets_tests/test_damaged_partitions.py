@@ -142,6 +142,7 @@ def test_whole_partitions_are_not_damaged(files: list[Partition]) -> None:
     assert damaged_partitions(files) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [_cut_off, _emptied, _without_a_column, _replaced_by_a_folder])
 def test_a_month_with_a_damaged_partition_is_refused_and_the_others_are_published(
     sandbox: Sandbox, spoil: Callable[[Path], None]

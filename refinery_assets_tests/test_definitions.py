@@ -28,6 +28,7 @@ from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
 BIN = Path(sys.executable).parent
 
 
+@pytest.mark.slow
 def test_a_bad_setting_stops_loading_with_one_sentence(tmp_path: Path) -> None:
     loading = subprocess.run(
         [sys.executable, "-c", "import refinery_assets.definitions"],

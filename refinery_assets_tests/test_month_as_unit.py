@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import dagster as dg
 import polars as pl
+import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
@@ -63,6 +64,7 @@ def _refine_after_entrance(sandbox: Sandbox, month: Month, digests: dict[str, st
     return str(described and described.description)
 
 
+@pytest.mark.slow
 def test_a_complete_month_is_not_replaced_by_one_that_ends_on_day_20(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, MARCH).success
     before = sandbox.published()
@@ -78,6 +80,7 @@ def test_a_complete_month_is_not_replaced_by_one_that_ends_on_day_20(sandbox: Sa
     assert sandbox.published() == before
 
 
+@pytest.mark.slow
 def test_the_newest_month_is_not_replaced_by_a_shorter_one_either(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, MARCH).success
     before = sandbox.published()
@@ -91,6 +94,7 @@ def test_the_newest_month_is_not_replaced_by_a_shorter_one_either(sandbox: Sandb
     assert sandbox.published() == before
 
 
+@pytest.mark.slow
 def test_lost_and_changed_rows_are_named_and_refused_beyond_the_limit(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, MARCH).success
     lines = sandbox.lines(DISK, FEBRUARY)
@@ -113,6 +117,7 @@ def test_lost_and_changed_rows_are_named_and_refused_beyond_the_limit(sandbox: S
     ) == [(2320, 2320, 0, 0), (2316, 0, 4, 1)]
 
 
+@pytest.mark.slow
 def test_a_family_refused_alone_keeps_the_month_from_being_mixed_of_two_exports(sandbox: Sandbox) -> None:
     assert sandbox.refine(FEBRUARY).success
     before = sandbox.published()
@@ -141,6 +146,7 @@ def _states(sandbox: Sandbox, outcome_run: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_second_run_over_unchanged_months_rewrites_nothing_and_says_so(sandbox: Sandbox) -> None:
     sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
@@ -172,6 +178,7 @@ def _data_versions(sandbox: Sandbox, asset: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, MARCH).success
     before = sandbox.published()
@@ -183,6 +190,7 @@ def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(sandbox: Sandbo
     assert sandbox.query("SELECT count(*) FROM publications WHERE month = '2024-02'") == [(2,)]
 
 
+@pytest.mark.slow
 def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touched(sandbox: Sandbox) -> None:
     sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
@@ -208,6 +216,7 @@ def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touche
         assert sandbox.published() == before
 
 
+@pytest.mark.slow
 def test_another_inventory_or_setting_makes_a_month_new(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
 
@@ -217,6 +226,7 @@ def test_another_inventory_or_setting_makes_a_month_new(sandbox: Sandbox) -> Non
     assert set(_states(sandbox, by_setting.run_id).values()) == {"published"}
 
 
+@pytest.mark.slow
 def test_a_warehouse_of_the_version_before_receipts_is_taken_on(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     before = sandbox.published()
@@ -239,6 +249,7 @@ def test_a_warehouse_of_the_version_before_receipts_is_taken_on(sandbox: Sandbox
     assert sandbox.query("SELECT count(*) FROM series_months") == [(2 * 4 * 20,)]
 
 
+@pytest.mark.slow
 def test_series_months_sums_up_what_the_table_holds(sandbox: Sandbox) -> None:
     host = sandbox.lines(CPU, FEBRUARY)[1].split(",")[1]
     sandbox.write_lines(
@@ -271,6 +282,7 @@ def test_series_months_sums_up_what_the_table_holds(sandbox: Sandbox) -> None:
     assert (27, 2) in {row[:2] for row in compared}
 
 
+@pytest.mark.slow
 def test_a_run_over_a_range_shows_good_months_as_materialized_and_bad_ones_as_failed_on_every_asset(
     sandbox: Sandbox,
 ) -> None:
@@ -303,6 +315,7 @@ def test_a_run_over_a_range_shows_good_months_as_materialized_and_bad_ones_as_fa
         assert AssetCheckExecutionRecordStatus.PLANNED not in {record.status for record in history}
 
 
+@pytest.mark.slow
 def test_materialize_all_shows_the_inventorys_checks_as_the_job_does(sandbox: Sandbox) -> None:
     everything = [LEGACY_FEED, *FAMILY_NAMES, "processed_data", "monthly_report"]
 

@@ -186,6 +186,7 @@ def graph(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Graph]:
             yield Graph(instance)
 
 
+@pytest.mark.slow
 def test_bad_months_of_a_range_fail_and_the_others_are_materialized(graph: Graph) -> None:
     ran = graph.run(*ALL)
 
@@ -196,6 +197,7 @@ def test_bad_months_of_a_range_fail_and_the_others_are_materialized(graph: Graph
         assert graph.verdicts_shown(asset) == {"succeeded": set(GOOD), "failed": set(BAD)}
 
 
+@pytest.mark.slow
 def test_every_evaluation_belongs_to_a_month_and_no_planned_one_is_left(graph: Graph) -> None:
     graph.run(*ALL)
 
@@ -204,6 +206,7 @@ def test_every_evaluation_belongs_to_a_month_and_no_planned_one_is_left(graph: G
         assert {record.status.value for record in graph.history(asset)} == {"SUCCEEDED", "FAILED"}
 
 
+@pytest.mark.slow
 def test_a_materialized_month_carries_its_metadata_and_its_data_version(graph: Graph) -> None:
     graph.run(*ALL)
 
@@ -220,6 +223,7 @@ def test_a_materialized_month_carries_its_metadata_and_its_data_version(graph: G
         assert len(records) == len(GOOD)
 
 
+@pytest.mark.slow
 def test_the_result_of_a_run_in_process_holds_the_events(graph: Graph) -> None:
     ran = graph.run(*ALL)
 
@@ -229,6 +233,7 @@ def test_the_result_of_a_run_in_process_holds_the_events(graph: Graph) -> None:
     assert {(entry.step_key, entry.job_name) for entry in stored} == {(asset, "refine") for asset in ASSETS}
 
 
+@pytest.mark.slow
 def test_repaired_months_turn_good(graph: Graph) -> None:
     graph.run(*ALL)
     graph.bad = ()
@@ -241,6 +246,7 @@ def test_repaired_months_turn_good(graph: Graph) -> None:
         assert graph.verdicts_shown(asset) == {"succeeded": set(ALL)}
 
 
+@pytest.mark.slow
 def test_a_published_month_that_is_refused_later_fails_and_keeps_what_it_was(graph: Graph) -> None:
     graph.bad = ()
     graph.run(*ALL)
@@ -262,6 +268,7 @@ def test_a_month_refused_for_the_first_time_fails_on_its_own(graph: Graph) -> No
         assert graph.verdicts_shown(asset) == {"failed": {"2024-03"}}
 
 
+@pytest.mark.slow
 def test_checks_executed_alone_judge_months_that_no_one_planned(graph: Graph) -> None:
     graph.run(*ALL)
     ran = graph.run(selection=dg.AssetSelection.checks_for_assets("table"))
@@ -275,6 +282,7 @@ def test_checks_executed_alone_judge_months_that_no_one_planned(graph: Graph) ->
     assert graph.verdicts_shown("table") == {"succeeded": set(GOOD), "failed": set(BAD)}
 
 
+@pytest.mark.slow
 def test_checks_executed_alone_that_fail_name_the_months(graph: Graph) -> None:
     graph.bad = ()
     graph.run(*ALL)
@@ -288,6 +296,7 @@ def test_checks_executed_alone_that_fail_name_the_months(graph: Graph) -> None:
     assert graph.verdicts_shown("table")["failed"] == {"2024-01"}
 
 
+@pytest.mark.slow
 def test_a_step_is_the_last_one_where_no_step_of_the_run_waits_for_it(graph: Graph) -> None:
     graph.bad = ()
     graph.run("2024-01", selection=dg.AssetSelection.assets("feed", "family"))
@@ -297,6 +306,7 @@ def test_a_step_is_the_last_one_where_no_step_of_the_run_waits_for_it(graph: Gra
     assert sorted(graph.last_steps[1:]) == ["feed", "table"]
 
 
+@pytest.mark.slow
 def test_an_asset_that_failed_a_month_is_among_those_that_a_rerun_from_failed_assets_takes(
     graph: Graph,
 ) -> None:
@@ -308,6 +318,7 @@ def test_an_asset_that_failed_a_month_is_among_those_that_a_rerun_from_failed_as
     assert all(found.blocking for found in failed)
 
 
+@pytest.mark.slow
 def test_checks_of_an_external_asset_have_verdicts_for_the_months_of_the_run(graph: Graph) -> None:
     inventory = dg.AssetSpec("inventory", partitions_def=MONTHS)
 

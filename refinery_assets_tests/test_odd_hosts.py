@@ -124,6 +124,7 @@ def test_what_the_inventory_answered_is_part_of_what_the_rows_were_made_by(tmp_p
     assert len({without, with_host, with_more}) == 3
 
 
+@pytest.mark.slow
 def test_a_host_named_null_is_published_once_the_inventory_holds_it(sandbox: Sandbox) -> None:
     for family in FAMILIES:
         lines = sandbox.lines(family, JANUARY)

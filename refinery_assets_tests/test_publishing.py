@@ -113,6 +113,7 @@ def test_overshoot_lands_as_the_ceiling_and_is_counted(sandbox: Sandbox) -> None
     assert sandbox.quarantined() == []
 
 
+@pytest.mark.slow
 def test_the_same_month_twice_and_the_months_in_any_order_give_the_same_table(sandbox: Sandbox) -> None:
     sandbox.edit_line(MEMORY, MARCH, 3, "not,a,row")
     assert sandbox.refine(JANUARY, FEBRUARY, MARCH).success
@@ -157,6 +158,7 @@ def test_ten_rewrites_leave_the_file_at_most_two_and_a_half_times_as_large(tmp_p
     assert sample.warehouse.stat().st_size <= 2.5 * fresh
 
 
+@pytest.mark.slow
 def test_a_feed_and_a_warehouse_made_by_somebody_else_are_refined_as_they_are(sandbox: Sandbox) -> None:
     december = Month(2024, 12)
     for family in FAMILIES:
@@ -201,6 +203,7 @@ def test_a_table_of_that_name_made_by_somebody_else_is_refused_and_kept(sandbox:
     assert sandbox.query("FROM processed_data") == [(1,)]
 
 
+@pytest.mark.slow
 def test_months_apart_are_published_in_one_transaction_without_those_between(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY, MARCH).success
     sandbox.execute("DELETE FROM processed_data WHERE month(ds) <> 2")

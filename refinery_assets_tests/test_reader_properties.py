@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def assert_sound(data: bytes) -> None:
         assert fast.select(kept).equals(rows.select(kept))
 
 
+@pytest.mark.slow
 @steady
 @given(st.dictionaries(st.tuples(DAYS, HOSTS.map(str.casefold)), st.tuples(VALUES, CAPACITIES)), st.data())
 def test_generated_readings_land_bit_for_bit_whatever_stands_between_them(

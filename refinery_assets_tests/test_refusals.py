@@ -98,6 +98,7 @@ INVENTORY: dict[str, tuple[str, Spoil]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("check", "spoil"), ENTRANCE.values(), ids=ENTRANCE.keys())
 def test_the_month_stays_and_the_others_are_published_when_the_feed_is(
     sandbox: Sandbox, check: str, spoil: Spoil
