@@ -50,7 +50,7 @@ def judged(verdict: Verdict) -> JudgedMonth:
         # The page sorts metadata by name, so what to do stands here, too, above all of it.
         description=finding.summary
         if verdict.outcome is Outcome.PASSED
-        else f"{finding.summary} **What to do:** {verdict.recovery}",
+        else f"{finding.summary} What to do: {verdict.recovery}",
         metadata=metadata,
     )
 
@@ -121,8 +121,11 @@ def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audite
 def still_refused(sentences: Mapping[str, Sequence[str]]) -> dg.Failure:
     """The failure of a run that only reports months which an earlier run has refused."""
     count = counted(len(sentences), "month is", "months are")
+    them = "it" if len(sentences) == 1 else "them"
     return dg.Failure(
-        description="\n".join([f"{count} still refused; run them again.", *(lines[0] for lines in sentences.values())]),
+        description="\n".join(
+            [f"{count} still refused; run {them} again.", *(lines[0] for lines in sentences.values())]
+        ),
         metadata={"refused": dg.MetadataValue.json(dict(sentences))},
         allow_retries=False,
     )

@@ -25,6 +25,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
 from refinery_assets.operations.partitions import months_in
 from refinery_assets.rows.source_checks import months_asked
+from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.warehouse.ledger import StepRecord
 
@@ -64,7 +65,8 @@ def build_host_inventory_checks(
         if not asked:
             yield from _audit_again(context, facts, settings)
             return
-        months, _ = months_asked(asked, feed_extent(settings.feed, settings.window))
+        extent = feed_extent(settings.feed, settings.window).widened(partitions_there(settings))
+        months, _ = months_asked(asked, extent)
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         good = []
         if not refusals(verdicts):

@@ -25,7 +25,7 @@ from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
-from refinery_assets.warehouse.family_partitions import partitions as family_partitions
+from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.ledger import StepRecord
@@ -82,15 +82,11 @@ def _run_so_far(context: dg.AssetExecutionContext, settings: Settings) -> tuple[
     extent = feed_extent(settings.feed, settings.window)
     if LEGACY_FEED not in records:
         # Without an entrance audit it is the partitions that months are published from.
-        extent = _extent_of_partitions(settings)
+        there = partitions_there(settings)
+        extent = FeedExtent(min(there, default=None), max(there, default=None))
     months, left_out = months_to_do(context, settings, extent)
     run = RunSoFar(context.run.run_id, extent, settings.today, records, is_forced(context))
     return run, months, left_out
-
-
-def _extent_of_partitions(settings: Settings) -> FeedExtent:
-    there = [each.month for each in family_partitions(settings.telemetry, settings.window) if each.path.exists()]
-    return FeedExtent(min(there, default=None), max(there, default=None))
 
 
 def _publish(

@@ -34,6 +34,7 @@ from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
@@ -65,7 +66,8 @@ def months_to_do(
     if entrance is not None:
         left_out = list(entrance.left_out)
         return [month for month in months_of(context) if month not in left_out], left_out
-    months, left_out = months_asked(months_of(context), extent or feed_extent(settings.feed, settings.window))
+    extent = extent or feed_extent(settings.feed, settings.window)
+    months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)))
     if left_out:
         context.log.info(
             f"Left out, because the feed holds nothing of them yet: {listing(left_out)} "

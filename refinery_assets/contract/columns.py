@@ -160,7 +160,11 @@ PUBLICATIONS = Relation(
         Column("imputed", "BIGINT NOT NULL", "imputed ones among them"),
         Column("quarantined", "BIGINT NOT NULL", "rows of the month in `quarantined_rows`"),
         Column("rows_added", "BIGINT NOT NULL", "rows for a day and series that were not there before"),
-        Column("rows_removed", "BIGINT NOT NULL", "rows that were there before and are no more"),
+        Column(
+            "rows_removed",
+            "BIGINT NOT NULL",
+            "rows that were there before and are no more, or are imputed instead of measured",
+        ),
         Column("rows_changed", "BIGINT NOT NULL", "rows that were there before with another value"),
         Column(
             "table_digest",

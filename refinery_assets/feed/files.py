@@ -111,6 +111,11 @@ class FeedExtent:
         """Whether the month lies within: what is missing of it is a hole, not yet to be exported."""
         return self.first is not None and self.newest is not None and self.first <= month <= self.newest
 
+    def widened(self, months: Iterable[Month]) -> FeedExtent:
+        """The extent, with months that are known to have been exported before."""
+        known = [month for month in (self.first, self.newest, *months) if month is not None]
+        return FeedExtent(min(known, default=None), max(known, default=None))
+
     def __str__(self) -> str:
         return "no month" if self.first is None else f"{self.first} to {self.newest}"
 

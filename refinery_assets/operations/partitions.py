@@ -48,6 +48,11 @@ class MonthWindow(dg.MonthlyPartitionsDefinition):
         """
         for end in (partition_key_range.start, partition_key_range.end):
             self._refuse_outside(end)
+        if partition_key_range.start > partition_key_range.end:
+            raise MonthOutsideWindowError(
+                f"The range ends with {partition_key_range.end}, before it begins with {partition_key_range.start}; "
+                "name the earlier month first."
+            )
         return super().get_partition_keys_in_range(partition_key_range)
 
     def _refuse_outside(self, key: str) -> None:

@@ -186,10 +186,10 @@ def _rows_accounted_for(evidence: FamilyMonth) -> Finding:
     if stats.problem:
         return Finding(
             outcome(failed=True),
-            "The file gave no rows.",
+            "There are no rows to judge.",
             counts,
             stats.problem,
-            recovery="Mend or export the file as the message says, and run the month again.",
+            recovery="Do what the message says, and run the month again.",
         )
     differs = stats.csv_rows != stats.landed
     return Finding(
@@ -212,6 +212,8 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     if beyond:
         summary += f"; more than the tolerated share of {evidence.tolerance:g}"
     recovery = None
+    if not stats.quarantined:
+        recovery = "Nothing is lost: REFINERY_OVERSHOOT takes these readings as 100. Unset it if they are wrong."
     if 2 * stats.nearly > stats.quarantined:
         recovery = (
             f"REFINERY_OVERSHOOT=20 takes {stats.nearly} of {counted(stats.quarantined, 'quarantined row')} as 100: "

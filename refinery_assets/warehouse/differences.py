@@ -22,7 +22,7 @@ class Difference:
     Attributes:
         before: Rows that are published now.
         added: Rows for a day and series that are not there now.
-        removed: Rows that are there now and would be no more.
+        removed: Rows that are there now and would be no more, or readings that would be imputed.
         changed: Rows that would have another `y`, `capacity` or `is_imputed`.
         series_added: Series (host and resource) that are not there now.
         series_removed: Series that would be no more.
@@ -136,7 +136,9 @@ def _compare(
             WHERE ds >= $first AND ds < $end
         )
         SELECT resource, host, ds, old.y AS y_before, new.y AS y_after,
-            old.ds IS NOT NULL AS was_there, new.ds IS NOT NULL AS will_be
+            old.ds IS NOT NULL AS was_there, new.ds IS NOT NULL AS will_be,
+            -- A reading that is filled in from now on is lost as well.
+            old.ds IS NOT NULL AND (new.ds IS NULL OR (new.is_imputed AND NOT old.is_imputed)) AS is_lost
         FROM old FULL JOIN new USING (resource, host, ds)
         WHERE old.ds IS NULL OR new.ds IS NULL OR old.y IS DISTINCT FROM new.y
             OR old.capacity IS DISTINCT FROM new.capacity OR old.is_imputed IS DISTINCT FROM new.is_imputed
@@ -145,8 +147,8 @@ def _compare(
     )
     ((added, removed, changed, touched),) = connection.execute(
         """
-        SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be),
-            count(*) FILTER (was_there AND will_be), count(DISTINCT (resource, host))
+        SELECT count(*) FILTER (NOT was_there), count(*) FILTER (is_lost),
+            count(*) FILTER (was_there AND NOT is_lost), count(DISTINCT (resource, host))
         FROM differing_rows
         """
     ).fetchall()
@@ -171,7 +173,7 @@ def _compare(
     cursor = connection.execute(
         """
         SELECT resource, host AS host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows
-        WHERE was_there ORDER BY will_be, resource, host, ds LIMIT $most
+        WHERE was_there ORDER BY NOT is_lost, resource, host, ds LIMIT $most
         """,
         {"most": SAMPLE_SIZE},
     )

@@ -20,6 +20,7 @@ import polars as pl
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import FAMILIES, Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import Refined
@@ -135,6 +136,12 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) 
 def partitions(telemetry: Path, months: Iterable[Month]) -> list[Partition]:
     """The partitions that `months` call for, month by month in the families' order."""
     return [Partition(telemetry, family, month) for month in months for family in FAMILIES]
+
+
+def partitions_there(settings: Settings) -> list[Month]:
+    """The months of the window that any family has a partition of: they have been exported before."""
+    found = {each.month for each in partitions(settings.telemetry, settings.window) if each.path.exists()}
+    return sorted(found)
 
 
 PARTITION_ROWS = """

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from refinery_assets.checks.rules import Finding, Rule, listing, outcome
+from refinery_assets.checks.rules import Finding, Rule, counted, listing, outcome
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import ABSENT, BEHAVIORS, Behavior
 from refinery_assets.warehouse.tables import column_types
@@ -91,13 +91,16 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
 
 
 def _inventory_initialized(facts: InventoryFacts) -> Finding:
-    summary = f"{facts.hosts} hosts in the inventory" if facts.problem is None else facts.problem
+    summary = f"{counted(facts.hosts, 'host')} in the inventory" if facts.problem is None else facts.problem
     return Finding(outcome(failed=facts.problem is not None), f"{summary}.", {"hosts": facts.hosts})
 
 
 def _host_names_unique(facts: InventoryFacts) -> Finding:
     surplus = sum(count - 1 for count in facts.repeated.values())
-    summary = f"{facts.hosts} hosts, {facts.unnamed} without a name, {surplus} names too many"
+    summary = (
+        f"{counted(facts.hosts, 'host')}, {facts.unnamed} without a name, "
+        f"{counted(surplus, 'row repeats', 'rows repeat')} a name"
+    )
     if facts.problem is not None:
         summary = f"there are no names to compare: {facts.problem}"
     return Finding(
@@ -111,9 +114,9 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
 
 def _behaviors_complete(facts: InventoryFacts) -> Finding:
     missing = facts.missing_behaviors
-    summary = f"{len(facts.behaviors)} behaviors of at least {facts.expected_behaviors}"
+    summary = f"{counted(len(facts.behaviors), 'behavior')}, {facts.expected_behaviors} expected"
     if missing:
-        summary += f"; no host is {listing(missing, len(BEHAVIORS))}"
+        summary += f"; no host has {listing(missing, len(BEHAVIORS))}"
     return Finding(
         outcome(failed=bool(missing) or len(facts.behaviors) < facts.expected_behaviors),
         f"{summary}.",

@@ -6,10 +6,14 @@ alike. Not here: what they look at (`facts.py`) and writing the table (`publish.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.families import RESOURCES
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
+
+_FEW = 6
 
 
 def _row_parity(month: MonthOfTable) -> Finding:
@@ -252,9 +256,18 @@ def _published_rows_kept(month: MonthOfTable) -> Finding:
         outcome(failed=failed, warned=bool(difference.removed or difference.changed)),
         f"{summary}.",
         counts,
-        f"Lost or changed: {listing(touched)}." if touched else "",
+        f"Lost or changed: {_some(touched, difference.removed + difference.changed)}." if touched else "",
         offenders=difference.sample,
+        recovery=None
+        if difference.removed
+        else "Nothing is lost. If no correction was expected, compare the files with the export before.",
     )
+
+
+def _some(shown: Sequence[str], of: int) -> str:
+    """A few of the rows, and how many more there are."""
+    few = shown[:_FEW]
+    return ", ".join(few) + (f" and {of - len(few)} more" if of > len(few) else "")
 
 
 PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
