@@ -73,7 +73,7 @@ class FamilyMonths:
             found = judge(FAMILY_RULES, self.family.name, file.month, evidence)
             self.verdicts += found
             if failed := [verdict for verdict in found if verdict.failed]:
-                self.refuse(partition, failed[0].finding.detail or failed[0].finding.summary)
+                self.refuse(partition, stats.problem or f"{failed[0].check}: {failed[0].finding.message}")
                 continue
             self.good.append(stats)
             if isinstance(result, Refined):
