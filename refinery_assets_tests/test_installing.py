@@ -100,7 +100,7 @@ def test_the_wheel_runs_a_demo_in_an_empty_folder_and_writes_nothing_beside_the_
 
     where = run(python, "-c", "import refinery_assets; print(refinery_assets.__file__)").strip()
     printed = run(
-        *(python, "-m", "refinery_assets.sample.demo"),
+        *(python.with_name("refinery"), "demo"),
         *("--hosts", "20", "--first", "2024-01", "--last", "2024-01"),
     )
 
