@@ -92,7 +92,8 @@ def test_a_run_in_another_pid_namespace_is_left_alone_though_its_number_means_no
     if not may_make_namespaces():
         pytest.skip("this user may not make PID namespaces (unshare --pid)")
     # The next process of the namespace is given a number that no process has outside.
-    number = f'echo {free_number() - 1} > /proc/sys/kernel/ns_last_pid; "$@" & wait'
+    # A shell gives what it starts in the background an empty input, with which the run would end at once.
+    number = f'echo {free_number() - 1} > /proc/sys/kernel/ns_last_pid; exec 3<&0; "$@" <&3 & wait'
     with at_work(installation, *NAMESPACE, "sh", "-c", number, "sh"), installation.instance() as instance:
         (run,) = instance.get_runs()
         record = RunProcess.parse(run.tags[PROCESS_TAG])
