@@ -75,7 +75,7 @@ def build_late_month(settings: Settings) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"{DAILY_REFINE} is off, so no month is due at any time.")
         late = find_late_month(context.instance, settings, datetime.now(UTC))
         if late is None:
-            return dg.SensorResult(skip_reason="The month that is due is published.")
+            return dg.SensorResult(skip_reason="No month is late.")
         told = late.until.isoformat()
         if context.cursor != told:
             deliver(settings, _alert(context.instance, schedule, late), context.log)
