@@ -150,7 +150,7 @@ def test_the_demo_refines_the_sample_in_one_run_and_prints_the_audit(tmp_path: P
     assert f"Published: {rows:,} rows in 3 months, 0 of them imputed; 0 rows quarantined." in demo.stdout
     assert "behavioral_retention" in demo.stdout
     assert "CAPACITY_BREACH/SEVERE" in demo.stdout
-    assert f". {tmp_path / 'demo.env'} && .venv/bin/python -m refinery_assets.operations.ui" in demo.stdout
+    assert f". {tmp_path / 'demo.env'} && .venv/bin/refinery ui" in demo.stdout
     assert query(tmp_path, "SELECT count(*) FROM processed_data") == [(rows,)]
 
 
