@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from dagster import DagsterEventType, EventLogEntry
-from dagster._config import StringSource, UserConfigSchema
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -70,20 +69,6 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
         # A thread that has begun a transaction may go on in it; the others wait.
         self._db_lock = threading.RLock()  # type: ignore[assignment]  # the stock storage's never nests
-
-    @classmethod
-    def config_type(cls) -> UserConfigSchema:
-        """The folder that the instance lies in."""
-        return {"dagster_home": StringSource}
-
-    @classmethod
-    def from_config_value(  # type: ignore[override]  # the stock storage narrows the type
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, str]
-    ) -> KeptOpenEventLog:
-        """Open the log where Dagster keeps it in its home."""
-        # Dagster hands over the events of many months together only where it is asked to, and only in this way.
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
-        return cls(str(Path(config_value["dagster_home"], "history", "runs")), inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

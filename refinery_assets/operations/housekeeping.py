@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from refinery_assets.checks.rules import counted
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.alerts import deliver
 from refinery_assets.operations.heartbeat import (
@@ -56,8 +57,8 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
             if told.get(pulse.name) != str(now.date()):
                 deliver(settings, describe_broken(pulse), context.log)
         done = (
-            f"Ended {_counted(ended, 'run')} whose process was gone, deleted "
-            f"{_counted(deleted, 'superseded run')}, found {_counted(broken, 'broken sensor')}."
+            f"Ended {counted(len(ended), 'run')} whose process was gone, deleted "
+            f"{counted(len(deleted), 'superseded run')}, found {counted(len(broken), 'broken sensor')}."
         )
         try:
             write_heartbeat(heartbeat_file(settings), pulses, now)
@@ -104,10 +105,6 @@ def _is_process_gone(run: dg.DagsterRun) -> bool:
     noted = run.tags.get(PROCESS_TAG)
     process = RunProcess.parse(noted) if noted else None
     return process is not None and process.run_id == run.run_id and process.has_ended()
-
-
-def _counted(items: Sequence[object], name: str) -> str:
-    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"
 
 
 def delete_superseded_runs(

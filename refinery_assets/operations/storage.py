@@ -9,6 +9,7 @@ Here: taking turns. Not here: what is stored, and how (Dagster's own, and `event
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,9 @@ class RefineryStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         with _turn(Path(base_dir)):
             super().__init__(base_dir, inst_data)
-        self._event_log_storage = KeptOpenEventLog.from_config_value(None, {"dagster_home": base_dir})
+        # Dagster hands over the events of many months together only where it is asked to, and only in this way.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+        self._event_log_storage = KeptOpenEventLog(str(Path(base_dir, "history", "runs")))
 
     @classmethod
     def config_type(cls) -> UserConfigSchema:
