@@ -24,7 +24,6 @@ from refinery_assets.assets.legacy_feed import build_legacy_feed
 from refinery_assets.assets.monthly_report import build_monthly_report
 from refinery_assets.assets.processed_data import build_processed_data
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.alerts import build_failed_runs
 from refinery_assets.operations.automation import build_daily_refine, build_jobs
@@ -41,8 +40,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[
             build_legacy_feed(settings, partitions),
-            *(build_family(family, settings, partitions) for family in FAMILIES),
-            build_host_inventory(partitions),
+            *(build_family(family, settings, partitions) for family in settings.contract.families),
+            build_host_inventory(settings, partitions),
             build_processed_data(settings, partitions),
             build_monthly_report(settings, partitions),
         ],

@@ -9,8 +9,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
 

@@ -31,8 +31,8 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import partitions
@@ -78,8 +78,8 @@ class Harness:
                 path = self.installation.settings.feed / (
                     f"{month.year}/{month.month:02d}/{family.name}_{month.year}{month.month:02d}.csv"
                 )
-                lines = pl.read_csv(path, schema_overrides={family.capacity_column: pl.Float64})
-                lines.with_columns(pl.lit(float(self.rounds)).alias(family.capacity_column)).write_csv(path)
+                lines = pl.read_csv(path, schema_overrides={str(family.capacity): pl.Float64})
+                lines.with_columns(pl.lit(float(self.rounds)).alias(str(family.capacity))).write_csv(path)
                 if month in self.bad and family is FAMILIES[0]:
                     # What is cut off is written again before the next round.
                     path.write_bytes(path.read_bytes()[:-2])
@@ -145,7 +145,7 @@ class Harness:
     def look(self) -> dict[Month, int]:
         """Open the tables and the partitions as readers do; gives the round that each month is of."""
         settings = self.installation.settings
-        for partition in partitions(settings.telemetry, self.months):
+        for partition in partitions(settings, self.months):
             if partition.path.exists():
                 rounds = pl.read_parquet(partition.path)["capacity"].unique().to_list()
                 if len(rounds) != 1:

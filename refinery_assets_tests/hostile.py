@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from refinery_assets.contract.families import FAMILIES, Fault
+from refinery_assets.contract.families import Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 
 FAMILY = FAMILIES[0]
 MONTH = Month(2024, 5)

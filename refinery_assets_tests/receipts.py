@@ -13,8 +13,8 @@ from pathlib import Path
 import duckdb
 
 from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, SERIES_MONTHS
-from refinery_assets.contract.families import BEHAVIORS, RESOURCES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import BEHAVIORS, RESOURCES
 from refinery_assets.warehouse.tables import ensure_table
 
 

@@ -14,8 +14,9 @@ import duckdb
 
 from refinery_assets.assets.steps import FORCE_TAG
 from refinery_assets.build import build_defs
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.operations.automation import REFINE

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from refinery_assets.contract.columns import AUDITS
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox, asset_and_check
 
 LAST_AUDIT = """

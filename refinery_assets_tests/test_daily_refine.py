@@ -14,8 +14,8 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from refinery_assets.build import build_defs
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.operations.automation import DAILY_REFINE, months_due

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import refine_file
@@ -29,7 +29,7 @@ def files(settings_of_copy: Settings) -> list[Partition]:
             path = Partition(settings_of_copy.telemetry, family, file.month).path
             path.parent.mkdir(parents=True, exist_ok=True)
             refine_file(file, settings_of_copy).partition.write_parquet(path)
-    return partitions(settings_of_copy.telemetry, [JANUARY, FEBRUARY])
+    return partitions(settings_of_copy, [JANUARY, FEBRUARY])
 
 
 def _cut_off(path: Path) -> None:

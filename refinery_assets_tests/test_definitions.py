@@ -17,8 +17,8 @@ from upath import UPath
 
 from refinery_assets.assets.io_manager import MonthlyFrames, TelemetryIOManager
 from refinery_assets.build import build_defs
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.rows.family import Refined
 from refinery_assets.rows.stats import Stats

@@ -12,8 +12,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.sample.demo_folder import DemoError, DemoFolder, SampleOrder

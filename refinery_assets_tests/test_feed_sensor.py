@@ -12,8 +12,9 @@ import dagster as dg
 import pytest
 
 from refinery_assets.build import build_defs
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed import changes
 from refinery_assets.feed.changes import MonthSeen

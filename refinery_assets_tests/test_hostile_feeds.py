@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from refinery_assets.checks.rules import judge
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED
+from refinery_assets.contract.families import LEGACY_FEED
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, FeedFile, RefusedFileError, count_data_rows, feed_files
 from refinery_assets.rows import read
@@ -58,7 +59,7 @@ def by_name(pollution: Pollution) -> str:
 @pytest.fixture
 def feed(tmp_path: Path) -> Path:
     """A month whose four files are sound, but for the one that a test spoils."""
-    for file in feed_files(tmp_path, [MONTH]):
+    for file in feed_files(Settings(feed=tmp_path), [MONTH]):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(as_text([row.text for row in ROWS], ",".join(file.family.columns)), encoding="utf-8")
     return tmp_path
@@ -130,7 +131,7 @@ def test_the_fast_reader_agrees_or_stands_back(pollution: Pollution) -> None:
     data = pollution.data.removeprefix(b"\xef\xbb\xbf")
 
     fast = read_clean(data, FAMILY, MONTH)
-    exact = scrub(read_lines(data, FAMILY), MONTH, 0.0)
+    exact = scrub(read_lines(data, FAMILY), FAMILY, MONTH, 0.0)
 
     assert exact.height == count_data_rows(data)
     assert (fast is not None) == (pollution.name in READ_FAST)
@@ -147,13 +148,13 @@ def test_a_file_taken_apart_in_many_blocks_reads_as_in_one(
     pollution: Pollution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = pollution.data.removeprefix(b"\xef\xbb\xbf")
-    whole = scrub(read_lines(data, FAMILY), MONTH, 0.0)
+    whole = scrub(read_lines(data, FAMILY), FAMILY, MONTH, 0.0)
     monkeypatch.setattr(read, "_BLOCK_BYTES", 40)
 
     blocks = list(read_lines(data, FAMILY))
 
     assert len(blocks) > 1 or whole.height < 3
-    assert scrub(blocks, MONTH, 0.0).equals(whole)
+    assert scrub(blocks, FAMILY, MONTH, 0.0).equals(whole)
 
 
 def _directory(path: Path) -> None:

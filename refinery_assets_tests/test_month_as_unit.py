@@ -12,8 +12,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from refinery_assets.build import build_defs
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED
+from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.feed.files import content_digest
 from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.warehouse.family_partitions import Partition

@@ -9,8 +9,9 @@ import pytest
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from refinery_assets.assets.io_manager import TelemetryIOManager
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED
+from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse import gate, publish

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from statistics import mean, median
@@ -15,8 +16,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from refinery_assets.checks.rules import counted
-from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import RESOURCES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.reports.charts import CHARTS
 from refinery_assets.reports.figures import rounded, shown
@@ -240,6 +241,7 @@ def history_of(months: int, names: list[str], share: float = 1.0) -> History:
             for month in span
         },
         {month: month.last_day.day for month in span},
+        dict.fromkeys(span, 4),
     )
 
 
@@ -283,7 +285,7 @@ def test_a_charts_mark_moves_with_the_month_and_changes_nothing_else(name: str, 
 
 def test_a_single_month_and_a_lone_one_are_drawn() -> None:
     alone = history_of(1, ["A/B"])
-    empty = History(alone.months, alone.hosts, {}, alone.newest_day)
+    empty = replace(alone, cells={})
     assert CHARTS["behaviors"](alone, alone.months).image != CHARTS["behaviors"](empty, alone.months).image
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.contract_file import packaged_contract
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import Refined, refine_file
@@ -83,10 +84,10 @@ def test_the_inventory_is_not_asked_where_no_host_is_named_so(tmp_path: Path, sh
 
 def test_an_inventory_without_such_hosts_or_without_hosts_has_none() -> None:
     with duckdb.connect() as connection:
-        assert odd_host_names(connection) == frozenset()
+        assert odd_host_names(connection, packaged_contract()) == frozenset()
         connection.execute("CREATE TABLE hosts (node_name VARCHAR)")
         connection.execute("INSERT INTO hosts VALUES ('web-1'), (NULL), (''), ('null-1')")
-        assert odd_host_names(connection) == frozenset()
+        assert odd_host_names(connection, packaged_contract()) == frozenset()
 
 
 # What is a host.
@@ -96,7 +97,7 @@ def test_the_inventorys_odd_hosts_are_known_without_regard_to_case() -> None:
     with duckdb.connect() as connection:
         connection.execute("CREATE TABLE hosts (node_name VARCHAR)")
         connection.execute("INSERT INTO hosts VALUES ('web-1'), ('NULL'), ('n/A'), ('-')")
-        assert odd_host_names(connection) == {"null", "n/a", "-"}
+        assert odd_host_names(connection, packaged_contract()) == {"null", "n/a", "-"}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.warehouse.audits import _counts
 from refinery_assets.warehouse.plan import Plan, make_plan
 from refinery_assets.warehouse.publish import State

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from refinery_assets.contract.columns import PROCESSED_DATA, QUARANTINED_ROWS
-from refinery_assets.contract.families import FAMILIES, Fault
+from refinery_assets.contract.families import Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.feed.files import FeedExtent
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import Partition

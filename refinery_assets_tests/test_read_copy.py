@@ -17,6 +17,7 @@ import duckdb
 import pytest
 
 from refinery_assets.contract.columns import HOSTS, TABLES, VIEWS
+from refinery_assets.contract.contract_file import packaged_contract
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.warehouse.read_copy import GRACE_SECONDS, ReadCopyError, is_current, renew_read_copy
 from refinery_assets.warehouse.tables import ensure_table
@@ -356,7 +357,7 @@ def test_the_views_are_in_the_copy(tmp_path: Path, copy: Path) -> None:
         connection.execute(
             "INSERT INTO processed_data VALUES (TIMESTAMP '2024-05-01', 'srv-1', 'cpu', 42, 100, 8, false)"
         )
-        make_views(connection)
+        make_views(connection, packaged_contract())
 
     renew_read_copy(warehouse, copy)
 

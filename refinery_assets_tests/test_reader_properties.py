@@ -34,7 +34,7 @@ def quoted(field: str) -> str:
 
 
 def judged(data: bytes) -> pl.DataFrame:
-    return scrub(read_lines(data, FAMILY), MONTH, 0.0)
+    return scrub(read_lines(data, FAMILY), FAMILY, MONTH, 0.0)
 
 
 def fields_of(line: str) -> list[str]:

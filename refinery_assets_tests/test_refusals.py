@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from refinery_assets.contract.families import BEHAVIORS, FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
 from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 from refinery_assets_tests.scenario import (
     CPU,

@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from refinery_assets.checks.rules import NOTHING_TO_DO, Outcome, Verdict, judge
-from refinery_assets.contract.families import FAMILIES, Fault
+from refinery_assets.contract.families import Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
@@ -171,7 +172,7 @@ def test_both_readers_read_a_sound_file_alike() -> None:
     clean = read_clean(data, CPU, MAY)
 
     assert clean is not None
-    assert clean.drop("point").equals(scrub(read_lines(data, CPU), MAY, 0.0))
+    assert clean.drop("point").equals(scrub(read_lines(data, CPU), CPU, MAY, 0.0))
     assert clean.drop("point").schema == TYPED_SCHEMA
 
 

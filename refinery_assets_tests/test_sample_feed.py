@@ -15,13 +15,9 @@ from typer.testing import CliRunner, Result
 
 from refinery_assets.cli import app
 from refinery_assets.contract import columns as dictionary
-from refinery_assets.contract.families import (
-    BEHAVIORS,
-    FAMILIES,
-    Behavior,
-    Fault,
-)
+from refinery_assets.contract.families import Behavior, Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
 from refinery_assets.sample.dirt import plant_dirt
 from refinery_assets.sample.feed import (
     FeedWritten,
@@ -223,7 +219,7 @@ def test_the_capacities_in_the_files_are_those_of_the_inventory(tmp_path: Path) 
     hosts = query(sample.warehouse, "SELECT cpu_cores, memory_gb, storage_capacity_mb FROM hosts")
     for family, limits in zip(FAMILIES, zip(*hosts, strict=True), strict=False):
         file = pl.read_csv(sample.feed / source_file(family, LAST))
-        assert file[family.capacity_column].to_list() == list(limits) * 29, family.name
+        assert file[str(family.capacity)].to_list() == list(limits) * 29, family.name
 
 
 def test_most_hosts_have_no_network_capacity_and_the_others_keep_theirs() -> None:

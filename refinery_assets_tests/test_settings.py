@@ -16,7 +16,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
     [
         ("REFINERY_FIRST_MONTH", "2024-13", "a month written as YYYY-MM"),
         ("REFINERY_LAST_MONTH", "May 2024", "a month written as YYYY-MM"),
-        ("REFINERY_BEHAVIORS", "0", "a whole number, 1 or more"),
+        ("REFINERY_BEHAVIORS", "-1", "a whole number, 0 or more"),
         ("REFINERY_MAX_GAP_DAYS", "-1", "a whole number of days, 0 or more"),
         ("REFINERY_QUARANTINE_TOLERANCE", "1 %", "a share between 0 and 1"),
         ("REFINERY_OVERSHOOT", "nan", "percentage points above 100"),

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.checks.rules import Finding, Outcome, Verdict, judge
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED, Family
+from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, FeedFile, feed_extent
 from refinery_assets.rows.family import refine_file
@@ -25,7 +26,6 @@ from refinery_assets.rows.source_checks import (
 
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 MAY, JUNE, DECEMBER = Month(2024, 5), Month(2024, 6), Month(2024, 12)
-WINDOW = list(Month.span(Month(2024, 1), DECEMBER))
 HOSTS = 5
 
 
@@ -64,8 +64,8 @@ class Feed:
         self, month: Month, *, today: date | None = None, family_skew: float = Settings.family_skew
     ) -> dict[str, Verdict]:
         """The verdicts on a month by check, judged at its end unless told otherwise."""
-        settings = Settings(feed=self.root, family_skew=family_skew)
-        extent = feed_extent(self.root, WINDOW)
+        settings = Settings(feed=self.root, family_skew=family_skew, first_month=Month(2024, 1), last_month=DECEMBER)
+        extent = feed_extent(settings)
         (facts,) = inspect_feed(settings, [month], extent, today or month.last_day)
         return {verdict.check: verdict for verdict in judge(ENTRANCE_RULES, LEGACY_FEED, month, facts)}
 

@@ -14,7 +14,7 @@ from refinery_assets.contract.columns import (
     FEATURE_WINDOWS,
     INVENTORY_ATTRIBUTES,
 )
-from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Rows, Sandbox
 
 FEATURES = [column.name for column in DAILY_FEATURES.columns if column.name.startswith("y_")]

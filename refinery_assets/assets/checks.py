@@ -12,7 +12,8 @@ import dagster as dg
 
 from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
 from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, shortened
-from refinery_assets.contract.columns import Column
+from refinery_assets.contract.columns import Column, in_the_words_of
+from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.figures import rounded
 
@@ -73,7 +74,7 @@ def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
     )
 
 
-def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
+def column_schema(contract: Contract, columns: Iterable[Column]) -> dg.TableSchema:
     """The declared columns, for the asset's page."""
     return dg.TableSchema(
         [
@@ -83,7 +84,7 @@ def column_schema(columns: Iterable[Column]) -> dg.TableSchema:
                 description=column.description,
                 constraints=dg.TableColumnConstraints(nullable=column.sql_type == column.type_name),
             )
-            for column in columns
+            for column in in_the_words_of(contract, columns)
         ]
     )
 

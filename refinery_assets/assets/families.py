@@ -40,11 +40,11 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
         outs={
             family.name: dg.AssetOut(
                 description=f"Daily p95 {family.resource} utilization, standardized: every row of the "
-                "month's file with its source line and its fault; short gaps filled, flagged as imputed. "
-                f"capacity is in {family.capacity_unit}.",
+                "month's file with its source line and its fault; short gaps filled, flagged as imputed."
+                + (f" capacity is in {family.capacity_unit}." if family.capacity_unit else ""),
                 group_name="telemetry",
                 kinds={"polars", "parquet"},
-                metadata={"dagster/column_schema": column_schema(PARTITION_COLUMNS)},
+                metadata={"dagster/column_schema": column_schema(settings.contract, PARTITION_COLUMNS)},
                 # The value is a stream of months; what it must hold is up to the IO manager.
                 dagster_type=dg.Any,
             )
@@ -78,7 +78,7 @@ def _odd_hosts(context: dg.AssetExecutionContext, warehouse: Warehouse, settings
     def ask() -> frozenset[str]:
         try:
             with warehouse.get_connection(read_only=True) as connection:
-                return odd_host_names(connection)
+                return odd_host_names(connection, settings.contract)
         except WarehouseMissingError:
             # Nothing is published without it; that is for the inventory's checks to say.
             return frozenset()

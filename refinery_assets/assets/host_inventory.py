@@ -30,7 +30,7 @@ from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts,
 from refinery_assets.warehouse.ledger import StepRecord
 
 
-def build_host_inventory(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
+def build_host_inventory(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     """The external asset."""
     return dg.AssetSpec(
         HOST_INVENTORY,
@@ -39,7 +39,10 @@ def build_host_inventory(partitions: dg.PartitionsDefinition[str]) -> dg.AssetSp
         group_name="inventory",
         kinds={"duckdb"},
         partitions_def=partitions,
-        metadata={"dagster/column_schema": column_schema(HOSTS.columns), "dagster/table_name": HOSTS.name},
+        metadata={
+            "dagster/column_schema": column_schema(settings.contract, HOSTS.columns),
+            "dagster/table_name": HOSTS.name,
+        },
     )
 
 
@@ -56,16 +59,16 @@ def build_host_inventory_checks(
     def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         try:
             with warehouse.get_connection(read_only=True) as connection:
-                facts = inspect_inventory(connection, settings.behaviors)
+                facts = inspect_inventory(connection, settings)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.op_execution_context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:
-            facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
+            facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
         asked = months_in(context.run.tags)
         if not asked:
             yield from _audit_again(context, facts, settings)
             return
-        extent = feed_extent(settings.feed, settings.window).widened(partitions_there(settings))
+        extent = feed_extent(settings).widened(partitions_there(settings))
         months, _ = months_asked(asked, extent)
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         good = []

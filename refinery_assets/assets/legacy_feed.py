@@ -38,7 +38,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         backfill_policy=ONE_RUN,
     )
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
-        extent = feed_extent(settings.feed, settings.window)
+        extent = feed_extent(settings)
         months, left_out = months_to_do(context, settings, extent)
         verdicts: list[Verdict] = []
         digests = {}

@@ -18,7 +18,7 @@ from refinery_assets.assets.resources import (
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
-from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
@@ -44,14 +44,14 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         specs=[
             dg.AssetSpec(
                 PROCESSED_DATA,
-                deps=[*(family.name for family in FAMILIES), HOST_INVENTORY],
+                deps=[*(family.name for family in settings.contract.families), HOST_INVENTORY],
                 description="One row per day, host and resource, fit for forecasting. Each month is judged by "
                 "itself; those that pass are written, audited and published in one transaction. A month that "
                 "fails is never visible, and what was published of it before stays.",
                 group_name="refined",
                 kinds={"duckdb", "table"},
                 metadata={
-                    "dagster/column_schema": column_schema(columns.PROCESSED_DATA.columns),
+                    "dagster/column_schema": column_schema(settings.contract, columns.PROCESSED_DATA.columns),
                     "dagster/table_name": columns.PROCESSED_DATA.name,
                 },
             )
@@ -79,7 +79,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
 
 def _run_so_far(context: dg.AssetExecutionContext, settings: Settings) -> tuple[RunSoFar, list[Month], list[Month]]:
     records = {record.asset: record for record in ledger_of(context, settings).records()}
-    extent = feed_extent(settings.feed, settings.window)
+    extent = feed_extent(settings)
     if LEGACY_FEED not in records:
         # Without an entrance audit it is the partitions that months are published from.
         there = partitions_there(settings)
@@ -104,8 +104,8 @@ def _publish(
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except WarehouseMissingError as error:
-        facts = InventoryFacts(settings.behaviors, problem=str(error).rstrip("."))
-        return refuse_all(months, run, facts)
+        facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
+        return refuse_all(months, run, facts, settings.contract)
     except (WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 

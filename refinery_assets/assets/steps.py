@@ -66,7 +66,7 @@ def months_to_do(
     if entrance is not None:
         left_out = list(entrance.left_out)
         return [month for month in months_of(context) if month not in left_out], left_out
-    extent = extent or feed_extent(settings.feed, settings.window)
+    extent = extent or feed_extent(settings)
     months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)))
     if left_out:
         context.log.info(

@@ -7,7 +7,10 @@ DuckDB, the columns on the assets' pages, and the dictionary in `docs/reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from refinery_assets.contract.contract_file import Contract
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,33 @@ class Column:
         return "; ".join(parts)
 
 
+def in_the_words_of(contract: Contract, columns: Iterable[Column]) -> list[Column]:
+    """The columns, with the contract's names and units where their texts leave room for them."""
+    families = contract.families
+    units = [family.capacity_unit for family in families if family.capacity_unit]
+    words = {
+        "resources": _either([f"`{resource}`" for resource in contract.resources]),
+        "capacity_units": f"{_either(units)}, by resource" if len(set(units)) > 1 else "".join(units[:1]),
+        "capacity_columns": _both([family.capacity for family in families if family.capacity]),
+        "value_columns": _both([family.value for family in families]),
+        "date_columns": _both([family.date for family in families]),
+        "host_columns": _both([family.host for family in families]),
+    }
+    return [
+        replace(column, **{part: getattr(column, part).format(**words) for part in ("meaning", "unit", "source")})
+        for column in columns
+    ]
+
+
+def _either(names: Sequence[str]) -> str:
+    unique = list(dict.fromkeys(names))
+    return " or ".join([", ".join(unique[:-1]), unique[-1]]) if len(unique) > 1 else "".join(unique)
+
+
+def _both(columns: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(columns))
+
+
 @dataclass(frozen=True)
 class Relation:
     """A table or a view of the warehouse."""
@@ -57,20 +87,20 @@ class Relation:
 
 _DAY = "midnight of the day measured"
 _PERCENT = "percent"
-_RESOURCE = "`cpu`, `memory`, `disk` or `network`"
+_RESOURCE = "{resources}"
 _IN_RANGE = "finite, 0 to `cap` (`utilization_in_range`)"
 _KNOWN = "a `node_name` of `hosts` (`referential_integrity`)"
 _STANDARD = "midnight, within its month (`timestamps_standardized`)"
 _IMPUTED = "true where a gap of at most `REFINERY_MAX_GAP_DAYS` days was filled by linear interpolation"
 _CAPACITY = "the physical limit that the feed states; null where it states none"
-_CAPACITY_UNIT = "cores, GB, MB or Mbps, by resource"
-_CAPACITY_SOURCE = "`max_cores`, `memory_gb`, `storage_mb`, `throughput_mbps`"
-_Y_SOURCE = "`cpu_p95`, `memory_p95`, `disk_p95`, `network_p95`"
+_CAPACITY_UNIT = "{capacity_units}"
+_CAPACITY_SOURCE = "{capacity_columns}"
+_Y_SOURCE = "{value_columns}"
 
 PARTITION_COLUMNS = (
     Column("source_line", "UINTEGER", "the line in the file; the header is line 1; null where imputed"),
-    Column("ds", "TIMESTAMP", _DAY, source="`date`"),
-    Column("host_id", "VARCHAR", "the host as the file names it, stripped", source="`host_id`"),
+    Column("ds", "TIMESTAMP", _DAY, source="{date_columns}"),
+    Column("host_id", "VARCHAR", "the host as the file names it, stripped", source="{host_columns}"),
     Column("y", "DOUBLE", "p95 utilization of the day", _PERCENT, _Y_SOURCE),
     Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _CAPACITY_SOURCE),
     Column("fault", "VARCHAR", "why the row is not let through; null: clean"),
@@ -83,8 +113,8 @@ PROCESSED_DATA = Relation(
     "table",
     "one row per day, host and resource",
     (
-        Column("ds", "TIMESTAMP NOT NULL", _DAY, source="`date`", rule=_STANDARD),
-        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`", "", "`host_id`", _KNOWN),
+        Column("ds", "TIMESTAMP NOT NULL", _DAY, source="{date_columns}", rule=_STANDARD),
+        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`", "", "{host_columns}", _KNOWN),
         Column("resource", "VARCHAR NOT NULL", _RESOURCE, source="the file's family"),
         Column("y", "DOUBLE NOT NULL", "p95 utilization of the day", _PERCENT, _Y_SOURCE, _IN_RANGE),
         Column("cap", "DOUBLE NOT NULL", "100.0: the ceiling of `y`", _PERCENT),

@@ -18,9 +18,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from refinery_assets.contract.contract_file import Contract, ContractError, load_contract, packaged_contract
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 
 _FIRST_MONTH = Month(2023, 1)
+_PACKAGED = packaged_contract()
 # Stands for the default of `read_copy`, which is known only when the warehouse is.
 _BESIDE_THE_WAREHOUSE = Path("<warehouse>.read.duckdb")
 _PREFIX = "REFINERY_"
@@ -54,6 +57,16 @@ def _path(text: str) -> Path:
     return PROJECT_ROOT / Path(text).expanduser()
 
 
+def _contract(given: str | Contract) -> Contract:
+    if not isinstance(given, str):
+        return given
+    try:
+        path = _path(given)
+    except ValueError:
+        raise ContractError(f"REFINERY_CONTRACT is {given!r}; expected a TOML file on this machine.") from None
+    return load_contract(path)
+
+
 def _path_or_off(text: str) -> Path | None:
     return None if text.lower() == "off" else _path(text)
 
@@ -78,6 +91,7 @@ def _web_address(text: str) -> str:
 # expected, with which a bad value is refused.
 _Folder = Annotated[Path, BeforeValidator(_path), Field(description="a folder on this machine")]
 _File = Annotated[Path, BeforeValidator(_path), Field(description="a file on this machine")]
+_ContractFile = Annotated[Contract, BeforeValidator(_contract), Field(description="a TOML file on this machine")]
 _Database = Annotated[Path, BeforeValidator(_path), Field(description="a DuckDB file on this machine")]
 _DatabaseOrOff = Annotated[
     Path | None, BeforeValidator(_path_or_off), Field(description="a DuckDB file on this machine, or off")
@@ -90,7 +104,6 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a numb
 _Days = Annotated[int, Field(ge=0, description="a whole number of days, 0 or more")]
 _DaysOfKeeping = Annotated[int, Field(ge=1, description="a whole number of days, 1 or more")]
 _Whole = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
-_Count = Annotated[int, Field(ge=1, description="a whole number, 1 or more")]
 _Mebibytes = Annotated[int, Field(ge=256, description="a number of MiB, 256 or more")]
 _Points = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="percentage points above 100, 0 or more, such as 20")
@@ -109,7 +122,8 @@ class Settings:
     """All settings of the refinery; one field each, with the default that an unset variable gets.
 
     Attributes:
-        feed: Root of the CSV files (`REFINERY_FEED`).
+        contract: What the feed, the inventory and the limits are declared to be (`REFINERY_CONTRACT`).
+        feed: Root of the files (`REFINERY_FEED`).
         warehouse: The DuckDB file (`REFINERY_WAREHOUSE`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
@@ -144,13 +158,14 @@ class Settings:
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
     """
 
+    contract: _ContractFile = _PACKAGED
     feed: _Folder = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
     read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
     telemetry: _Folder = PROJECT_ROOT / "data" / "telemetry"
     first_month: Annotated[Month, *_Month.__metadata__] = _FIRST_MONTH
     last_month: _Month = None
-    behaviors: _Count = 10
+    behaviors: _Whole = _PACKAGED.behaviors.expected
     max_gap_days: _Days = 3
     quarantine_tolerance: _Share = 0.01
     overshoot: _Points = 0.0
@@ -170,6 +185,16 @@ class Settings:
     # It may hold a token, so it is in no message and no representation.
     alert_url: _WebAddress | None = field(default=None, repr=False)
     keep_runs_days: _DaysOfKeeping = 90
+
+    def limit(self, name: str, family: Family) -> Any:
+        """A tolerance as it holds for a family: its own, or else the general one.
+
+        Args:
+            name: The tolerance, a field of `families.Tolerances`.
+            family: The family.
+        """
+        own = getattr(family.tolerances, name)
+        return getattr(self, name) if own is None else own
 
     @property
     def today(self) -> date:
@@ -219,8 +244,15 @@ VARIABLES = tuple(f"{_PREFIX}{each.name.upper()}" for each in fields(Settings))
 
 
 def _fill_in_defaults(given: object) -> object:
-    """What is blank is not set."""
-    return {name: text for name, text in given.items() if text.strip()} if isinstance(given, dict) else given
+    """What is blank is not set; and what is not set is as the contract says."""
+    if not isinstance(given, dict):
+        return given
+    texts = {name: text for name, text in given.items() if text.strip()}
+    if "contract" not in texts:
+        return texts
+    contract = _contract(texts["contract"])
+    limits = contract.tolerances.model_dump(exclude_none=True)
+    return {"behaviors": contract.behaviors.expected, **limits, **texts, "contract": contract}
 
 
 class _Variables(BaseSettings):
@@ -259,6 +291,9 @@ class _Variables(BaseSettings):
 def _refusal(error: ValidationError) -> SettingError:
     """The first thing that is wrong, as a sentence."""
     first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ContractError):
+        return SettingError(str(cause))
     name = str(first["loc"][1])
     variable = f"{_PREFIX}{name.upper()}"
     shown = {each.name: each.repr for each in fields(Settings)}

@@ -140,7 +140,7 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
     after = dict(before.months)
     changed, unsettled = [], []
     for month in months:
-        files = feed_files(settings.feed, [month], follow_links=settings.follow_links)
+        files = feed_files(settings, [month])
         stats = [_stat(file) for file in files]
         modified = [stat[1] / 1e9 for stat in stats if stat is not None]
         if not modified:

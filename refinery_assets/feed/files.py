@@ -11,15 +11,16 @@ import hashlib
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -52,7 +53,8 @@ class FeedFile:
     def name(self) -> str:
         """The file's name relative to the feed's root, with forward slashes."""
         year, month = f"{self.month.year:04d}", f"{self.month.month:02d}"
-        return f"{year}/{month}/{self.family.name}_{year}{month}.csv"
+        family = self.family
+        return family.path.format(year=year, month=month, family=family.name, resource=family.resource)
 
     @property
     def path(self) -> Path:
@@ -95,9 +97,14 @@ class FeedFile:
             ) from error
 
 
-def feed_files(root: Path, months: Iterable[Month], *, follow_links: bool = False) -> list[FeedFile]:
+def feed_files(settings: Settings, months: Iterable[Month]) -> list[FeedFile]:
     """The files that the contract expects for `months`, month by month in the families' order."""
-    return [FeedFile(root, family, month, follow_links) for month in months for family in FAMILIES]
+    return [feed_file(settings, family, month) for month in months for family in settings.contract.families]
+
+
+def feed_file(settings: Settings, family: Family, month: Month) -> FeedFile:
+    """The file of one family and month."""
+    return FeedFile(settings.feed, family, month, settings.follow_links)
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,13 @@ class FeedExtent:
         return "no month" if self.first is None else f"{self.first} to {self.newest}"
 
 
-def feed_extent(root: Path, window: Sequence[Month]) -> FeedExtent:
+def feed_extent(settings: Settings) -> FeedExtent:
     """Look from both ends of the window for the first month of which anything is there."""
 
     def exported(months: Iterable[Month]) -> Month | None:
-        return next((month for month in months if any(file.is_there for file in feed_files(root, [month]))), None)
+        return next((month for month in months if any(file.is_there for file in feed_files(settings, [month]))), None)
 
+    window = settings.window
     return FeedExtent(exported(window), exported(reversed(window)))
 
 

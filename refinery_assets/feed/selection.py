@@ -47,7 +47,7 @@ def exported_months(settings: Settings) -> list[Month]:
     Raises:
         MonthSelectionError: The feed holds none.
     """
-    extent = feed_extent(settings.feed, settings.window)
+    extent = feed_extent(settings)
     if extent.first is None or extent.newest is None:
         raise MonthSelectionError(
             f"The feed {settings.feed} holds no file of {settings.window[0]} to {settings.window[-1]}; have "

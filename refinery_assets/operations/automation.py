@@ -70,7 +70,7 @@ def build_daily_refine(settings: Settings) -> dg.ScheduleDefinition:
                 f"The running month {running} is outside the window from {settings.first_month} to "
                 f"{settings.last_month or running}; see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH."
             )
-        files = feed_files(settings.feed, [running])
+        files = feed_files(settings, [running])
         if not any(file.is_there for file in files):
             return dg.SkipReason(
                 f"No file of the running month {running} is in the feed yet; the first would be "

@@ -15,7 +15,6 @@ import duckdb
 
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS, SERIES_MONTHS, Relation
-from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
@@ -60,16 +59,18 @@ class History:
             none is due.
         cells: By behavior and month, where the table has rows.
         newest_day: By published month the newest day of the month with a reading.
+        resources: By published month how many resources it holds.
     """
 
     months: Sequence[Month] = ()
     hosts: Mapping[str, int] = field(default_factory=dict)
     cells: Mapping[tuple[str, Month], BehaviorMonth] = field(default_factory=dict)
     newest_day: Mapping[Month, int] = field(default_factory=dict)
+    resources: Mapping[Month, int] = field(default_factory=dict)
 
     def coverage(self, behavior: str, month: Month) -> float | None:
         """Readings as a share of those due up to the month's newest day; None: none is due, or no month."""
-        due = self.hosts[behavior] * len(RESOURCES) * self.newest_day.get(month, 0)
+        due = self.hosts[behavior] * self.resources.get(month, 0) * self.newest_day.get(month, 0)
         cell = self.cells.get((behavior, month))
         return (cell.readings if cell else 0) / due if due else None
 
@@ -310,6 +311,10 @@ def _history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], aske
             "not_in_inventory": _NOT_IN_INVENTORY_NUMBER,
         },
     ).fetchall()
+    resources = connection.execute(
+        "SELECT month, count(DISTINCT resource) FROM series_months WHERE month BETWEEN $first AND $last GROUP BY month",
+        {"first": str(read[0]), "last": str(read[-1])},
+    ).fetchall()
     due = connection.execute(
         "SELECT coalesce(number, $no_behavior), coalesce(behavior, $name), count(*) "
         "FROM fleet GROUP BY number, behavior ORDER BY number NULLS LAST",
@@ -324,4 +329,4 @@ def _history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], aske
         newest_day[month] = max(newest_day.get(month, 0), day)
         cells[names[number], month] = BehaviorMonth(series, readings, *percentiles)
         hosts.setdefault(names[number], 0)
-    return History(months, hosts, cells, newest_day)
+    return History(months, hosts, cells, newest_day, {Month.parse(month): count for month, count in resources})

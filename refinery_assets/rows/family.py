@@ -83,15 +83,15 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         asked = sorted(names)
         return names
 
-    points, faulty = _judge(data, file, settings.overshoot, ask)
-    plugged = plug(points, settings.max_gap_days)
+    points, faulty = _judge(data, file, settings.limit("overshoot", file.family), ask)
+    plugged = plug(points, settings.limit("max_gap_days", file.family))
     publishable, partition = _assemble(points, plugged.rows, faulty)
     stats = Stats(
         family=file.family,
         month=file.month,
         name=file.name,
         digest=content_digest(data),
-        rules=rules_digest(settings, asked),
+        rules=rules_digest(settings, file.family, asked),
         odd_hosts=asked,
         csv_rows=rows,
         landed=partition.height - plugged.rows.height,
@@ -144,7 +144,7 @@ def _judge(data: bytes, file: FeedFile, overshoot: float, odd_hosts: OddHosts) -
         points = _in_order(clean)
         if not _has_repeats(points):
             return points, clean.drop("point").clear()
-    rows = scrub(read_lines(data, file.family), file.month, overshoot, odd_hosts)
+    rows = scrub(read_lines(data, file.family), file.family, file.month, overshoot, odd_hosts)
     clean = rows.filter(rows["fault"].is_null())
     return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
 

@@ -9,20 +9,20 @@ text, for `scrub.scrub` to cast. Not here: verdicts on values, duplicates and ga
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, time
 
 import numpy as np
 import polars as pl
 
-from refinery_assets.contract.families import ABSENT, UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import BLANKS, column_names, count_letter, header_line
 from refinery_assets.rows.points import distinct_hosts, number, number_hosts
 
 OddHosts = Callable[[], frozenset[str]]
-"""Gives those of `ABSENT`, in lower case, that hosts of the inventory are really named. It is called only where a
-file names such a host, because the inventory lies in the warehouse and few fleets hold one."""
+"""Gives those of `Family.absent`, in lower case, that hosts of the inventory are really named. It is called only
+where a file names such a host, because the inventory lies in the warehouse and few fleets hold one."""
 
 
 def no_odd_hosts() -> frozenset[str]:
@@ -92,7 +92,7 @@ def read_clean(data: bytes, family: Family, month: Month, odd_hosts: OddHosts = 
     number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
     block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
     names = distinct_hosts(block)
-    if not _are_tidy(names, odd_hosts):
+    if not _are_tidy(names, family.absent, odd_hosts):
         return None
     blocks = len(host) // len(block) if runs.height else 1
     number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
@@ -125,12 +125,12 @@ def _lie_within(numbers: pl.Series, most: float) -> bool:
     return least >= 0 and greatest <= most and math.isfinite(total)
 
 
-def _are_tidy(names: pl.Series, odd_hosts: OddHosts) -> bool:
+def _are_tidy(names: pl.Series, absent: Sequence[str], odd_hosts: OddHosts) -> bool:
     """Whether no name is padded, stands for an absent one, or holds control characters."""
     if (names.str.strip_chars() != names).any() or names.str.contains(_CONTROL_CHARACTERS).any():
         return False
     spelled_alike = names.str.to_lowercase()
-    like_absent = spelled_alike.filter(spelled_alike.is_in(ABSENT))
+    like_absent = spelled_alike.filter(spelled_alike.is_in(absent))
     return like_absent.is_empty() or odd_hosts().issuperset(like_absent)
 
 

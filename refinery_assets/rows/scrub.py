@@ -11,7 +11,7 @@ from datetime import datetime, time
 
 import polars as pl
 
-from refinery_assets.contract.families import ABSENT, UTILIZATION_CEILING_PERCENT, Fault
+from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.rows.points import point_of
 from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts
@@ -22,7 +22,11 @@ _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
 def scrub(
-    blocks: Iterable[pl.DataFrame], month: Month, overshoot: float, odd_hosts: OddHosts = no_odd_hosts
+    blocks: Iterable[pl.DataFrame],
+    family: Family,
+    month: Month,
+    overshoot: float,
+    odd_hosts: OddHosts = no_odd_hosts,
 ) -> pl.DataFrame:
     """Judge the rows of `read_lines`, each by itself first, then against those of the same host and day.
 
@@ -35,7 +39,7 @@ def scrub(
     """
     ceiling = UTILIZATION_CEILING_PERCENT
     # The text of a block's fields is let go before the next block is split.
-    judged = (_judge_rows(lines, month, ceiling + overshoot, odd_hosts) for lines in blocks)
+    judged = (_judge_rows(lines, family, month, ceiling + overshoot, odd_hosts) for lines in blocks)
     rows = _judge_repeats(pl.concat([rows.select(TYPED_SCHEMA.names()) for rows in judged]))
     is_clean = pl.col("fault").is_null()
     is_over = is_clean & (pl.col("y") > ceiling)
@@ -45,10 +49,11 @@ def scrub(
     ).select(pl.col(name).cast(dtype) for name, dtype in TYPED_SCHEMA.items())
 
 
-def _judge_rows(lines: pl.DataFrame, month: Month, highest: float, odd_hosts: OddHosts) -> pl.DataFrame:
+def _judge_rows(lines: pl.DataFrame, family: Family, month: Month, highest: float, odd_hosts: OddHosts) -> pl.DataFrame:
     """Cast every field, and name the first fault of each row that has one."""
     text = lines.with_columns(pl.col("host_id", "value", "capacity").str.strip_chars())
-    absent = {"host_id": _absent_hosts(text["host_id"], odd_hosts), "value": ABSENT, "capacity": ABSENT}
+    hosts_absent = _absent_hosts(text["host_id"], family.absent, odd_hosts)
+    absent = {"host_id": hosts_absent, "value": family.absent, "capacity": family.absent}
     text = text.with_columns(
         pl.when(~pl.col(name).str.to_lowercase().is_in(texts)).then(name) for name, texts in absent.items()
     )
@@ -75,11 +80,11 @@ def _judge_rows(lines: pl.DataFrame, month: Month, highest: float, odd_hosts: Od
     )
 
 
-def _absent_hosts(host: pl.Series, odd_hosts: OddHosts) -> Sequence[str]:
-    """What stands for no host: all of `ABSENT` but what a host of the inventory is really named."""
-    if not host.str.to_lowercase().is_in([text for text in ABSENT if text]).any():
-        return ABSENT
-    return [text for text in ABSENT if text not in odd_hosts()]
+def _absent_hosts(host: pl.Series, absent: Sequence[str], odd_hosts: OddHosts) -> Sequence[str]:
+    """What stands for no host: all of `absent` but what a host of the inventory is really named."""
+    if not host.str.to_lowercase().is_in([text for text in absent if text]).any():
+        return absent
+    return [text for text in absent if text not in odd_hosts()]
 
 
 def day_of(name: str) -> pl.Expr:

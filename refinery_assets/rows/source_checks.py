@@ -103,7 +103,7 @@ class MonthOfFeed:
 
 def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date) -> Iterator[MonthOfFeed]:
     """Look at every file that `months` call for; what is wrong is in the facts, not raised."""
-    files = feed_files(settings.feed, months, follow_links=settings.follow_links)
+    files = feed_files(settings, months)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         inspected = zip(files, pool.map(inspect_file, files), strict=True)
         for month, group in groupby(inspected, key=lambda pair: pair[0].month):

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from refinery_assets.checks.rules import Row
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
@@ -21,22 +21,20 @@ from refinery_assets.contract.settings import Settings
 _ROWS_VERSION = 1
 
 
-def rules_digest(settings: Settings, odd_hosts: Iterable[str] | None = None) -> str:
+def rules_digest(settings: Settings, family: Family, odd_hosts: Iterable[str] | None = None) -> str:
     """A digest of all but the file itself that the rows of a partition depend on.
 
     Args:
         settings: Those that bear on rows.
+        family: The family, whose declaration bears on them as well.
         odd_hosts: As in `Stats`.
     """
-    rules: list[object] = [_ROWS_VERSION, settings.max_gap_days, settings.overshoot, contract_digest()]
+    limits = (settings.limit("max_gap_days", family), settings.limit("overshoot", family))
+    declared = family.model_dump_json(exclude={"tolerances"})
+    rules: list[object] = [_ROWS_VERSION, *limits, declared]
     if odd_hosts is not None:
         rules.append(sorted(odd_hosts))
     return hashlib.sha256(repr(rules).encode()).hexdigest()
-
-
-def contract_digest() -> str:
-    """A digest of what the feed is declared to look like."""
-    return hashlib.sha256(repr(FAMILIES).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

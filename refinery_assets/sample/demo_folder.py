@@ -130,11 +130,11 @@ class DemoFolder:
         order.check()
         manifest = self._read_manifest()
         settings = self.settings(order)
-        feed = [file.path for file in feed_files(settings.feed, order.months)]
+        feed = [file.path for file in feed_files(settings, order.months)]
         if manifest.order == order and all(path.exists() for path in (settings.warehouse, *feed)):
             return False
         lasting = (settings.warehouse, self.settings_file, self._dagster_file)
-        derived = [path for file in partitions(settings.telemetry, order.months) for path in file.files]
+        derived = [path for file in partitions(settings, order.months) for path in file.files]
         derived += [path for month in order.months for path in report_files(settings.reports, month)]
         planned = dict.fromkeys(self._name(path) for path in (*feed, *derived, *lasting))
         self._demand_free_way(manifest, planned)

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refinery_assets.contract.families import FAMILIES, Family, Fault
+from refinery_assets.contract.families import Family, Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.sample.fleet import Draw, random_stream
 
 MOST_DIRT = 0.5

@@ -24,8 +24,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.contract.columns import HOSTS
-from refinery_assets.contract.families import BEHAVIORS, FAMILIES, UTILIZATION_CEILING_PERCENT, Family
+from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]

@@ -25,7 +25,7 @@ from refinery_assets.assets.resources import (
     WarehouseMissingError,
     WarehouseUnusableError,
 )
-from refinery_assets.contract.families import RESOURCES
+from refinery_assets.contract.packaged import RESOURCES
 from refinery_assets.contract.settings import SettingError, Settings
 from refinery_assets.feed.atomic_write import atomic_path
 

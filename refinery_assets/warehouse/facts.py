@@ -14,7 +14,6 @@ from typing import Any
 import duckdb
 
 from refinery_assets.checks.rules import SAMPLE_SIZE, Row
-from refinery_assets.contract.families import RESOURCES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.differences import Difference
@@ -95,19 +94,24 @@ class MonthOfTable:
     unknown_hosts: Sequence[Row] = ()
     repeated: Sequence[Row] = ()
 
+    @property
+    def resources(self) -> Sequence[str]:
+        """The resources that a month has rows of, in the families' order."""
+        return self.settings.contract.resources
+
     def of(self, resource: str) -> TableFacts:
         """The table's facts; all zero where nothing stands there."""
         return self.tables.get(resource, TableFacts())
 
     def figures(self) -> dict[str, int | float]:
         """What stands in the table: rows, imputed, quarantined, hosts, days, and mean by resource."""
-        tables = [self.of(resource) for resource in RESOURCES]
+        tables = [self.of(resource) for resource in self.resources]
         days = 0
         for table in tables:
             days |= table.days
         means = {
             f"mean_{resource}_percent": self.of(resource).total / self.of(resource).points
-            for resource in RESOURCES
+            for resource in self.resources
             if self.of(resource).points
         }
         return {

@@ -14,7 +14,7 @@ from refinery_assets.checks.rules import Verdict, judge, not_judged, refusals
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError
+from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_file
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Refined, refine_file, refine_files
 from refinery_assets.rows.read import OddHosts
 from refinery_assets.rows.stats import Stats, rules_digest
@@ -55,11 +55,7 @@ class FamilyMonths:
             if month in refused:
                 self.verdicts += not_judged(FAMILY_RULES, self.family.name, month, refused[month])
         digests = self.entrance.digests if self.entrance else {}
-        files = [
-            FeedFile(self.settings.feed, self.family, month, self.settings.follow_links)
-            for month in months
-            if month not in refused
-        ]
+        files = [feed_file(self.settings, self.family, month) for month in months if month not in refused]
         refined = refine_files(files, lambda file: self._refine(file, digests.get(file.month, {})))
         for file, future in zip(files, refined, strict=True):
             partition = Partition(self.settings.telemetry, self.family, file.month)
@@ -69,7 +65,7 @@ class FamilyMonths:
             except RefusedFileError as error:
                 result = Stats(self.family, file.month, file.name, problem=str(error))
             stats = result.stats if isinstance(result, Refined) else result
-            evidence = FamilyMonth(stats, self.settings.quarantine_tolerance)
+            evidence = FamilyMonth(stats, self.settings.limit("quarantine_tolerance", self.family))
             found = judge(FAMILY_RULES, self.family.name, file.month, evidence)
             self.verdicts += found
             if failed := [verdict for verdict in found if verdict.failed]:
@@ -87,7 +83,7 @@ class FamilyMonths:
         if digest and not self.force and partition.refusal is None:
             stats = partition.stats()
             odd_hosts = None if stats.odd_hosts is None else self.odd_hosts()
-            is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings, odd_hosts))
+            is_of_this = (stats.digest, stats.rules) == (digest, rules_digest(self.settings, self.family, odd_hosts))
             if not stats.problem and is_of_this and partition.is_complete(stats):
                 return stats
         refined = refine_file(file, self.settings, self.odd_hosts)

@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 
 from refinery_assets.contract.columns import PARTITION_COLUMNS
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
@@ -133,14 +133,14 @@ def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) 
         frame.write_parquet(temporary, compression=_COMPRESSION, metadata=dict(metadata))
 
 
-def partitions(telemetry: Path, months: Iterable[Month]) -> list[Partition]:
+def partitions(settings: Settings, months: Iterable[Month]) -> list[Partition]:
     """The partitions that `months` call for, month by month in the families' order."""
-    return [Partition(telemetry, family, month) for month in months for family in FAMILIES]
+    return [Partition(settings.telemetry, family, month) for month in months for family in settings.contract.families]
 
 
 def partitions_there(settings: Settings) -> list[Month]:
     """The months of the window that any family has a partition of: they have been exported before."""
-    found = {each.month for each in partitions(settings.telemetry, settings.window) if each.path.exists()}
+    found = {each.month for each in partitions(settings, settings.window) if each.path.exists()}
     return sorted(found)
 
 

@@ -18,7 +18,7 @@ from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdic
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedExtent, FeedFile, RefusedFileError, content_digest
+from refinery_assets.feed.files import FeedExtent, RefusedFileError, content_digest, feed_file
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
 from refinery_assets.rows.stats import Stats
@@ -74,7 +74,7 @@ class RunSoFar:
 def read_stats(run: RunSoFar, months: Sequence[Month], settings: Settings) -> dict[Month, list[Stats]]:
     """What the partitions of the months say of themselves; `problem` is set for those that cannot be used."""
     found: dict[Month, list[Stats]] = {}
-    for partition in partitions(settings.telemetry, months):
+    for partition in partitions(settings, months):
         stats = partition.stats()
         at_entrance = run.digest_at_entrance(partition.month, partition.family.name)
         again = f"materialize {partition.family.name} {partition.month} again"
@@ -111,7 +111,7 @@ def _of_one_export(stats: Sequence[Stats], month: Month, settings: Settings) -> 
 
 def _digest_in_feed(family: Family, month: Month, settings: Settings) -> str | None:
     try:
-        return content_digest(FeedFile(settings.feed, family, month, settings.follow_links).read())
+        return content_digest(feed_file(settings, family, month).read())
     except (FileNotFoundError, RefusedFileError):
         return None
 
@@ -184,7 +184,7 @@ def judge_partitions(
     """
     verdicts: list[Verdict] = []
     for each in stats:
-        evidence = FamilyMonth(each, settings.quarantine_tolerance)
+        evidence = FamilyMonth(each, settings.limit("quarantine_tolerance", each.family))
         verdicts += judge(FAMILY_RULES, each.family.name, month, evidence)
     if any(each.problem for each in stats):
         return merge(run.verdicts(month), verdicts)

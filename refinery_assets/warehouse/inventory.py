@@ -13,7 +13,9 @@ import duckdb
 
 from refinery_assets.checks.rules import Finding, Rule, counted, listing, outcome
 from refinery_assets.contract.columns import HOSTS
-from refinery_assets.contract.families import ABSENT, BEHAVIORS, Behavior
+from refinery_assets.contract.contract_file import Contract
+from refinery_assets.contract.families import Behavior
+from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.tables import column_types
 
 NEEDED_COLUMNS = ("node_name", "scenario", "variant")
@@ -25,6 +27,7 @@ class InventoryFacts:
 
     Attributes:
         expected_behaviors: How many behaviors it must hold.
+        named_behaviors: Those that it must hold by name.
         problem: Why there is no inventory to look at, as a sentence; None when there is one.
         hosts: Its rows.
         unnamed: Rows without a `node_name`.
@@ -33,27 +36,37 @@ class InventoryFacts:
     """
 
     expected_behaviors: int
+    named_behaviors: Sequence[Behavior] = ()
     problem: str | None = None
     hosts: int = 0
     unnamed: int = 0
     repeated: Mapping[str, int] = field(default_factory=dict)
     behaviors: Mapping[Behavior, int] = field(default_factory=dict)
 
+    @classmethod
+    def unavailable(cls, settings: Settings, problem: str) -> InventoryFacts:
+        """What is known of an inventory that cannot be looked at, for a reason given as a sentence."""
+        return cls(settings.behaviors, _named(settings), problem)
+
     @property
     def missing_behaviors(self) -> Sequence[Behavior]:
-        """The contract's behaviors that no host has; a team with classes of its own has no names to miss."""
-        if self.expected_behaviors != len(BEHAVIORS):
-            return []
-        return [behavior for behavior in BEHAVIORS if behavior not in self.behaviors]
+        """The behaviors that are expected by name and that no host has."""
+        return [behavior for behavior in self.named_behaviors if behavior not in self.behaviors]
 
 
-def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors: int) -> InventoryFacts:
+def _named(settings: Settings) -> Sequence[Behavior]:
+    """The behaviors to expect by name; a number that the environment asks for instead has no names to miss."""
+    names = settings.contract.behaviors.names
+    return names if settings.behaviors == len(names) else ()
+
+
+def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> InventoryFacts:
     """Look at the table `hosts`; what is wrong is in the facts, not raised."""
     columns = {name.lower() for name in column_types(connection, HOSTS.name)}
     if not columns:
-        return InventoryFacts(expected_behaviors, problem="the warehouse has no table hosts")
+        return InventoryFacts.unavailable(settings, "the warehouse has no table hosts")
     if missing := [column for column in NEEDED_COLUMNS if column not in columns]:
-        return InventoryFacts(expected_behaviors, problem=f"the table hosts lacks {', '.join(missing)}")
+        return InventoryFacts.unavailable(settings, f"the table hosts lacks {', '.join(missing)}")
     hosts, unnamed = _one(
         connection, "SELECT count(*), count(*) FILTER (node_name IS NULL OR trim(node_name) = '') FROM hosts"
     )
@@ -66,7 +79,8 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors:
         "WHERE scenario IS NOT NULL AND variant IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
     ).fetchall()
     return InventoryFacts(
-        expected_behaviors,
+        settings.behaviors,
+        _named(settings),
         problem=None if hosts else "the table hosts has no rows",
         hosts=hosts,
         unnamed=unnamed,
@@ -75,13 +89,13 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, expected_behaviors:
     )
 
 
-def odd_host_names(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+def odd_host_names(connection: duckdb.DuckDBPyConnection, contract: Contract) -> frozenset[str]:
     """Names that exports write for an absent host, and that hosts of the inventory really have; in lower case."""
     if NEEDED_COLUMNS[0] not in {name.lower() for name in column_types(connection, HOSTS.name)}:
         return frozenset()
     named = connection.execute(
         "SELECT DISTINCT lower(node_name) FROM hosts WHERE list_contains($absent, lower(node_name))",
-        {"absent": [text for text in ABSENT if text]},
+        {"absent": sorted({text for family in contract.families for text in family.absent if text})},
     )
     return frozenset(name for (name,) in named.fetchall())
 
@@ -116,7 +130,7 @@ def _behaviors_complete(facts: InventoryFacts) -> Finding:
     missing = facts.missing_behaviors
     summary = f"{counted(len(facts.behaviors), 'behavior')}, {facts.expected_behaviors} expected"
     if missing:
-        summary += f"; no host has {listing(missing, len(BEHAVIORS))}"
+        summary += f"; no host has {listing(missing, len(missing))}"
     return Finding(
         outcome(failed=bool(missing) or len(facts.behaviors) < facts.expected_behaviors),
         f"{summary}.",
@@ -143,8 +157,8 @@ INVENTORY_RULES: tuple[Rule[InventoryFacts], ...] = (
     ),
     Rule(
         "behaviors_complete",
-        "Fails when the inventory holds fewer behaviors than REFINERY_BEHAVIORS, or, when that is 10, lacks "
-        "one of the ten by name.",
+        "Fails when the inventory holds fewer behaviors than the contract or REFINERY_BEHAVIORS asks for, or "
+        "lacks one that the contract names.",
         "Complete scenario and variant in the table hosts, or set REFINERY_BEHAVIORS to the number of your "
         "own classes, and run again.",
         _behaviors_complete,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from refinery_assets.checks.rules import Verdict, judge
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
@@ -98,7 +98,7 @@ def _rehearse(  # noqa: PLR0913 - what a run is made of
     on_step: Callable[[str], None],
 ) -> tuple[dict[Month, MonthResult], list[Month]]:
     """One run's steps on the copies; `missing` says why there is no warehouse."""
-    extent, today = feed_extent(settings.feed, settings.window), settings.today
+    extent, today = feed_extent(settings), settings.today
     months, left_out = months_asked(asked, extent)
     on_step(LEGACY_FEED)
     verdicts: list[Verdict] = []
@@ -113,8 +113,8 @@ def _rehearse(  # noqa: PLR0913 - what a run is made of
     memory = {"memory_limit": f"{settings.memory_mib}MiB"}
     if missing is None:
         with open_warehouse(copies.warehouse, read_only=False, wait_seconds=0.0, config=memory) as connection:
-            odd_hosts = odd_host_names(connection)
-    for family in FAMILIES:
+            odd_hosts = odd_host_names(connection, settings.contract)
+    for family in settings.contract.families:
         on_step(family.name)
         work = FamilyMonths(family, copies, entrance, lambda: odd_hosts, Partition.mark_refused, force=force)
         for refined in work.refine(months):
@@ -122,7 +122,7 @@ def _rehearse(  # noqa: PLR0913 - what a run is made of
         records[family.name] = StepRecord(family.name, work.verdicts, left_out)
     run = RunSoFar(_NOT_A_RUN, extent, today, records, force)
     if missing is not None:
-        return refuse_all(months, run, InventoryFacts(settings.behaviors, problem=missing)), left_out
+        return refuse_all(months, run, InventoryFacts.unavailable(settings, missing), settings.contract), left_out
     on_step(PROCESSED_DATA)
     with open_warehouse(copies.warehouse, read_only=False, wait_seconds=0.0, config=memory) as connection:
         return publish(connection, months, copies, run), left_out
@@ -130,8 +130,8 @@ def _rehearse(  # noqa: PLR0913 - what a run is made of
 
 def _take_along(settings: Settings, copies: Settings, months: Sequence[Month]) -> None:
     """Let the copies have the partitions that are there, so that what has not changed need not be refined again."""
-    there = partitions(settings.telemetry, months)
-    for real, copy in zip(there, partitions(copies.telemetry, months), strict=True):
+    there = partitions(settings, months)
+    for real, copy in zip(there, partitions(copies, months), strict=True):
         for source, link in ((real.path, copy.path), (real.series_path, copy.series_path)):
             if source.is_file() and not link.is_symlink():
                 link.parent.mkdir(parents=True, exist_ok=True)

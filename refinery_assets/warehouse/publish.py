@@ -18,17 +18,13 @@ import duckdb
 from refinery_assets.checks.rules import Rule, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
-from refinery_assets.contract.families import (
-    FAMILIES,
-    HOST_INVENTORY,
-    LEGACY_FEED,
-    PROCESSED_DATA,
-)
+from refinery_assets.contract.contract_file import Contract
+from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.rows.stats import Stats, contract_digest
+from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
@@ -38,7 +34,7 @@ from refinery_assets.warehouse.facts import (
     table_facts,
     with_samples,
 )
-from refinery_assets.warehouse.family_partitions import Partition, SourceFacts, damaged_partitions, globs, partitions
+from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_partitions, globs, partitions
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
@@ -62,14 +58,20 @@ from refinery_assets.warehouse.write import (
     replace_rows,
 )
 
-_RULES: Mapping[str, Sequence[Rule[Any]]] = {
-    LEGACY_FEED: ENTRANCE_RULES,
-    HOST_INVENTORY: INVENTORY_RULES,
-    **{family.name: FAMILY_RULES for family in FAMILIES},
-    PROCESSED_DATA: PUBLISH_RULES,
-}
-EVERY_CHECK = frozenset((asset, rule.name) for asset, rules in _RULES.items() for rule in rules)
-"""All checks that a month has a verdict of, by asset and name."""
+
+def every_rule(contract: Contract) -> dict[str, Sequence[Rule[Any]]]:
+    """All rules that a month has a verdict of, by asset."""
+    return {
+        LEGACY_FEED: ENTRANCE_RULES,
+        HOST_INVENTORY: INVENTORY_RULES,
+        **{family.name: FAMILY_RULES for family in contract.families},
+        PROCESSED_DATA: PUBLISH_RULES,
+    }
+
+
+def every_check(contract: Contract) -> frozenset[tuple[str, str]]:
+    """All checks that a month has a verdict of, by asset and name."""
+    return frozenset((asset, rule.name) for asset, rules in every_rule(contract).items() for rule in rules)
 
 
 class State(StrEnum):
@@ -144,14 +146,14 @@ def publish(
             with transaction(connection):
                 written = _write(connection, candidates, settings, run)
                 _record(connection, run, [*results.values(), *written.values()])
-                make_views(connection)
+                make_views(connection, settings.contract)
         except _RefusedError as error:
             # Seldom: what the publish checks refuse, the earlier checks have mostly found. Then the others are
             # written once more, without the months that failed.
             for candidate in candidates:
                 if candidate.month in error.refused:
                     verdicts = merge(candidate.verdicts, error.refused[candidate.month])
-                    results[candidate.month] = _refused(candidate.month, verdicts)
+                    results[candidate.month] = _refused(candidate.month, verdicts, settings.contract)
             candidates = [each for each in candidates if each.month not in error.refused]
         except duckdb.Error:
             # What was counted before need not show every damage: a column, for one, is read only here.
@@ -166,7 +168,7 @@ def publish(
         _record(connection, run, results.values())
         if open_months:
             # The inventory may have other columns by now.
-            make_views(connection)
+            make_views(connection, settings.contract)
     return results
 
 
@@ -178,12 +180,12 @@ def _judge_inventory(
     results: dict[Month, MonthResult],
 ) -> dict[Month, list[Verdict]]:
     """The verdicts so far of months that nothing has refused yet; the others are put into `results`."""
-    inventory = inspect_inventory(connection, settings.behaviors)
+    inventory = inspect_inventory(connection, settings)
     open_months = {}
     for month in months:
         verdicts = merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory))
         if any(verdict.failed for verdict in verdicts):
-            results[month] = _refused(month, verdicts)
+            results[month] = _refused(month, verdicts, settings.contract)
         else:
             open_months[month] = verdicts
     return open_months
@@ -193,22 +195,26 @@ def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month
     """The results of those months of which a partition cannot be read after all."""
     months = {candidate.month: candidate for candidate in candidates}
     results = {}
-    for file, sentence in damaged_partitions(partitions(settings.telemetry, months)).items():
+    for file, sentence in damaged_partitions(partitions(settings, months)).items():
         of_month = months[file.month]
         with suppress(OSError):
             # So that the family's step makes it anew although the file has not changed.
             file.mark_unusable(f"{sentence}.")
-        problem = replace(of_month.stats[FAMILIES.index(file.family)], problem=f"{sentence}.")
-        evidence = FamilyMonth(problem, settings.quarantine_tolerance)
+        problem = replace(of_month.stats[settings.contract.families.index(file.family)], problem=f"{sentence}.")
+        evidence = FamilyMonth(problem, settings.limit("quarantine_tolerance", file.family))
         again = judge(FAMILY_RULES, file.family.name, file.month, evidence)
-        results[file.month] = _refused(file.month, merge(of_month.verdicts, again))
+        results[file.month] = _refused(file.month, merge(of_month.verdicts, again), settings.contract)
     return results
 
 
-def refuse_all(months: Sequence[Month], run: RunSoFar, inventory: InventoryFacts) -> dict[Month, MonthResult]:
+def refuse_all(
+    months: Sequence[Month], run: RunSoFar, inventory: InventoryFacts, contract: Contract
+) -> dict[Month, MonthResult]:
     """The results of months that cannot be published, because the inventory cannot be had."""
     return {
-        month: _refused(month, merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory)))
+        month: _refused(
+            month, merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory)), contract
+        )
         for month in months
     }
 
@@ -242,7 +248,7 @@ def _candidates(
                 verdicts_of_publication(connection, receipts[month].run_id, month),
             )
             said = {(verdict.asset, verdict.check) for verdict in verdicts}
-            if said >= EVERY_CHECK and not any(verdict.failed for verdict in verdicts):
+            if said >= every_check(settings.contract) and not any(verdict.failed for verdict in verdicts):
                 results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
     changed = {month: stats[month] for month in open_months if month not in results}
     checked, facts = scan_partitions(connection, changed, settings)
@@ -251,7 +257,7 @@ def _candidates(
         judged = judge_partitions(month, checked[month], facts[month], run, settings)
         verdicts = merge(open_months[month], judged)
         if any(verdict.failed for verdict in verdicts):
-            results[month] = _refused(month, verdicts)
+            results[month] = _refused(month, verdicts, settings.contract)
         else:
             # Of a month with a receipt of other inputs nothing tells a changed table from a changed digest.
             healed = month in same - intact and receipts[month].is_comparable
@@ -261,12 +267,12 @@ def _candidates(
     return candidates
 
 
-def _refused(month: Month, verdicts: Sequence[Verdict]) -> MonthResult:
+def _refused(month: Month, verdicts: Sequence[Verdict], contract: Contract) -> MonthResult:
     """The month with a verdict of every check; those that were not reached say so."""
     there = {(verdict.asset, verdict.check) for verdict in verdicts}
     missing = [
         verdict
-        for asset, rules in _RULES.items()
+        for asset, rules in every_rule(contract).items()
         for verdict in not_judged(rules, asset, month, verdicts)
         if (verdict.asset, verdict.check) not in there
     ]
@@ -301,7 +307,7 @@ def _write(
         _RefusedError: Some of them fail.
     """
     months = [candidate.month for candidate in candidates]
-    files = [Partition(settings.telemetry, family, month) for month in months for family in FAMILIES]
+    files = partitions(settings, months)
     paths = globs(file.path for file in files)
     name_months(connection, months)
     respelled = name_respelled_hosts(connection, paths)
@@ -319,7 +325,7 @@ def _write(
     if failed:
         raise _RefusedError(failed)
     digests = table_digests(connection, months)
-    contract, version = contract_digest(), refinery_version()
+    contract, version = settings.contract.digest, refinery_version()
     results = {}
     for candidate in candidates:
         month, figures = candidate.month, evidence[candidate.month].figures()
@@ -364,7 +370,8 @@ def _written_meanwhile(
                     f"The partition of {before.name} was written to while it was published, by another run: run "
                     f"{candidate.month} again."
                 )
-                evidence = FamilyMonth(replace(before, problem=problem), settings.quarantine_tolerance)
+                limit = settings.limit("quarantine_tolerance", before.family)
+                evidence = FamilyMonth(replace(before, problem=problem), limit)
                 refused.setdefault(candidate.month, []).extend(
                     judge(FAMILY_RULES, before.family.name, candidate.month, evidence)
                 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
-from refinery_assets.contract.families import RESOURCES
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
 
@@ -17,14 +16,14 @@ _FEW = 6
 
 
 def _row_parity(month: MonthOfTable) -> Finding:
-    published = sum(month.of(resource).points for resource in RESOURCES)
-    quarantined = sum(month.of(resource).quarantined for resource in RESOURCES)
+    published = sum(month.of(resource).points for resource in month.resources)
+    quarantined = sum(month.of(resource).quarantined for resource in month.resources)
     counts: dict[str, Cell] = {"published_rows": published, "quarantined_rows": quarantined}
-    unlike = sum(month.of(resource).unlike_series for resource in RESOURCES)
+    unlike = sum(month.of(resource).unlike_series for resource in month.resources)
     if month.sources is None:
         return _like_its_receipt(month, counts, unlike)
     rows: list[Row] = []
-    for resource in RESOURCES:
+    for resource in month.resources:
         source, table = month.sources.get(resource, SourceFacts()), month.of(resource)
         rows.append(
             {
@@ -84,7 +83,7 @@ def _like_its_receipt(month: MonthOfTable, counts: dict[str, Cell], unlike: int)
 
 
 def _referential_integrity(month: MonthOfTable) -> Finding:
-    unknown = sum(month.of(resource).unknown for resource in RESOURCES)
+    unknown = sum(month.of(resource).unknown for resource in month.resources)
     nameless = sum(source.bad_host for source in (month.sources or {}).values())
     names = list(dict.fromkeys(str(row["host_id"]) for row in month.unknown_hosts))
     # Of more series than the sample holds, the sample says no longer how many hosts they are of.
@@ -109,13 +108,13 @@ def _behavioral_retention(month: MonthOfTable) -> Finding:
     behaviors = list(month.inventory.behaviors)
     missing: list[Row] = [
         {"resource": resource, "missing": behavior}
-        for resource in RESOURCES
+        for resource in month.resources
         for number, behavior in enumerate(behaviors)
         if number not in month.of(resource).behaviors
     ]
     retained: list[Row] = []
     for number, (behavior, due) in enumerate(month.inventory.behaviors.items()):
-        kept = [month.of(resource).behaviors.get(number, (0, 0)) for resource in RESOURCES]
+        kept = [month.of(resource).behaviors.get(number, (0, 0)) for resource in month.resources]
         # Of hosts that lack a resource, the resource with the fewest says how many are there in full.
         hosts = min(hosts for hosts, _ in kept)
         rows = sum(rows for _, rows in kept)
@@ -141,7 +140,7 @@ def _behavioral_retention(month: MonthOfTable) -> Finding:
 
 
 def _series_points_unique(month: MonthOfTable) -> Finding:
-    repeating = sum(month.of(resource).repeating for resource in RESOURCES)
+    repeating = sum(month.of(resource).repeating for resource in month.resources)
     return Finding(
         outcome(failed=bool(month.repeated)),
         f"{counted(len(month.repeated) and repeating, 'series', 'series')} repeat a day.",
@@ -157,7 +156,7 @@ def _timestamps_standardized(month: MonthOfTable) -> Finding:
             "off_midnight": month.of(resource).off_midnight,
             "outside_month_or_null": (month.sources or {}).get(resource, SourceFacts()).bad_ds,
         }
-        for resource in RESOURCES
+        for resource in month.resources
     ]
     off_midnight = sum(int(row["off_midnight"] or 0) for row in rows)
     outside = sum(int(row["outside_month_or_null"] or 0) for row in rows)
@@ -176,7 +175,7 @@ def _utilization_in_range(month: MonthOfTable) -> Finding:
             "out_of_range": month.of(resource).out_of_range,
             "without_y": (month.sources or {}).get(resource, SourceFacts()).bad_y,
         }
-        for resource in RESOURCES
+        for resource in month.resources
     ]
     out_of_range = sum(int(row["out_of_range"] or 0) for row in rows)
     without = sum(int(row["without_y"] or 0) for row in rows)
@@ -191,11 +190,11 @@ def _utilization_in_range(month: MonthOfTable) -> Finding:
 def _fleet_coverage(month: MonthOfTable) -> Finding:
     due = month.inventory.hosts
     days = 0
-    for resource in RESOURCES:
+    for resource in month.resources:
         days |= month.of(resource).days
     newest = days.bit_length() - 1
     rows: list[Row] = []
-    for resource in RESOURCES:
+    for resource in month.resources:
         table = month.of(resource)
         missing_days = [day for day in range(1, newest + 1) if not table.days >> day & 1]
         rows.append(

@@ -52,7 +52,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     months = [Month.of(start) for (start,) in starts.fetchall()]
     if not months:
         return Reaudit(problem=NOTHING_PUBLISHED)
-    facts = inspect_inventory(connection, settings.behaviors)
+    facts = inspect_inventory(connection, settings)
     judged = {month: judge(INVENTORY_RULES, HOST_INVENTORY, month, facts) for month in months}
     if any(verdict.failed for verdict in judged[months[0]]):
         missing = [

@@ -17,10 +17,10 @@ import duckdb
 
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError, content_digest, feed_extent
+from refinery_assets.feed.files import FeedFile, RefusedFileError, content_digest, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS, odd_host_names
@@ -111,8 +111,8 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
         settings: Where the feed lies, and the settings that bear on rows.
         today: The day, in the refinery's time zone.
     """
-    known = _Known() if connection is None else _read_known(connection)
-    extent = feed_extent(settings.feed, settings.window)
+    known = _Known() if connection is None else _read_known(connection, settings)
+    extent = feed_extent(settings)
     in_feed = list(Month.span(extent.first, extent.newest)) if extent.first and extent.newest else []
     months = sorted({*in_feed, *known.receipts, *known.audits})
     digests = _file_digests(settings, months)
@@ -128,7 +128,7 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
     return Status(found, _late(settings, known.receipts, today))
 
 
-def _read_known(connection: duckdb.DuckDBPyConnection) -> _Known:
+def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _Known:
     tables = table_names(connection)
     receipts: dict[Month, Receipt] = {}
     if PUBLICATIONS.name in tables:
@@ -138,7 +138,7 @@ def _read_known(connection: duckdb.DuckDBPyConnection) -> _Known:
     if not set(NEEDED_COLUMNS) <= {name.lower() for name in column_types(connection, HOSTS.name)}:
         return _Known(receipts, audits)
     name_fleet(connection)
-    return _Known(receipts, audits, inventory_digest(connection), odd_host_names(connection))
+    return _Known(receipts, audits, inventory_digest(connection), odd_host_names(connection, settings.contract))
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
@@ -162,7 +162,7 @@ def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit
 
 def _file_digests(settings: Settings, months: Iterable[Month]) -> dict[Month, list[tuple[Family, str | None]]]:
     """The digest of each family's file; None where there is none, or it cannot be read."""
-    files = [FeedFile(settings.feed, family, month, settings.follow_links) for month in months for family in FAMILIES]
+    files = feed_files(settings, months)
 
     def digest(file: FeedFile) -> str | None:
         try:
@@ -188,7 +188,7 @@ def _inputs(
         return Inputs.NOT_PUBLISHED
     # Whether a file names a host that is called like an absent one is known only to who reads its rows; both
     # ways are tried.
-    rules = (rules_digest(settings), rules_digest(settings, known.odd_hosts))
+    rules = [(rules_digest(settings, family), rules_digest(settings, family, known.odd_hosts)) for family, _ in files]
     possible = (
         input_digest(
             [
@@ -198,7 +198,7 @@ def _inputs(
             known.hosts,
             settings,
         )
-        for chosen in product(rules, repeat=len(files))
+        for chosen in product(*rules)
     )
     return Inputs.AS_PUBLISHED if receipt.input_digest in possible else Inputs.CHANGED
 

@@ -21,13 +21,15 @@ from refinery_assets.contract.columns import (
     TABLES,
     VIEWS,
     Relation,
+    in_the_words_of,
 )
+from refinery_assets.contract.contract_file import Contract
 from refinery_assets.warehouse.tables import ForeignTableError, column_types, table_names
 
 _UNIQUE_ID = "p.host_id || '/' || p.resource"
 
 
-def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+def make_views(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """Make the views, as the inventory's columns are now, and comment tables and views by the dictionary.
 
     A view reads the tables whenever it is read, so it is never stale.
@@ -54,7 +56,7 @@ def make_views(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
             f"CREATE OR REPLACE VIEW {view.name} AS SELECT {columns} FROM ({queries[view.name]})"  # noqa: S608
         )
-    _comment(connection, (*TABLES, *VIEWS))
+    _comment(connection, (*TABLES, *VIEWS), contract)
 
 
 def _series(attributes: str) -> str:
@@ -126,12 +128,12 @@ def ensure_views_free(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, relations: Iterable[Relation]) -> None:
+def _comment(connection: duckdb.DuckDBPyConnection, relations: Iterable[Relation], contract: Contract) -> None:
     """Say in the warehouse what the dictionary says."""
     for relation in relations:
         kind = relation.kind.upper()
         connection.execute(f"COMMENT ON {kind} {relation.name} IS {_literal(relation.meaning)}")
-        for column in relation.columns:
+        for column in in_the_words_of(contract, relation.columns):
             connection.execute(f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}")
 
 

@@ -24,8 +24,8 @@ from statistics import median
 import duckdb
 from rich.console import Console
 
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, Candidate, install_peer
 from refinery_assets_tests.benchmarks.measuring import Cost, measure

@@ -16,8 +16,9 @@ import duckdb
 import polars as pl
 
 from refinery_assets.checks.rules import Verdict, judge
-from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, Family
+from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_path
 from refinery_assets.feed.files import FeedExtent, FeedFile, feed_extent
@@ -40,10 +41,10 @@ def refine(settings: Settings, months: list[Month]) -> dict[Month, MonthResult]:
     Raises:
         RefusedError: A verdict failed.
     """
-    extent = feed_extent(settings.feed, settings.window)
+    extent = feed_extent(settings)
     records = [_entrance(settings, months, extent), *(_family(settings, family, months) for family in FAMILIES)]
     with duckdb.connect(settings.warehouse, config={"memory_limit": f"{settings.memory_mib}MiB"}) as connection:
-        facts = inspect_inventory(connection, settings.behaviors)
+        facts = inspect_inventory(connection, settings)
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         records.append(_passed(HOST_INVENTORY, verdicts))
         run = RunSoFar("engine", extent, settings.today, {record.asset: record for record in records})

@@ -29,7 +29,7 @@ def main() -> None:
     months = [Month(1800 + number // 12, number % 12 + 1) for number in range(options.parse_args().months)]
     with TemporaryDirectory() as folder:
         settings = replace(Settings(), feed=Path(folder))
-        files = feed_files(settings.feed, months)
+        files = feed_files(settings, months)
         for file in files:
             file.path.parent.mkdir(parents=True, exist_ok=True)
             file.path.write_bytes(b"date,host_id\n" * 1_000)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.packaged import FAMILIES
 
 
 def land(feed: Path, warehouse: Path) -> None:
@@ -27,7 +27,7 @@ def land(feed: Path, warehouse: Path) -> None:
             connection.execute(
                 f"""
                 INSERT INTO landed
-                SELECT date, host_id, $resource, {family.value_column}, {family.capacity_column}
+                SELECT date, host_id, $resource, {family.value}, {family.capacity}
                 FROM read_csv($files, header = true, columns = {columns})
                 """,
                 {"resource": family.resource, "files": f"{feed}/*/*/{family.name}_*.csv"},

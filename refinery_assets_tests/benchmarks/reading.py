@@ -64,7 +64,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         make_sample(root, hosts=chosen.hosts, first=first, last=last, seed=1)
-        files = feed_files(root / "legacy" / "inputs", Month.span(first, last))
+        files = feed_files(Settings(feed=root / "legacy" / "inputs"), Month.span(first, last))
         out = root / "out.parquet"
         taken: dict[str, list[tuple[float, float]]] = {"plain": [], "ours": []}
         for _ in range(chosen.runs):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from refinery_assets.contract.families import FAMILIES
+from refinery_assets.contract.packaged import FAMILIES
 
 
 def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
@@ -24,8 +24,8 @@ def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
         )
         for family in FAMILIES:
             connection.execute(
-                f"INSERT INTO processed SELECT date, host_id, $resource, {family.value_column}, "
-                f"{family.capacity_column} "
+                f"INSERT INTO processed SELECT date, host_id, $resource, {family.value}, "
+                f"{family.capacity} "
                 "FROM read_csv_auto($files)",
                 {"resource": family.resource, "files": f"{feed}/*/*/{family.name}_*.csv"},
             )

@@ -26,13 +26,8 @@ from refinery_assets.assets.checks import check_specs, judged
 from refinery_assets.assets.month_events import Context, MaterializedMonth, log_months, silent_outputs
 from refinery_assets.assets.resources import WAREHOUSE_POOL
 from refinery_assets.checks.rules import Finding, Outcome, Rule, judge
-from refinery_assets.contract.families import (
-    FAMILIES,
-    HOST_INVENTORY,
-    LEGACY_FEED,
-    MONTHLY_REPORT,
-    PROCESSED_DATA,
-)
+from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import build_jobs
 from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions, months_in

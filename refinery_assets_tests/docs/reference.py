@@ -12,8 +12,10 @@ import dagster as dg
 
 from refinery_assets.build import build_defs
 from refinery_assets.checks.rules import Rule
-from refinery_assets.contract.columns import HOSTS, PARTITION_COLUMNS, TABLES, VIEWS, Column, Relation
-from refinery_assets.contract.families import FAMILIES, HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA, Fault
+from refinery_assets.contract.columns import HOSTS, PARTITION_COLUMNS, TABLES, VIEWS, Column, Relation, in_the_words_of
+from refinery_assets.contract.contract_file import Contract, packaged_contract
+from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA, Fault
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
@@ -45,7 +47,7 @@ def feed() -> str:
     return _table(
         ("family (asset, file prefix)", "resource", "columns", "unit of capacity"),
         (
-            (f"`{family.name}`", f"`{family.resource}`", f"`{','.join(family.columns)}`", family.capacity_unit)
+            (f"`{family.name}`", f"`{family.resource}`", f"`{','.join(family.columns)}`", family.capacity_unit or "")
             for family in FAMILIES
         ),
     )
@@ -74,6 +76,8 @@ def _default(value: object, meaning_of_none: str | None) -> str:
         return f"unset: {meaning_of_none}"
     if isinstance(value, bool):
         return "`yes`" if value else "`no`"
+    if isinstance(value, Contract):
+        return "the packaged contract"
     if isinstance(value, Path):
         return f"`{value.relative_to(PROJECT_ROOT).as_posix()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
@@ -134,7 +138,9 @@ def data_dictionary() -> str:
 def _relation(relation: Relation) -> str:
     heading = f"### `{relation.name}` ({relation.kind})\n\n{_sentence(relation.meaning)}.\n\n"
     names = ("column", "type", "meaning", "unit", "from", "rule")
-    return heading + _table(names, (_column(column) for column in relation.columns))
+    return heading + _table(
+        names, (_column(column) for column in in_the_words_of(packaged_contract(), relation.columns))
+    )
 
 
 def _column(column: Column) -> tuple[str, ...]:
