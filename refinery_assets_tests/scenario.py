@@ -138,9 +138,9 @@ class Sandbox:
         tags = {FORCE_TAG: "true"} if force else {}
         return self._execute(dg.AssetSelection.assets(*assets), months, tags)
 
-    def audit(self) -> Outcome:
-        """Execute the checks of `processed_data` alone, as the UI's button does."""
-        return self._execute(dg.AssetSelection.checks_for_assets("processed_data"), ())
+    def audit(self, *assets: str) -> Outcome:
+        """Execute the checks of the assets alone, of `processed_data` if none is named, as the UI's button does."""
+        return self._execute(dg.AssetSelection.checks_for_assets(*(assets or ("processed_data",))), ())
 
     def _execute(
         self, selection: dg.AssetSelection | None, months: Sequence[Month], extra_tags: Mapping[str, str] | None = None

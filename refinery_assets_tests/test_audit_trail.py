@@ -7,9 +7,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
+import duckdb
+
 from refinery_assets.contract.columns import AUDITS
+from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
+from refinery_assets.reports.monthly_report import monthly_reports
+from refinery_assets.warehouse.status import read_status
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Rows, Sandbox, asset_and_check
 
 LAST_AUDIT = """
@@ -88,7 +93,13 @@ def test_the_table_says_of_every_check_and_month_what_dagster_says(sandbox: Sand
     sandbox.edit_line(CPU, JANUARY, 2, f"{date},{host},117.9,{cores}")
     generous = Sandbox(replace(sandbox.settings, overshoot=20.0), sandbox.instance)
 
-    for outcome in (generous.refine(JANUARY, MARCH), generous.refine(JANUARY), generous.refine(MARCH)):
+    # Whole runs; then one that finds a month unchanged without steps for families and inventory, one from partitions
+    # alone, of months good and bad, and one over no month.
+    outcomes = [generous.refine(JANUARY, MARCH), generous.refine(JANUARY), generous.refine(MARCH)]
+    outcomes.append(generous.materialize([LEGACY_FEED, "processed_data"], JANUARY))
+    outcomes.append(generous.materialize(["processed_data"], JANUARY, FEBRUARY))
+    outcomes.append(generous.audit("host_inventory", "processed_data"))
+    for outcome in outcomes:
         in_table = {
             (f"{asset}.{check}", month): verdict
             for asset, check, month, verdict in sandbox.query(
@@ -100,11 +111,40 @@ def test_the_table_says_of_every_check_and_month_what_dagster_says(sandbox: Sand
         assert in_table == {
             (name, month): outcome.verdict(*asset_and_check(name), Month.parse(str(month)))
             for name, month in outcome.evaluations
+            # A run over no month sums up, too, what each check said of all.
+            if month is not None
         }
     assert sandbox.query(
         "SELECT DISTINCT verdict FROM audits WHERE asset = 'cpu_utilization' AND month = '2024-01' "
         "AND check_name = 'quarantine_within_tolerance'"
     ) == [("warning",)]
+
+
+def test_an_audit_that_finds_the_table_in_order_leaves_a_refusal_standing_and_one_that_fails_is_told_as_such(
+    sandbox: Sandbox,
+) -> None:
+    assert sandbox.refine(FEBRUARY).success
+    sandbox.file(DISK, FEBRUARY).path.unlink()
+    refused = sandbox.refine(FEBRUARY)
+
+    assert sandbox.audit().success
+    assert _last_audit(sandbox) == (refused.run_id, False, "2024-02 was refused")
+    sandbox.execute("DELETE FROM processed_data WHERE day(ds) = 7")
+    failed = sandbox.audit()
+
+    assert not failed.success
+    assert _last_audit(sandbox) == (failed.run_id, True, "2024-02 was published on")
+    assert list((sandbox.settings.telemetry / ".runs").glob(f"{failed.run_id}*")) == []
+
+
+def _last_audit(sandbox: Sandbox) -> tuple[str, bool, str]:
+    """The run that `refinery status` names, whether it judged the table alone, and how the report's headline begins."""
+    with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
+        (month,) = read_status(connection, sandbox.settings, FEBRUARY.next.first_day).months[1:2]
+        report = monthly_reports(connection, [FEBRUARY])[FEBRUARY]
+    assert month.audit is not None
+    assert report.is_refused
+    return month.audit.run_id, month.audit.of_table, report.headline.partition(";")[0].partition(" 2")[0]
 
 
 def test_a_publication_notes_every_check_that_let_it_pass(sandbox: Sandbox) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from refinery_assets.assets.checks import MOST_RECOVERIES, refusal
+from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.alerts import describe_failure
-from refinery_assets.operations.outcomes import Outcome, read_outcome
+from refinery_assets.operations.outcomes import Outcome as RunOutcome
+from refinery_assets.operations.outcomes import read_outcome
 from refinery_assets.operations.partitions import month_tags, months_in
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
 
@@ -52,8 +55,40 @@ def failed_run(
     return run
 
 
-def again(outcome: Outcome, run: dg.DagsterRun) -> list[str]:
+def again(outcome: RunOutcome, run: dg.DagsterRun) -> list[str]:
     return [str(month) for month in outcome.months_to_ask_again(months_in(run.tags))]
+
+
+def verdict(month: Month, check: str, recovery: str) -> Verdict:
+    return Verdict("legacy_feed", check, month, Finding(Outcome.FAILED, f"{check} is broken.", {}), recovery)
+
+
+def test_a_failure_says_what_to_do_once_for_all_months_that_call_for_it() -> None:
+    failure = refusal(
+        {
+            FEBRUARY: [verdict(FEBRUARY, "files", "Export it."), verdict(FEBRUARY, "headers", "Mend the header.")],
+            MARCH: [verdict(MARCH, "files", "Export it.")],
+        },
+        good=1,
+    )
+
+    assert (failure.description or "").splitlines() == [
+        "2 months were refused and stay as they were. 1 other month is fine.",
+        "2024-02: legacy_feed files: files is broken. Also failed: legacy_feed headers.",
+        "2024-03: legacy_feed files: files is broken.",
+        "What to do about 2024-02, 2024-03: Export it.",
+        "What to do about 2024-02: Mend the header.",
+    ]
+    assert list(failure.metadata) == ["refused"]
+
+
+def test_a_failure_names_no_more_things_to_do_than_somebody_reads() -> None:
+    many = [verdict(MARCH, "files", f"Mend {number}.") for number in range(MOST_RECOVERIES + 2)]
+
+    *_, last_named, further = (refusal({MARCH: many}).description or "").splitlines()
+
+    assert last_named == f"What to do about 2024-03: Mend {MOST_RECOVERIES - 1}."
+    assert further.startswith("2 further things to do: ")
 
 
 def test_refused_months_are_told_one_by_one_in_the_words_of_the_step() -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
-from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, shortened
+from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, listing, shortened
 from refinery_assets.contract.columns import Column, in_the_words_of
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.figures import rounded
+
+MOST_RECOVERIES = 10
+"""How many things to do the failure of a run names."""
 
 LONGEST_CELL = 200
 """A raw line may be as long as its file; the event log keeps the beginning of it."""
@@ -98,9 +101,6 @@ def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audite
         audited: Whether the months are published ones that were audited again.
     """
     sentences = {str(month): _sentence(month, failed) for month, failed in refused.items()}
-    recoveries = {
-        str(month): list(dict.fromkeys(verdict.recovery for verdict in failed)) for month, failed in refused.items()
-    }
     if audited:
         headline = f"{counted(len(refused), 'published month')} did not pass the audit."
     else:
@@ -109,11 +109,8 @@ def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audite
     if good:
         headline += f" {counted(good, 'other month is', 'other months are')} fine."
     return dg.Failure(
-        description="\n".join([headline, *sentences.values()]),
-        metadata={
-            "refused": dg.MetadataValue.json({month: [sentence] for month, sentence in sentences.items()}),
-            "recovery": dg.MetadataValue.json(recoveries),
-        },
+        description="\n".join([headline, *sentences.values(), *_what_to_do(refused)]),
+        metadata={"refused": dg.MetadataValue.json({month: [sentence] for month, sentence in sentences.items()})},
         # The same input gives the same verdict, so running the step again by itself changes nothing.
         allow_retries=False,
     )
@@ -130,6 +127,19 @@ def still_refused(sentences: Mapping[str, Sequence[str]]) -> dg.Failure:
         metadata={"refused": dg.MetadataValue.json(dict(sentences))},
         allow_retries=False,
     )
+
+
+def _what_to_do(refused: Mapping[Month, Sequence[Verdict]]) -> list[str]:
+    """A line for each distinct recovery, with its months: a run from a script shows nothing but the failure's text."""
+    months: dict[str, list[Month]] = {}
+    for month, failed in refused.items():
+        for recovery in dict.fromkeys(verdict.recovery for verdict in failed):
+            months.setdefault(recovery, []).append(month)
+    lines = [f"What to do about {listing(of)}: {recovery}" for recovery, of in months.items()]
+    if (more := len(lines) - MOST_RECOVERIES) > 0:
+        told = f"{counted(more, 'further thing')} to do: see the checks that failed, or refinery explain MONTH."
+        return [*lines[:MOST_RECOVERIES], told]
+    return lines
 
 
 def _sentence(month: Month, failed: Sequence[Verdict]) -> str:

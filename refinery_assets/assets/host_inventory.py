@@ -1,7 +1,7 @@
 """The external asset `host_inventory` and its checks: the table `hosts`, which another system keeps."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -16,7 +16,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude
+from refinery_assets.assets.steps import conclude, record_reaudit
 from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import HOST_INVENTORY
@@ -28,6 +28,7 @@ from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.reaudit import months_with_rows
 
 
 def build_host_inventory(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
@@ -57,16 +58,18 @@ def build_host_inventory_checks(
         pool=WAREHOUSE_POOL,
     )
     def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        asked = months_in(context.run.tags)
+        published: list[Month] = []
         try:
             with warehouse.get_connection(read_only=True) as connection:
                 facts = inspect_inventory(connection, settings)
+                published = [] if asked else months_with_rows(connection)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.op_execution_context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:
             facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
-        asked = months_in(context.run.tags)
         if not asked:
-            yield from _audit_again(context, facts, settings)
+            yield from _audit_again(context, warehouse, settings, facts, published)
             return
         extent = feed_extent(settings).widened(partitions_there(settings))
         months, _ = months_asked(asked, extent)
@@ -81,12 +84,21 @@ def build_host_inventory_checks(
     return host_inventory_checks
 
 
-def _audit_again(context: dg.AssetCheckExecutionContext, facts: InventoryFacts, settings: Settings) -> Iterator[Any]:
-    """Judge the inventory as it is now, in a run that is for no month."""
+def _audit_again(
+    context: dg.AssetCheckExecutionContext,
+    warehouse: Warehouse,
+    settings: Settings,
+    facts: InventoryFacts,
+    published: Sequence[Month],
+) -> Iterator[Any]:
+    """Judge the inventory as it is now, in a run that is for no month: by itself, and for the published months."""
     today = Month.of(settings.today)
     verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, today, facts)
     of_no_month = [JudgedMonth(**{**vars(judged(verdict)), "month": None}) for verdict in verdicts]
-    yield from log_months(context, HOST_INVENTORY, [], of_no_month)
+    of_months = [verdict for month in published for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
+    if of_months:
+        record_reaudit(context, warehouse, settings, HOST_INVENTORY, of_months)
+    yield from log_months(context, HOST_INVENTORY, [], [*of_no_month, *(judged(verdict) for verdict in of_months)])
     yield from silent_outputs(context)
     if (refused := refusals(verdicts)) and is_last_step(context):
         raise refusal(refused, audited=True)

@@ -15,7 +15,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, record_reaudit
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
@@ -133,8 +133,7 @@ def _news(results: Mapping[Month, MonthResult], run: RunSoFar) -> list[Verdict]:
         for verdict in result.verdicts
         if verdict.asset == PROCESSED_DATA
         or (
-            result.state is not State.UNCHANGED
-            and verdict.outcome is not Outcome.NOT_JUDGED
+            verdict.outcome is not Outcome.NOT_JUDGED
             and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
         )
     ]
@@ -199,6 +198,8 @@ def _audit_again(context: dg.AssetExecutionContext, warehouse: Warehouse, settin
         if (verdict.asset == PROCESSED_DATA and verdict.check in selected) or verdict.failed
     ]
     of_table = [verdict for verdict in verdicts if verdict.asset == PROCESSED_DATA]
+    record_reaudit(context, warehouse, settings, PROCESSED_DATA, of_table)
+    _renew_read_copy(context, warehouse, settings)
     yield from log_months(context, PROCESSED_DATA, [], [judged(verdict) for verdict in of_table])
     yield from silent_outputs(context)
     # Failing, too, so that whoever started the audit from a script learns of it by the exit status.

@@ -26,7 +26,7 @@ from refinery_assets.assets.resources import (
     WarehouseMissingError,
     WarehouseUnusableError,
 )
-from refinery_assets.checks.rules import counted, listing, refusals
+from refinery_assets.checks.rules import Verdict, counted, listing, refusals
 from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -98,15 +98,7 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     Raises:
         dg.Failure: The step is the run's last, and months were refused.
     """
-    ledger = ledger_of(context, settings)
-    try:
-        ledger.write(record)
-    except OSError as error:
-        raise dg.Failure(
-            description=f"The folder {settings.telemetry} cannot be written; see to the room and the rights there "
-            f"(REFINERY_TELEMETRY), then run again. The cause: {error}",
-            allow_retries=False,
-        ) from error
+    ledger = _keep(context, settings, record)
     selected = {(key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys}
     # Of its own checks those that it was asked for; and what it came to say of other assets in their stead.
     to_log = [
@@ -118,6 +110,33 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     yield from silent_outputs(context) if outputs is None else outputs
     if is_last_step(context):
         _end_run(context, warehouse, ledger, record.asset, len(materialized))
+
+
+def record_reaudit(
+    context: Context, warehouse: Warehouse, settings: Settings, asset: str, verdicts: Sequence[Verdict]
+) -> None:
+    """Add to `audits` what a run over no month, which publishes nothing, says of the published months."""
+    ledger = _keep(context, settings, StepRecord(asset, verdicts))
+    if _record_unpublished(context, warehouse, ledger):
+        ledger.remove()
+
+
+def _keep(context: Context, settings: Settings, record: StepRecord) -> RunLedger:
+    """Write the record to the run's ledger.
+
+    Raises:
+        dg.Failure: That cannot be done.
+    """
+    ledger = ledger_of(context, settings)
+    try:
+        ledger.write(record)
+    except OSError as error:
+        raise dg.Failure(
+            description=f"The folder {settings.telemetry} cannot be written; see to the room and the rights there "
+            f"(REFINERY_TELEMETRY), then run again. The cause: {error}",
+            allow_retries=False,
+        ) from error
+    return ledger
 
 
 def whole_window(settings: Settings) -> FeedExtent:
@@ -145,8 +164,8 @@ def _end_run(context: Context, warehouse: Warehouse, ledger: RunLedger, asset: s
         raise refusal(refused, good)
 
 
-def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedger) -> None:
-    """Write the verdicts of a run without `processed_data` to `audits`; else a later run does it."""
+def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedger) -> bool:
+    """Write the verdicts of a run that publishes nothing to `audits`; where it cannot be done, a later run does it."""
     try:
         with warehouse.get_connection() as connection, transaction(connection):
             for record in ledger.records():
@@ -155,3 +174,5 @@ def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedge
         context.log.warning(
             f"What the checks said is not in the table audits yet; the next run that publishes adds it. {error}"
         )
+        return False
+    return True

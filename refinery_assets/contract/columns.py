@@ -145,7 +145,7 @@ QUARANTINED_ROWS = Relation(
 AUDITS = Relation(
     "audits",
     "table",
-    "one row per check, month and run that published the month or was refused",
+    "one row per check, month and run, whether the run published the month, refused it, or looked at a part of it",
     (
         Column("run_id", "VARCHAR NOT NULL", "the Dagster run that audited the month"),
         Column("month", "VARCHAR NOT NULL", "the month audited, as YYYY-MM"),
@@ -162,7 +162,7 @@ AUDITS = Relation(
         Column(
             "published_at",
             "TIMESTAMP",
-            "when the month was published, where it stands as this run judged it; else null",
+            "when the month was published, where this run published it or found it unchanged; else null",
             "UTC",
         ),
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),

@@ -16,6 +16,7 @@ import duckdb
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS, SERIES_MONTHS, Relation
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
 from refinery_assets.warehouse.receipts import Receipt, last_receipts
@@ -110,19 +111,21 @@ class CheckVerdict:
 
 @dataclass(frozen=True)
 class Audit:
-    """The audit of a month by the run that audited it last.
+    """The audit of a month by the last run that published it, or by which a check of it failed.
 
     Attributes:
         run_id: The run.
         audited_at: When, UTC.
         is_published: Whether the run published the month; else it was refused.
         verdicts: What to report of it: of the months asked for every verdict, of others the failed ones.
+        of_table: Whether the run judged the published table again, and not the month's files.
     """
 
     run_id: str
     audited_at: datetime
     is_published: bool
     verdicts: Sequence[CheckVerdict]
+    of_table: bool = False
 
     def having(self, verdict: str) -> Sequence[CheckVerdict]:
         """The checks that came out like this."""
@@ -227,32 +230,29 @@ def _with_receipts(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, 
 def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Audit]:
     """The last audit of every month; passed checks only of the months asked for."""
     rows = connection.execute(
-        """
-        WITH latest AS (
-            SELECT month, run_id, max(audited_at) AS audited_at,
-                bool_or(published_at IS NOT NULL) AS is_published
-            FROM audits GROUP BY month, run_id
-            -- A run that neither published nor refused the month has looked at a part of it only.
-            HAVING bool_or(published_at IS NOT NULL OR verdict = $failed)
-            QUALIFY row_number() OVER (PARTITION BY month ORDER BY max(audited_at) DESC) = 1
+        f"""
+        WITH last AS ({LAST_RUNS}), latest AS (
+            SELECT month, run_id, max(audits.audited_at) AS audited_at,
+                bool_or(published_at IS NOT NULL) AS is_published, {TABLE_ONLY} AS of_table
+            FROM audits JOIN last USING (month, run_id) GROUP BY month, run_id
         )
-        SELECT month, run_id, latest.audited_at, is_published, asset, check_name, verdict,
+        SELECT month, run_id, latest.audited_at, is_published, of_table, asset, check_name, verdict,
             coalesce(summary, ''), coalesce(recovery, '')
         FROM audits JOIN latest USING (month, run_id)
         WHERE month IN (SELECT unnest($months::VARCHAR[])) OR verdict = $failed
         -- A step that was tried again has said the same twice.
         QUALIFY row_number() OVER (PARTITION BY month, asset, check_name ORDER BY audits.audited_at DESC) = 1
         ORDER BY month, asset, check_name
-        """,
+        """,  # noqa: S608 - constants of ours
         {"months": _keys(months), "failed": Outcome.FAILED},
     ).fetchall()
     audits: dict[Month, Audit] = {}
     found: dict[Month, list[CheckVerdict]] = {}
-    for key, run_id, audited_at, is_published, *verdict in rows:
+    for key, run_id, audited_at, is_published, of_table, *verdict in rows:
         month = Month.parse(key)
         verdicts = found.setdefault(month, [])
         verdicts.append(CheckVerdict(*verdict))
-        audits[month] = Audit(run_id, audited_at, is_published, verdicts)
+        audits[month] = Audit(run_id, audited_at, is_published, verdicts, of_table)
     return audits
 
 

@@ -34,6 +34,9 @@ _MARKUP = re.compile(r"([\\`*\[\]<>&|#~!]|:(?=//)|(?<=www)\.)")
 def headline(found: MonthData) -> str:
     """What became of the month, in one sentence."""
     month, receipt = found.month, found.receipt
+    if found.is_refused and found.audit is not None and found.audit.of_table:
+        published = "" if receipt is None else f" was published on {_moment(receipt.published_at)}, but"
+        return f"{month}{published} did not pass the audit of {_moment(found.audit.audited_at)}."
     if found.is_refused and receipt is None:
         return f"{month} was refused; nothing of it has been published."
     if found.is_refused and receipt is not None:

@@ -144,7 +144,7 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         if audit.warnings:
             said = counted(len(audit.warnings), "warning")
         if not audit.published:
-            said = f"refused by {listing(audit.failed)}" if audit.failed else "refused"
+            said = f"{'fails' if audit.of_table else 'refused by'} {listing(audit.failed)}"
     return (
         str(each.month),
         str(each.inputs),

@@ -16,9 +16,25 @@ import duckdb
 
 from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict
 from refinery_assets.contract.columns import AUDITS
+from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.ledger import RunLedger
 from refinery_assets.warehouse.tables import ensure_table, transaction, utc_now
+
+LAST_RUNS = """
+    SELECT month, arg_max(run_id, (judged, place)) AS run_id
+    FROM (
+        SELECT month, run_id, max(audited_at) AS judged, max(rowid) AS place FROM audits GROUP BY month, run_id
+        HAVING bool_or(published_at IS NOT NULL OR verdict = 'failed')
+    ) GROUP BY month
+"""
+"""A query: for each month the last run that published it, or by which a check of it failed.
+
+Other runs have looked at a part of the month, or have found the published table in order; what was said before holds.
+"""
+
+TABLE_ONLY = f"bool_and(asset IN ('{PROCESSED_DATA}', '{HOST_INVENTORY}'))"
+"""An aggregate over a run's rows of a month: whether the run judged what is published, without a look at the feed."""
 
 _SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
 

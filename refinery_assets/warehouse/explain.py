@@ -14,7 +14,7 @@ from refinery_assets.checks.rules import Outcome, Row, Verdict
 from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, QUARANTINED_ROWS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.warehouse.audits import verdicts_of_run
+from refinery_assets.warehouse.audits import LAST_RUNS, verdicts_of_run
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.publish import MonthResult
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts
@@ -33,7 +33,7 @@ class Explanation:
         month: The month.
         receipt: Of its last publication; None: it was never published.
         said: What the last run's checks said, those that passed left out; empty where all passed.
-        run_id: That run; None: no run has looked at the month.
+        run_id: That run; None: no run has published or refused the month.
         now: What would become of it if it were run now; None: the feed holds nothing of it yet.
         quarantined: How many rows of it are quarantined, by resource and fault.
         sample: Some of these rows: `source_file`, `source_line`, `fault`, `raw`.
@@ -71,9 +71,8 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
     receipt = latest_receipts(connection, [month]).get(month) if PUBLICATIONS.name in tables else None
     run_id, said = None, []
     if AUDITS.name in tables:
-        ((run_id,),) = connection.execute(
-            "SELECT arg_max(run_id, (audited_at, rowid)) FROM audits WHERE month = $month", asked
-        ).fetchall()
+        last = f"SELECT run_id FROM ({LAST_RUNS}) WHERE month = $month"  # noqa: S608 - a constant of ours
+        (run_id,) = connection.execute(last, asked).fetchone() or (None,)
     if run_id is not None:
         said = [
             verdict

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import Rule, Verdict, judge, not_judged
+from refinery_assets.checks.rules import Outcome, Rule, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.contract_file import Contract
@@ -287,12 +287,17 @@ def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Itera
         for result in found
         if result.receipt and result.state is not State.REFUSED
     }
-    verdicts = [verdict for result in found for verdict in result.verdicts]
+    verdicts = [verdict for result in found for verdict in result.verdicts if _is_of_run(verdict, run)]
     record_audits(connection, run.run_id, verdicts, published, run.moment)
     record_receipts(
         connection,
         [result.receipt for result in found if result.receipt and result.state is State.PUBLISHED],
     )
+
+
+def _is_of_run(verdict: Verdict, run: RunSoFar) -> bool:
+    """Whether the run judged by the check, or had a step that should have."""
+    return verdict.outcome is not Outcome.NOT_JUDGED or verdict.asset == PROCESSED_DATA or verdict.asset in run.records
 
 
 def _write(

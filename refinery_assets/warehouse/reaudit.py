@@ -40,18 +40,23 @@ class Reaudit:
 NOTHING_PUBLISHED = "Nothing is published yet: materialize processed_data first."
 
 
+def months_with_rows(connection: duckdb.DuckDBPyConnection) -> list[Month]:
+    """The months that the published table has rows of, in order; none where there is no such table."""
+    if not {PROCESSED_DATA_TABLE.name, QUARANTINED_ROWS.name} <= table_names(connection):
+        return []
+    starts = connection.execute("SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1")
+    return [Month.of(start) for (start,) in starts.fetchall()]
+
+
 def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudit:
     """Judge the published table by the publish checks, against the months' receipts.
 
     The connection may be read-only. Nothing is written but temporary tables.
     """
-    tables = table_names(connection)
-    if not {PROCESSED_DATA_TABLE.name, QUARANTINED_ROWS.name} <= tables:
-        return Reaudit(problem=NOTHING_PUBLISHED)
-    starts = connection.execute("SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1")
-    months = [Month.of(start) for (start,) in starts.fetchall()]
+    months = months_with_rows(connection)
     if not months:
         return Reaudit(problem=NOTHING_PUBLISHED)
+    tables = table_names(connection)
     facts = inspect_inventory(connection, settings)
     judged = {month: judge(INVENTORY_RULES, HOST_INVENTORY, month, facts) for month in months}
     if any(verdict.failed for verdict in judged[months[0]]):

@@ -22,6 +22,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, content_digest, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
+from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS, odd_host_names
 from refinery_assets.warehouse.receipts import Receipt, input_digest, inventory_digest, latest_receipts
@@ -41,7 +42,7 @@ class Inputs(StrEnum):
 
 @dataclass(frozen=True)
 class LastAudit:
-    """What the last run said of a month.
+    """What the last run said of a month that published it, or by which a check of it failed.
 
     Attributes:
         run_id: The run.
@@ -49,6 +50,7 @@ class LastAudit:
         published: Whether the month then stood as the run found it right; else it was refused.
         failed: The checks that failed, as `asset check`.
         warnings: Those that warned.
+        of_table: Whether the run judged the published table again, and not the month's files.
     """
 
     run_id: str
@@ -56,6 +58,7 @@ class LastAudit:
     published: bool
     failed: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    of_table: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,13 @@ class MonthStatus:
         month: The month.
         inputs: Whether its inputs are those that it was published from.
         receipt: Of its last publication; None: it was never published.
-        audit: What the last run said; None: no run has looked at it.
+        audit: What the last run said; None: no run has published or refused it.
     """
 
     month: Month
     inputs: Inputs
     receipt: Receipt | None = None
     audit: LastAudit | None = None
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the last run refused it, whatever stands of an earlier publication."""
-        return self.audit is not None and not self.audit.published
 
 
 @dataclass(frozen=True)
@@ -143,20 +141,18 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
     rows = connection.execute(
-        """
-        WITH last AS (
-            SELECT month, arg_max(run_id, (audited_at, rowid)) AS run_id FROM audits GROUP BY month
-        )
-        SELECT month, run_id, max(audited_at), bool_and(published_at IS NOT NULL),
+        f"""
+        WITH last AS ({LAST_RUNS})
+        SELECT month, run_id, max(a.audited_at), bool_and(published_at IS NOT NULL), {TABLE_ONLY},
             list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $failed),
             list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $warning)
         FROM audits a JOIN last USING (month, run_id) GROUP BY month, run_id
-        """,
+        """,  # noqa: S608 - constants of ours
         {"failed": str(Outcome.FAILED), "warning": str(Outcome.WARNING)},
     ).fetchall()
     return {
-        Month.parse(month): LastAudit(run_id, audited_at, published, failed or (), warnings or ())
-        for month, run_id, audited_at, published, failed, warnings in rows
+        Month.parse(month): LastAudit(run_id, audited_at, published, failed or (), warnings or (), of_table)
+        for month, run_id, audited_at, published, of_table, failed, warnings in rows
     }
 
 
