@@ -21,8 +21,8 @@ from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 from refinery_assets_tests.server import served
 
-# Launched at once; REFINERY_CROWD asks for more of them by hand.
-CROWD = int(os.environ.get("REFINERY_CROWD", "5"))
+# Launched at once; CROWD in the environment asks for more of them by hand.
+CROWD = int(os.environ.get("CROWD", "5"))
 
 HOLD = """
 import sys, duckdb

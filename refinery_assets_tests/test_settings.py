@@ -44,6 +44,28 @@ def test_a_bad_setting_is_refused_by_name_value_and_expectation(variable: str, v
     assert str(refused.value).startswith(f"{variable} is {value!r}; expected {expected}")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("REFINERY_MAX_GAP", "did you mean REFINERY_MAX_GAP_DAYS?"),
+        ("REFINERY_WAREHOSE", "did you mean REFINERY_WAREHOUSE?"),
+        ("REFINERY_SERVICE_HOST", "unset it; docs/reference.md has all settings."),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True], ids=["environment", ".env"])
+def test_a_variable_that_sets_nothing_is_refused_with_the_one_that_it_resembles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str, *, in_file: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if in_file:
+        (tmp_path / ".env").write_text(f"{name}=token-4711\n")
+
+    with pytest.raises(SettingError) as refused:
+        Settings.from_environment({} if in_file else {name: "token-4711"})
+
+    assert str(refused.value) == f"{name}, set in the environment or in the file .env, is no setting; {told}"
+
+
 def test_an_alert_address_that_cannot_be_used_is_refused_without_its_token() -> None:
     with pytest.raises(SettingError, match="REFINERY_ALERT_URL is set to something else") as refused:
         Settings.from_environment({"REFINERY_ALERT_URL": "hooks.example/token-4711"})

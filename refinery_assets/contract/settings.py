@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -158,6 +159,9 @@ class Settings:
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
     """
 
+    # A name that is no field is misspelt, and what it was to set would be the default without a word.
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
     contract: _ContractFile = _PACKAGED
     feed: _Folder = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
@@ -219,8 +223,8 @@ class Settings:
         A variable that is unset in both takes its default; one that is empty does, too, whatever the file says.
 
         Raises:
-            SettingError: A variable holds a value that cannot be used; names variable, value and
-                what was expected.
+            SettingError: A variable holds a value that cannot be used, and the message names variable, value and
+                what was expected; or a variable sets nothing, and the message names the one that it resembles.
         """
         try:
             settings = _Variables.read(environment)
@@ -296,6 +300,10 @@ def _refusal(error: ValidationError) -> SettingError:
         return SettingError(str(cause))
     name = str(first["loc"][1])
     variable = f"{_PREFIX}{name.upper()}"
+    if variable not in VARIABLES:
+        near = get_close_matches(name, [each.name for each in fields(Settings)], n=1)
+        meant = f"did you mean {_PREFIX}{near[0].upper()}?" if near else "unset it; docs/reference.md has all settings."
+        return SettingError(f"{variable}, set in the environment or in the file .env, is no setting; {meant}")
     shown = {each.name: each.repr for each in fields(Settings)}
     told = repr(str(first["input"]).strip()) if shown[name] else "set to something else"
     return SettingError(f"{variable} is {told}; expected {_expected(name)}.")
