@@ -14,7 +14,10 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import refine_file
+from refinery_assets.warehouse.family_months import FamilyMonths
 from refinery_assets.warehouse.family_partitions import Partition, damaged_partitions, partitions
+from refinery_assets.warehouse.plan import make_plan
+from refinery_assets.warehouse.publish import State
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MEMORY, Sandbox
 
 NOBODY = 65534
@@ -140,6 +143,27 @@ def test_every_damaged_partition_is_named_at_once(files: list[Partition]) -> Non
 
 def test_whole_partitions_are_not_damaged(files: list[Partition]) -> None:
     assert damaged_partitions(files) == {}
+
+
+@pytest.mark.parametrize("which", ["path", "series_path"])
+def test_a_folder_where_a_partition_belongs_refuses_that_month_alone(settings_of_copy: Settings, which: str) -> None:
+    in_the_way: Path = getattr(Partition(settings_of_copy.telemetry, MEMORY, FEBRUARY), which)
+    in_the_way.mkdir(parents=True)
+    work = FamilyMonths(MEMORY, settings_of_copy, None, frozenset, Partition.mark_refused)
+
+    for refined in work.refine([JANUARY, FEBRUARY]):
+        Partition(settings_of_copy.telemetry, MEMORY, refined.stats.month).write(refined)
+    planned = make_plan(settings_of_copy, [[JANUARY, FEBRUARY]]).results
+
+    told = f"A folder stands where the partition belongs: move {in_the_way} away, then materialize memory_stats 2024-02"
+    assert [(found.month, found.check) for found in work.verdicts if found.failed] == [(FEBRUARY, "rows_accounted_for")]
+    assert [found.finding.detail for found in work.verdicts if found.failed] == [f"{told} again."]
+    assert [partition.month for partition in work.passed] == [JANUARY]
+    assert {month: result.state for month, result in planned.items()} == {
+        JANUARY: State.PUBLISHED,
+        FEBRUARY: State.REFUSED,
+    }
+    assert told in str(planned[FEBRUARY].verdicts)
 
 
 @pytest.mark.slow

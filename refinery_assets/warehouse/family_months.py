@@ -80,6 +80,8 @@ class FamilyMonths:
         """The file refined; the stats alone where the partition is of this very file already."""
         digest = at_entrance.get(self.family.name)
         partition = Partition(self.settings.telemetry, self.family, file.month)
+        if obstacle := partition.obstacle:
+            raise RefusedFileError(obstacle)
         if digest and not self.force and partition.refusal is None:
             stats = partition.stats()
             odd_hosts = None if stats.odd_hosts is None else self.odd_hosts()

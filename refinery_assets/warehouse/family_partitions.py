@@ -72,7 +72,7 @@ class Partition:
 
     def mark_refused(self, problem: str) -> None:
         """Note that the month's newest file was refused; the partition of an older one stays as it is."""
-        if self.path.exists():
+        if self.path.is_file():
             problem += (
                 f" The partition is of an older file: materialize {self.family.name} {self.month} again when the "
                 "file is mended."
@@ -86,6 +86,17 @@ class Partition:
     def clear_refusal(self) -> None:
         """Take the note back: the partition is whole, and of the newest file."""
         self._refusal_path.unlink(missing_ok=True)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why no partition can be written here, as a sentence; None when nothing is in the way."""
+        for path in (self.path, self.series_path):
+            if path.is_dir():
+                return (
+                    f"A folder stands where the partition belongs: move {path.resolve()} away, then materialize "
+                    f"{self.family.name} {self.month} again."
+                )
+        return None
 
     def stats(self) -> Stats:
         """What the partition's rows came to; where there is no partition to use, `problem` says why."""
@@ -110,6 +121,8 @@ class Partition:
         name = FeedFile(Path(), self.family, self.month).name
         again = f"materialize {self.family.name} {self.month} again"
         none = Stats(self.family, self.month, name)
+        if obstacle := self.obstacle:
+            return replace(none, problem=obstacle)
         if not path.exists():
             return replace(none, problem=f"{self.family.name} has no partition {self.month}: materialize it first.")
         try:

@@ -133,7 +133,7 @@ def _take_along(settings: Settings, copies: Settings, months: Sequence[Month]) -
     there = partitions(settings, months)
     for real, copy in zip(there, partitions(copies, months), strict=True):
         for source, link in ((real.path, copy.path), (real.series_path, copy.series_path)):
-            if source.is_file() and not link.is_symlink():
+            if source.exists() and not link.is_symlink():
                 link.parent.mkdir(parents=True, exist_ok=True)
                 # A partition that is written anew takes the place of the link, not of what it leads to.
                 link.symlink_to(source.resolve())
