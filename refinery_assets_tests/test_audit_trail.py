@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
+import dagster as dg
 import duckdb
 
 from refinery_assets.contract.columns import AUDITS
@@ -34,6 +35,11 @@ def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_row(sandbox: Sa
 
     assert not outcome.success
     assert verdicts_of(sandbox, outcome.run_id) == [("2024-02", "source_files_present", "failed", "ERROR", False)]
+    (page,) = sandbox.instance.fetch_observations(dg.AssetKey("processed_data"), limit=5).records
+    shown = page.asset_observation.metadata if page.asset_observation else {}
+    assert page.partition_key == "2024-02"
+    assert shown["recovery"].value == outcome.metadata("legacy_feed", "source_files_present", FEBRUARY)["recovery"]
+    assert "2024/02/storage_usage_202402.csv" in str(shown["summary"].value)
     assert sandbox.query("SELECT DISTINCT month FROM audits WHERE published_at IS NOT NULL") == [("2024-01",)]
     assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(1,)]
 
