@@ -56,6 +56,13 @@ def test_a_month_that_has_not_begun_is_refused_without_a_setting(sandbox: Sandbo
         start_run(sandbox.instance, defs, REFINE, [Month(2199, 1)])
 
 
+def test_a_run_that_names_no_month_says_how_to_name_one(sandbox: Sandbox) -> None:
+    outcome = sandbox.refine()
+
+    assert list(outcome.failures) == ["legacy_feed"]
+    assert outcome.message.startswith("The run names no month: start it over one (refinery run 2024-05, or dg launch")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", [("--job", "refine"), ("--assets", "legacy_feed")], ids=["job", "assets"])
 def test_the_command_line_ends_with_the_setting_to_change(installation: Installation, what: tuple[str, str]) -> None:

@@ -93,7 +93,18 @@ def monthly_partitions(settings: Settings) -> MonthWindow:
 
 
 def months_of(context: dg.AssetExecutionContext) -> list[Month]:
-    """The months that the run is for, in order."""
+    """The months that the run is for, in order.
+
+    Raises:
+        dg.Failure: It names none, as a run from a script may.
+    """
+    if not months_in(context.run.tags):
+        raise dg.Failure(
+            description="The run names no month: start it over one (refinery run 2024-05, or dg launch --job refine "
+            "--partition 2024-05) or over a range (refinery run 2024-01..2024-12, or --partition-range "
+            "2024-01...2024-12).",
+            allow_retries=False,
+        )
     return sorted(Month.parse(key) for key in context.partition_keys)
 
 
