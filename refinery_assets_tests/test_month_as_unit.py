@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import dagster as dg
+import duckdb
 import polars as pl
 import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
@@ -17,8 +18,10 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.feed.files import content_digest
 from refinery_assets.operations.partitions import monthly_partitions
+from refinery_assets.reports.monthly_report import monthly_reports
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
+from refinery_assets.warehouse.status import read_status
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox
 
 FAMILY_NAMES = [family.name for family in FAMILIES]
@@ -240,8 +243,16 @@ def test_a_warehouse_of_the_version_before_receipts_is_taken_on(sandbox: Sandbox
         sandbox.execute(change)
 
     audited = sandbox.audit()
+    with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
+        months = read_status(connection, sandbox.settings, FEBRUARY.first_day).months
+        report = monthly_reports(connection, [FEBRUARY])[FEBRUARY]
     outcome = sandbox.refine(JANUARY, FEBRUARY)
 
+    assert [str(each.inputs) for each in months] == ["no receipt", "no receipt", "not published"]
+    assert report.headline == (
+        "2024-02 has no receipt: 2,320 rows that an older version of the refinery published stand in the table; run "
+        "the month again to have its figures."
+    )
     assert audited.verdict("processed_data", "row_parity") == "warning"
     assert audited.success
     assert outcome.success

@@ -139,6 +139,21 @@ def test_a_job_without_months_is_started_without_any(sandbox: Sandbox) -> None:
     assert "behavioral_retention" in {found.check_name for found in ran.check_evaluations}
 
 
+@pytest.mark.slow
+def test_a_failed_audit_says_at_the_command_line_what_to_do_and_leaves_no_connection_open(
+    installation: Installation,
+) -> None:
+    with installation.sandbox() as sandbox:
+        assert sandbox.refine(JANUARY).success
+        sandbox.execute("DELETE FROM hosts")
+
+    told, _ = installation.launch("--job", "audit").communicate()
+
+    assert "What to do about 2024-01: Load the inventory into the table hosts of the warehouse" in told
+    # DuckDB's library complains of what is still open when the process ends.
+    assert "nanobind" not in told
+
+
 # Sends itself a signal in the midst of a run.
 TERMINATED = """
 import os, signal

@@ -32,7 +32,7 @@ from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
-from refinery_assets.warehouse.reaudit import reaudit
+from refinery_assets.warehouse.reaudit import Reaudit, reaudit
 from refinery_assets.warehouse.tables import ForeignTableError
 
 
@@ -199,14 +199,18 @@ def _observed(result: MonthResult) -> dg.AssetObservation:
     )
 
 
-def _audit_again(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Iterator[Any]:
+def _reaudit(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Reaudit:
     try:
         with warehouse.get_connection(read_only=True) as connection:
-            found = reaudit(connection, settings)
+            return reaudit(connection, settings)
     except WarehouseHeldError as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except (WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def _audit_again(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> Iterator[Any]:
+    found = _reaudit(context, warehouse, settings)
     if found.problem:
         raise dg.Failure(description=found.problem, allow_retries=False)
     selected = {key.name for key in context.selected_asset_check_keys}

@@ -1,7 +1,8 @@
 """What the monthly reports show, read from the warehouse's own summaries.
 
 Here: the queries over `series_months`, `publications`, `audits` and `hosts`, and what they give. Daily rows
-are never read, so a month's report costs the same however long the history is. Not here: how it is put into words
+are not read (those of a month without a receipt are counted), so a month's report costs the same however long the
+history is. Not here: how it is put into words
 (`report_text.py`) and drawn (`charts.py`).
 """
 
@@ -19,7 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
-from refinery_assets.warehouse.receipts import Receipt, last_receipts
+from refinery_assets.warehouse.receipts import Receipt, last_receipts, rows_of_months
 from refinery_assets.warehouse.tables import column_types
 
 CHART_MONTHS = 60
@@ -144,6 +145,7 @@ class MonthData:
         receipt: Its last publication.
         receipt_before: The one before that.
         audit: The audit by the run that looked at it last.
+        rows_without_receipt: Rows of it in the table where it has no receipt: an older version published them.
     """
 
     month: Month
@@ -153,6 +155,7 @@ class MonthData:
     receipt: Receipt | None = None
     receipt_before: Receipt | None = None
     audit: Audit | None = None
+    rows_without_receipt: int = 0
 
     @property
     def is_refused(self) -> bool:
@@ -188,6 +191,7 @@ def read_report_data(connection: duckdb.DuckDBPyConnection, months: Iterable[Mon
     if PUBLICATIONS.name not in missing:
         published = _published(connection)
         found = _with_receipts(connection, found)
+    found = _with_rows_without_receipt(connection, found)
     audits: dict[Month, Audit] = {}
     if AUDITS.name not in missing:
         audits = _audits(connection, asked)
@@ -225,6 +229,14 @@ def _with_receipts(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, 
         before, last = [None, *receipts][-2:]
         completed[month] = replace(completed[month], receipt=last, receipt_before=before)
     return completed
+
+
+def _with_rows_without_receipt(
+    connection: duckdb.DuckDBPyConnection, found: Mapping[Month, MonthData]
+) -> dict[Month, MonthData]:
+    """The months without a receipt with their rows in the table; the others' rows are not looked at."""
+    rows = rows_of_months(connection, [month for month, data in found.items() if data.receipt is None])
+    return {month: replace(data, rows_without_receipt=rows.get(month, 0)) for month, data in found.items()}
 
 
 def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, Audit]:

@@ -37,6 +37,14 @@ def headline(found: MonthData) -> str:
     if found.is_refused and found.audit is not None and found.audit.of_table:
         published = "" if receipt is None else f" was published on {_moment(receipt.published_at)}, but"
         return f"{month}{published} did not pass the audit of {_moment(found.audit.audited_at)}."
+    if rows := found.rows_without_receipt:
+        stand = (
+            "1 row that an older version of the refinery published stands"
+            if rows == 1
+            else (f"{rows:,} rows that an older version of the refinery published stand")
+        )
+        refused = " was refused, and" if found.is_refused else " has no receipt:"
+        return f"{month}{refused} {stand} in the table; run the month again to have its figures."
     if found.is_refused and receipt is None:
         return f"{month} was refused; nothing of it has been published."
     if found.is_refused and receipt is not None:
@@ -82,7 +90,7 @@ def _missing_table(table: str) -> str:
 
 
 def _nothing_known(found: MonthData, data: ReportData) -> list[list[str]]:
-    if found.receipt is not None or found.audit is not None or data.missing:
+    if found.receipt is not None or found.audit is not None or found.rows_without_receipt or data.missing:
         return []
     return [[f"Have its files exported, then run the job `refine` for {found.month}."]]
 

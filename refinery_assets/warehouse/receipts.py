@@ -14,10 +14,11 @@ from importlib.metadata import version
 
 import duckdb
 
-from refinery_assets.contract.columns import PUBLICATIONS
+from refinery_assets.contract.columns import PROCESSED_DATA, PUBLICATIONS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.stats import Stats
+from refinery_assets.warehouse.tables import column_types
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,24 @@ def last_receipts(
         month = Month.parse(key)
         receipts.setdefault(month, []).append(Receipt(month, *fields))
     return receipts
+
+
+def rows_of_months(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, int]:
+    """How many rows the published table has of each month; months without any are left out.
+
+    For months without a receipt, which an older version of the refinery may have published.
+    """
+    found: dict[Month, int] = {}
+    if "ds" not in column_types(connection, PROCESSED_DATA.name):
+        return found
+    for month in months:
+        ((rows,),) = connection.execute(
+            "SELECT count(*) FROM processed_data WHERE ds >= $first AND ds < $end",
+            {"first": month.first_day, "end": month.next.first_day},
+        ).fetchall()
+        if rows:
+            found[month] = rows
+    return found
 
 
 def record_receipts(connection: duckdb.DuckDBPyConnection, receipts: Iterable[Receipt]) -> None:

@@ -25,7 +25,7 @@ from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS, odd_host_names
-from refinery_assets.warehouse.receipts import Receipt, input_digest, inventory_digest, latest_receipts
+from refinery_assets.warehouse.receipts import Receipt, input_digest, inventory_digest, latest_receipts, rows_of_months
 from refinery_assets.warehouse.tables import column_types, table_names
 
 _FILES_AT_ONCE = 2
@@ -37,6 +37,8 @@ class Inputs(StrEnum):
     AS_PUBLISHED = "as published"
     CHANGED = "changed"
     NOT_PUBLISHED = "not published"
+    NO_RECEIPT = "no receipt"
+    """An older version of the refinery published it: nothing tells from what."""
     NO_FILES = "no files"
 
 
@@ -87,8 +89,12 @@ class Status:
 
     @property
     def changed(self) -> list[Month]:
-        """The months whose inputs are there and are not those of a publication."""
-        return [each.month for each in self.months if each.inputs in {Inputs.CHANGED, Inputs.NOT_PUBLISHED}]
+        """The months whose inputs are there and are not, or not known to be, those of a publication."""
+        return [
+            each.month
+            for each in self.months
+            if each.inputs in {Inputs.CHANGED, Inputs.NOT_PUBLISHED, Inputs.NO_RECEIPT}
+        ]
 
 
 @dataclass(frozen=True)
@@ -114,10 +120,13 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
     in_feed = list(Month.span(extent.first, extent.newest)) if extent.first and extent.newest else []
     months = sorted({*in_feed, *known.receipts, *known.audits})
     digests = _file_digests(settings, months)
+    old: Mapping[Month, int] = {}
+    if connection is not None:
+        old = rows_of_months(connection, [month for month in months if month not in known.receipts])
     found = [
         MonthStatus(
             month,
-            _inputs(digests[month], known.receipts.get(month), known, settings),
+            _inputs(digests[month], known.receipts.get(month), known, settings, is_old=month in old),
             known.receipts.get(month),
             known.audits.get(month),
         )
@@ -176,12 +185,17 @@ def _file_digests(settings: Settings, months: Iterable[Month]) -> dict[Month, li
 
 
 def _inputs(
-    files: Sequence[tuple[Family, str | None]], receipt: Receipt | None, known: _Known, settings: Settings
+    files: Sequence[tuple[Family, str | None]],
+    receipt: Receipt | None,
+    known: _Known,
+    settings: Settings,
+    *,
+    is_old: bool,
 ) -> Inputs:
     if all(digest is None for _, digest in files):
         return Inputs.NO_FILES
     if receipt is None:
-        return Inputs.NOT_PUBLISHED
+        return Inputs.NO_RECEIPT if is_old else Inputs.NOT_PUBLISHED
     # Whether a file names a host that is called like an absent one is known only to who reads its rows; both
     # ways are tried.
     rules = [(rules_digest(settings, family), rules_digest(settings, family, known.odd_hosts)) for family, _ in files]
