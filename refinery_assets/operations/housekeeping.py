@@ -1,7 +1,8 @@
 """Keeping the Dagster instance in order: runs whose process is gone, runs that nobody needs, broken sensors.
 
 Here: ending the first, deleting the second, and the sensor `housekeeping` that does both and looks after the
-other sensors. Not here: how a process is judged (`processes.py`), what a sensor's ticks say (`heartbeat.py`),
+other sensors. Not here: how a process is judged (`processes.py`), backfills (`backfills.py`),
+what a sensor's ticks say (`heartbeat.py`),
 and the retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
 """
 
@@ -18,6 +19,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from refinery_assets.checks.rules import counted
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.alerts import deliver
+from refinery_assets.operations.backfills import settle_backfills
 from refinery_assets.operations.heartbeat import (
     describe_broken,
     read_pulses,
@@ -42,6 +44,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends runs whose process is gone, and deletes runs that ended more than "
         f"{settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest. "
+        "Marks backfills as successful whose runs all succeeded and left out months that are not exported yet. "
         "Tells of a sensor that has failed for an hour, and writes heartbeat.json beside the alert log.",
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -50,6 +53,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         before = now - timedelta(days=settings.keep_runs_days)
         checks = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
         deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
+        settled = settle_backfills(context.instance)
         pulses = read_pulses(context.instance)
         told: dict[str, str] = json.loads(context.cursor or "{}")
         broken = [pulse for pulse in pulses if pulse.is_broken(now)]
@@ -58,7 +62,8 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
                 deliver(settings, describe_broken(pulse), context.log)
         done = (
             f"Ended {counted(len(ended), 'run')} whose process was gone, deleted "
-            f"{counted(len(deleted), 'superseded run')}, found {counted(len(broken), 'broken sensor')}."
+            f"{counted(len(deleted), 'superseded run')}, found {counted(len(broken), 'broken sensor')}, settled "
+            f"{counted(len(settled), 'backfill')}."
         )
         try:
             write_heartbeat(heartbeat_file(settings), pulses, now)

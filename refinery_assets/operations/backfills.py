@@ -1,0 +1,58 @@
+"""Backfills that Dagster takes for failed although every run of them succeeded.
+
+A backfill is for months that somebody chose in the UI, "all" for example, and it counts as successful only when each
+of them was materialized. A run leaves out months that are not exported yet, so a backfill over them would always end as
+failed. Here: putting that right. Not here: which months are left out (`rows/source_checks.py`).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.execution.asset_backfill import AssetBackfillData
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+
+from refinery_assets.checks.rules import listing
+from refinery_assets.contract.families import FAMILIES, LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
+
+_OURS = {dg.AssetKey(name) for name in (LEGACY_FEED, *(each.name for each in FAMILIES), PROCESSED_DATA, MONTHLY_REPORT)}
+# Newest first; an older one was seen at an earlier look.
+_MOST_BACKFILLS = 20
+
+
+def settle_backfills(instance: dg.DagsterInstance) -> list[str]:
+    """Mark backfills as successful that failed for nothing but months which their runs left out.
+
+    A run of ours succeeds only when each of its months is published or left out. Such a backfill is then one over the
+    months that were not left out; its description names the others. One with assets of somebody else is left alone.
+
+    Returns:
+        The ids of the backfills.
+    """
+    settled = []
+    ended_as_failed = BulkActionsFilter(statuses=[BulkActionStatus.COMPLETED_FAILED])
+    for backfill in instance.get_backfills(filters=ended_as_failed, limit=_MOST_BACKFILLS):
+        data = backfill.asset_backfill_data
+        if data is None or not data.target_subset.asset_keys <= _OURS or not data.materialized_subset.asset_keys:
+            continue
+        runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id}))
+        if not runs or any(not run.is_success for run in runs):
+            continue
+        instance.update_backfill(
+            backfill._replace(
+                status=BulkActionStatus.COMPLETED_SUCCESS,
+                description=f"Left out, because the feed holds nothing of them yet: {listing(_left_out(data))}.",
+                asset_backfill_data=data._replace(
+                    target_subset=data.materialized_subset,
+                    failed_and_downstream_subset=AssetGraphSubset.create_empty_subset(),
+                ),
+            )
+        )
+        settled.append(backfill.backfill_id)
+    return settled
+
+
+def _left_out(data: AssetBackfillData) -> list[str]:
+    without = data.target_subset - data.materialized_subset
+    return sorted({each.partition_key for each in without.iterate_asset_partitions() if each.partition_key})
