@@ -131,5 +131,5 @@ def test_the_sensor_does_both_and_starts_nothing(installation: Installation) -> 
 
     assert data.run_requests == []
     assert data.skip_message == (
-        "Ended 0 runs whose process was gone, deleted 0 superseded runs, found 0 broken sensors."
+        "Ended 0 runs whose process was gone, deleted 0 superseded runs, found 0 broken sensors, settled 0 backfills."
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, with_config
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -118,6 +118,8 @@ _WebAddress = Annotated[
 ]
 
 
+# A name that is no field is misspelt, and what it was to set would be the default without a word.
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Settings:
     """All settings of the refinery; one field each, with the default that an unset variable gets.
@@ -158,9 +160,6 @@ class Settings:
         alert_url: Where these lines are posted, too; None: nowhere (`REFINERY_ALERT_URL`).
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
     """
-
-    # A name that is no field is misspelt, and what it was to set would be the default without a word.
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     contract: _ContractFile = _PACKAGED
     feed: _Folder = PROJECT_ROOT / "data" / "legacy" / "inputs"

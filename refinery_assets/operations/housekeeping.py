@@ -1,9 +1,8 @@
 """Keeping the Dagster instance in order: runs whose process is gone, runs that nobody needs, broken sensors.
 
 Here: ending the first, deleting the second, and the sensor `housekeeping` that does both and looks after the
-other sensors. Not here: how a process is judged (`processes.py`), backfills (`backfills.py`),
-what a sensor's ticks say (`heartbeat.py`),
-and the retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
+other sensors. Not here: how a process is judged (`processes.py`), which backfills are settled (`backfills.py`), what a
+sensor's ticks say (`heartbeat.py`), and the retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
 """
 
 from __future__ import annotations
