@@ -72,7 +72,7 @@ def test_a_backfill_that_failed_for_another_reason_stays_failed(*, runs_fail: bo
     with dg.DagsterInstance.ephemeral() as instance:
         failed_backfill(instance, runs_fail=runs_fail, others=others)
 
-        assert settle_backfills(instance) == []
+        assert settle_backfills(instance, SETTINGS) == []
 
         backfill = instance.get_backfill("aaaaaaaa")
     assert backfill is not None
@@ -83,8 +83,8 @@ def test_a_backfill_whose_runs_succeeded_is_one_over_the_months_that_they_did_no
     with dg.DagsterInstance.ephemeral() as instance:
         failed_backfill(instance, runs_fail=False)
 
-        assert settle_backfills(instance) == ["aaaaaaaa"]
-        assert settle_backfills(instance) == []
+        assert settle_backfills(instance, SETTINGS) == ["aaaaaaaa"]
+        assert settle_backfills(instance, SETTINGS) == []
 
         backfill = instance.get_backfill("aaaaaaaa")
     assert backfill is not None

@@ -14,14 +14,14 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from refinery_assets.checks.rules import listing
-from refinery_assets.contract.families import FAMILIES, LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
+from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
+from refinery_assets.contract.settings import Settings
 
-_OURS = {dg.AssetKey(name) for name in (LEGACY_FEED, *(each.name for each in FAMILIES), PROCESSED_DATA, MONTHLY_REPORT)}
 # Newest first; an older one was seen at an earlier look.
 _MOST_BACKFILLS = 20
 
 
-def settle_backfills(instance: dg.DagsterInstance) -> list[str]:
+def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[str]:
     """Mark backfills as successful that failed for nothing but months which their runs left out.
 
     A run of ours succeeds only when each of its months is published or left out. Such a backfill is then one over the
@@ -30,11 +30,13 @@ def settle_backfills(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         The ids of the backfills.
     """
+    families = (family.name for family in settings.contract.families)
+    ours = {dg.AssetKey(name) for name in (LEGACY_FEED, *families, PROCESSED_DATA, MONTHLY_REPORT)}
     settled = []
     ended_as_failed = BulkActionsFilter(statuses=[BulkActionStatus.COMPLETED_FAILED])
     for backfill in instance.get_backfills(filters=ended_as_failed, limit=_MOST_BACKFILLS):
         data = backfill.asset_backfill_data
-        if data is None or not data.target_subset.asset_keys <= _OURS or not data.materialized_subset.asset_keys:
+        if data is None or not data.target_subset.asset_keys <= ours or not data.materialized_subset.asset_keys:
             continue
         runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id}))
         if not runs or any(not run.is_success for run in runs):

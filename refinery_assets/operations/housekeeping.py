@@ -52,7 +52,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         before = now - timedelta(days=settings.keep_runs_days)
         checks = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
         deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
-        settled = settle_backfills(context.instance)
+        settled = settle_backfills(context.instance, settings)
         pulses = read_pulses(context.instance)
         told: dict[str, str] = json.loads(context.cursor or "{}")
         broken = [pulse for pulse in pulses if pulse.is_broken(now)]
