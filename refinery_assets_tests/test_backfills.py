@@ -39,7 +39,9 @@ def failed_backfill(instance: dg.DagsterInstance, *, runs_fail: bool, others: tu
 
     targeted, materialized = subset(Month(2024, 4)), subset(MARCH)
     data = AssetBackfillData.empty(targeted, 1.7e9, instance)._replace(
-        materialized_subset=materialized, failed_and_downstream_subset=targeted - materialized
+        requested_subset=targeted,
+        materialized_subset=materialized,
+        failed_and_downstream_subset=targeted - materialized,
     )
     instance.add_backfill(
         PartitionBackfill(
@@ -94,3 +96,4 @@ def test_a_backfill_whose_runs_succeeded_is_one_over_the_months_that_they_did_no
     assert backfill.asset_backfill_data.target_subset.num_partitions_and_non_partitioned_assets == 3 * len(ASSETS)
     assert backfill.asset_backfill_data.get_targeted_partitions_without_materialization_status().is_empty
     assert backfill.asset_backfill_data.failed_and_downstream_subset.is_empty
+    assert backfill.asset_backfill_data.all_requested_partitions_marked_as_materialized_or_failed()

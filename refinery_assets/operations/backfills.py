@@ -47,6 +47,7 @@ def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[s
                 description=f"Left out, because the feed holds nothing of them yet: {listing(_left_out(data))}.",
                 asset_backfill_data=data._replace(
                     target_subset=data.materialized_subset,
+                    requested_subset=data.materialized_subset,
                     failed_and_downstream_subset=AssetGraphSubset.create_empty_subset(),
                 ),
             )
