@@ -36,7 +36,6 @@ _EPILOG = (
     "Exit codes: 0 all is well; 1 months were refused, or an audit failed; 2 wrong usage or a bad setting; 3 the "
     "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted."
 )
-_HOME = PROJECT_ROOT / "data" / "dagster"
 _FIRST, _LAST = Month(2023, 1), Month(2025, 12)
 
 
@@ -81,7 +80,6 @@ def _known(error: Exception) -> int | None:
     codes = {
         "MonthSelectionError": EXIT_USAGE,
         "MonthOutsideWindowError": EXIT_USAGE,
-        "DagsterHomeError": EXIT_USAGE,
         "WarehouseHeldError": EXIT_HELD,
         "WarehouseMissingError": EXIT_TROUBLE,
         "WarehouseUnusableError": EXIT_TROUBLE,
@@ -158,7 +156,9 @@ def run(
     if not selected:
         _nothing_to_do(as_json=as_json)
         return
-    home = _dagster_home()
+    from refinery_assets.operations.home import dagster_home
+
+    home = dagster_home(os.environ)
     # Dagster's configuration names its files by it.
     os.environ["DAGSTER_HOME"] = str(home)
     # The graph first, and DuckDB after it; `build.py` says why.
@@ -424,9 +424,10 @@ def ui(
     port: Annotated[int, typer.Option(help="the port to listen on")] = 3000,
 ) -> None:
     """Serve Dagster's UI, with schedule and sensors."""
+    from refinery_assets.operations.home import dagster_home
     from refinery_assets.operations.ui import serve
 
-    raise typer.Exit(serve(host, port, _dagster_home()))
+    raise typer.Exit(serve(host, port, dagster_home(os.environ)))
 
 
 def _settings() -> Settings:
@@ -449,15 +450,6 @@ def _read_status(settings: Settings) -> Status:
             return read_status(connection, settings, settings.today)
     except WarehouseMissingError:
         return read_status(None, settings, settings.today)
-
-
-def _dagster_home() -> Path:
-    """Where Dagster keeps its history: `DAGSTER_HOME`, or the project's own folder."""
-    from refinery_assets.operations.ui import dagster_home
-
-    if not os.environ.get("DAGSTER_HOME") and _HOME.is_dir():
-        return _HOME
-    return dagster_home(os.environ)
 
 
 def _usage(work: Callable[[], Any]) -> Any:

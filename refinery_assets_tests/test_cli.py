@@ -86,9 +86,15 @@ def test_a_bad_setting_is_told_in_one_sentence(installation: Installation, comma
     assert (result.exit_code, result.stderr) == (2, expected)
 
 
-def test_a_relative_dagster_home_is_refused(installation: Installation) -> None:
-    result = refinery(installation, "run", "all", DAGSTER_HOME="data/dagster")
-    expected = "DAGSTER_HOME is 'data/dagster'; expected an absolute path, such as $PWD/data/dagster.\n"
+@pytest.mark.parametrize("command", [["run", "all"], ["ui"]])
+def test_a_dagster_home_that_cannot_be_used_is_refused_in_one_sentence(
+    installation: Installation, command: list[str]
+) -> None:
+    result = refinery(installation, *command, DAGSTER_HOME="/dev/null/dagster")
+    expected = (
+        "DAGSTER_HOME is '/dev/null/dagster', which cannot be used (Not a directory); expected a folder that can be "
+        "read and written, or made.\n"
+    )
     assert (result.exit_code, result.stderr) == (2, expected)
 
 

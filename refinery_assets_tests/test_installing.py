@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets.operations.home import dagster_yaml, make_dagster_home
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError
+from refinery_assets.operations.home import dagster_home, dagster_yaml
 
 PACKAGE = PROJECT_ROOT / "refinery_assets"
 
@@ -55,18 +55,33 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert undeclared == set()
 
 
-def test_a_dagster_home_that_is_not_absolute_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^DAGSTER_HOME is 'data/dagster'; expected an absolute path"):
-        make_dagster_home({"DAGSTER_HOME": "data/dagster"})
+def test_a_dagster_home_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"^DAGSTER_HOME is '/dev/null', which cannot be used \(File exists\)"):
+        dagster_home({"DAGSTER_HOME": "/dev/null"})
 
 
-def test_a_dagster_home_is_made_with_the_projects_configuration_and_one_that_is_there_is_kept(tmp_path: Path) -> None:
-    home = make_dagster_home({"DAGSTER_HOME": str(tmp_path / "new" / "dagster")})
+def test_a_new_dagster_home_gets_the_projects_configuration(tmp_path: Path) -> None:
+    home = dagster_home({"DAGSTER_HOME": str(tmp_path / "new" / "dagster")})
 
+    assert home == tmp_path / "new" / "dagster"
     assert (home / "dagster.yaml").read_bytes() == dagster_yaml()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    make_dagster_home({"DAGSTER_HOME": str(home)})
-    assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_a_dagster_home_in_use_keeps_its_configuration(tmp_path: Path) -> None:
+    configured, unconfigured = tmp_path / "configured", tmp_path / "unconfigured"
+    configured.mkdir()
+    (configured / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (unconfigured / "history").mkdir(parents=True)
+
+    for home in (configured, unconfigured):
+        dagster_home({"DAGSTER_HOME": str(home)})
+
+    assert (configured / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+    assert [path.name for path in unconfigured.iterdir()] == ["history"]
+
+
+def test_a_relative_dagster_home_starts_at_the_project_and_an_unset_one_is_in_data() -> None:
+    assert dagster_home({"DAGSTER_HOME": "data/dagster"}) == dagster_home({}) == PROJECT_ROOT / "data" / "dagster"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError
 from refinery_assets.feed.atomic_write import atomic_write
 
 DAGSTER_YAML = "dagster.yaml"
@@ -20,20 +20,24 @@ def dagster_yaml() -> bytes:
     return files("refinery_assets.operations").joinpath(DAGSTER_YAML).read_bytes()
 
 
-def make_dagster_home(environment: Mapping[str, str]) -> Path:
-    """The folder that `DAGSTER_HOME` names, or else `data/dagster`, made if it is not there.
+def dagster_home(environment: Mapping[str, str]) -> Path:
+    """The folder that `DAGSTER_HOME` names, or `data/dagster` if it is not set.
 
-    A `dagster.yaml` that is there is left as it is.
+    A relative path is relative to the project's root, as in all settings. The folder is made if it is missing, and
+    gets the project's `dagster.yaml` unless it has one, or a history that was begun without one.
 
     Raises:
-        ValueError: `DAGSTER_HOME` is not an absolute path.
-        OSError: The folder cannot be made.
+        SettingError: The folder cannot be made, read or written.
     """
     text = environment.get("DAGSTER_HOME", "").strip()
-    home = Path(text) if text else PROJECT_ROOT / "data" / "dagster"
-    if not home.is_absolute():
-        raise ValueError(f"DAGSTER_HOME is '{text}'; expected an absolute path, such as $PWD/{text}.")
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / DAGSTER_YAML).exists():
-        atomic_write(home / DAGSTER_YAML, dagster_yaml())
+    home = PROJECT_ROOT / Path(text or "data/dagster").expanduser()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not any(home.joinpath(name).exists() for name in (DAGSTER_YAML, "history")):
+            atomic_write(home / DAGSTER_YAML, dagster_yaml())
+    except OSError as error:
+        raise SettingError(
+            f"DAGSTER_HOME is '{text or home}', which cannot be used ({error.strerror}); expected a folder that can "
+            "be read and written, or made."
+        ) from error
     return home

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -25,14 +25,12 @@ import psutil
 _SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 1.0
 _LOCK = "ui.lock"
+# Named, because `dg dev` by itself looks for a project in the working folder, and an installed package has none.
+_WORKSPACE = Path(__file__).with_name("workspace.yaml")
 
 
 class UiError(Exception):
     """The UI will not start; the message says why and what to do."""
-
-
-class DagsterHomeError(Exception):
-    """The Dagster home is not set, or cannot be used; the message says what to set."""
 
 
 class _Stopped(BaseException):
@@ -58,7 +56,7 @@ def serve(host: str, port: int, home: Path) -> int:
         _listen_for_signals()
         command = [
             str(Path(sys.executable).with_name("dg")),
-            *("dev", "--host", host, "--port", str(port)),
+            *("dev", "--host", host, "--port", str(port), "--workspace", str(_WORKSPACE)),
         ]
         # A group of its own, so that it can be ended as a whole. It keeps the lock, should this process be
         # killed.
@@ -71,27 +69,6 @@ def serve(host: str, port: int, home: Path) -> int:
             return 0
         finally:
             _end(servers)
-
-
-def dagster_home(environment: Mapping[str, str]) -> Path:
-    """The folder that `DAGSTER_HOME` names.
-
-    Raises:
-        DagsterHomeError: It is not set, not absolute, or not a folder.
-    """
-    text = environment.get("DAGSTER_HOME", "")
-    home = Path(text)
-    if not text:
-        raise DagsterHomeError(
-            "DAGSTER_HOME is not set; expected the absolute path of a folder, such as $PWD/data/dagster."
-        )
-    if not home.is_absolute():
-        raise DagsterHomeError(f"DAGSTER_HOME is '{text}'; expected an absolute path, such as $PWD/{text}.")
-    if not home.is_dir():
-        raise DagsterHomeError(
-            f"DAGSTER_HOME is '{text}', which is not a folder; make it and copy dagster.yaml into it."
-        )
-    return home
 
 
 @contextmanager
