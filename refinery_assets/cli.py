@@ -24,6 +24,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 
 if TYPE_CHECKING:
+    from refinery_assets.reports.month_results import Outcomes
     from refinery_assets.warehouse.status import Status
 
 EXIT_REFUSED = 1
@@ -167,7 +168,6 @@ def run(
     defs = build_defs(settings)
     from refinery_assets.assets.command_runs import open_instance, refine_months
     from refinery_assets.reports import terminal
-    from refinery_assets.reports.month_results import Stop
 
     with open_instance(home) as instance:
         outcomes = refine_months(
@@ -177,12 +177,7 @@ def run(
         _print_json({"command": "run", **outcomes.as_json()})
     else:
         terminal.print_outcomes(outcomes, terminal.stdout())
-    if outcomes.stop is not None:
-        raise typer.Exit({Stop.HELD: EXIT_HELD, Stop.INTERRUPTED: EXIT_INTERRUPTED}[outcomes.stop])
-    if outcomes.problems:
-        raise typer.Exit(EXIT_TROUBLE)
-    if not outcomes.is_good:
-        raise typer.Exit(EXIT_REFUSED)
+    _exit_with(outcomes)
 
 
 @app.command(epilog=_EPILOG)
@@ -410,12 +405,13 @@ def demo(
     last: Last = _LAST,
     folder: Annotated[Path | None, typer.Option(help="where all of it goes")] = None,
 ) -> None:
-    """Make a sample and refine its whole history."""
+    """Make a sample and refine its whole history.
+
+    One of its months is refused, to show how that looks; the exit code tells of the others.
+    """
     from refinery_assets.sample.demo import run_demo
 
-    code = _usage(lambda: run_demo(folder, hosts, first, last))
-    if code:
-        raise typer.Exit(code)
+    _exit_with(_usage(lambda: run_demo(folder, hosts, first, last)))
 
 
 @app.command(epilog=_EPILOG)
@@ -450,6 +446,18 @@ def _read_status(settings: Settings) -> Status:
             return read_status(connection, settings, settings.today)
     except WarehouseMissingError:
         return read_status(None, settings, settings.today)
+
+
+def _exit_with(outcomes: Outcomes) -> None:
+    """End with the exit code of a run, unless all is well."""
+    from refinery_assets.reports.month_results import Stop
+
+    if outcomes.stop is not None:
+        raise typer.Exit({Stop.HELD: EXIT_HELD, Stop.INTERRUPTED: EXIT_INTERRUPTED}[outcomes.stop])
+    if outcomes.problems:
+        raise typer.Exit(EXIT_TROUBLE)
+    if not outcomes.is_good:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def _usage(work: Callable[[], Any]) -> Any:

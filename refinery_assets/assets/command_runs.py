@@ -18,6 +18,7 @@ from refinery_assets.assets.run_results import outcomes_of_run
 from refinery_assets.assets.steps import FORCE_TAG
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.outcomes import REFUSED
 from refinery_assets.operations.runs import start_run
 from refinery_assets.reports.month_results import Outcomes, Stop
 from refinery_assets.reports.progress import StepProgress, title_of
@@ -76,7 +77,7 @@ def refine_months(  # noqa: PLR0913 - what a command line asks for
                 if event.event_type is dg.DagsterEventType.STEP_START:
                     shown.begin(step)
                 elif event.event_type in _ENDS:
-                    shown.end(step, _ENDS[event.event_type])
+                    shown.end(step, "done, with refused months" if _is_refusal(event) else _ENDS[event.event_type])
                 elif event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY:
                     shown.wait(step)
 
@@ -93,3 +94,9 @@ def refine_months(  # noqa: PLR0913 - what a command line asks for
         if outcomes.stop is Stop.INTERRUPTED:
             break
     return outcomes
+
+
+def _is_refusal(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed for no other reason than that months were refused."""
+    failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
+    return failure is not None and REFUSED in failure.metadata

@@ -1,7 +1,7 @@
-"""The demo: a sample fleet, its whole history refined in one Dagster run, and the audit on the screen.
+"""The demo: a sample fleet, its whole history refined in one Dagster run, and what came of it in plain words.
 
-Here: the order of these, and the printing. Not here: where it all lies (`demo_folder.py`) and the graph
-(`definitions.py`), which runs exactly as it does for real files.
+Here: the order of these, and the words. Not here: where it all lies (`demo_folder.py`), what happens to the fleet
+(`story.py`), and the graph (`build.py`), which runs exactly as it does for real files.
 """
 
 from __future__ import annotations
@@ -10,90 +10,28 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import duckdb
-from rich.console import Console
-from rich.table import Table
 
+from refinery_assets.assets.command_runs import open_instance, refine_months
 from refinery_assets.build import build_defs
 from refinery_assets.checks.rules import counted
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.automation import REFINE
-from refinery_assets.operations.runs import FinishedRun, start_run
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.reports.month_results import MonthOutcome, Outcomes
+from refinery_assets.reports.terminal import print_failures, print_months, stderr, stdout
 from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoFolder, SampleOrder
 
-
-def refine(settings: Settings, first: Month, last: Month, instance: dg.DagsterInstance) -> FinishedRun:
-    """Run the job `refine` over the whole span in one Dagster run."""
-    return start_run(instance, build_defs(settings), REFINE, list(Month.span(first, last)))
+_CHECK_OF_A_CUT_FILE = "fragmentation_complete"
+_FAULTS_SHOWN = 3
 
 
-def forget_earlier_samples(settings: Settings, instance: dg.DagsterInstance) -> None:
-    """Show no month as materialized that only another sample held; its runs stay on the page *Runs*."""
-    graph = build_defs(settings).resolve_asset_graph()
-    instance.wipe_assets(list(graph.materializable_asset_keys))
-
-
-def how_to_see(folder: DemoFolder) -> str:
-    """The command that opens the UI on the demo's data."""
-    if folder.root == DEMO_FOLDER:
-        return "make ui DEMO=1"
-    return f"(. {shlex.quote(str(folder.settings_file))} && .venv/bin/refinery ui)"
-
-
-def print_checks(settings: Settings, run_id: str, console: Console) -> None:
-    """Print what every check said of the run's months, and the behaviors that were retained."""
-    with duckdb.connect(settings.warehouse, read_only=True) as connection:
-        said = connection.execute(
-            """
-            SELECT asset, check_name, count(*) FILTER (verdict = 'passed'), count(*) FILTER (verdict = 'warning'),
-                count(*) FILTER (verdict = 'failed'), count(*) FILTER (verdict = 'not_judged'),
-                arg_max(month || ': ' || summary, (verdict = 'failed', verdict = 'warning', month))
-            FROM audits WHERE run_id = $run_id GROUP BY asset, check_name ORDER BY min(rowid)
-            """,
-            {"run_id": run_id},
-        ).fetchall()
-        retained = connection.execute(
-            """
-            SELECT upper(scenario) || '/' || upper(variant), count(DISTINCT node_name), count(DISTINCT host_id),
-                coalesce(sum(readings + imputed), 0)
-            FROM hosts LEFT JOIN series_months ON host_id = node_name GROUP BY ALL ORDER BY 1
-            """
-        ).fetchall()
-    checks = Table(
-        "asset", "check", "passed", "warning", "failed", "not judged", "for example", title="Checks, in months"
-    )
-    behaviors = Table("behavior", "hosts in inventory", "hosts retained", "rows", title="Behaviors")
-    for table, first, last in ((checks, 2, 6), (behaviors, 1, 4)):
-        for column in table.columns[first:last]:
-            column.justify = "right"
-    for asset, check, *counts, example in said:
-        checks.add_row(asset, check, *(f"{count or ''}" for count in counts), example)
-    for behavior, *counts in retained:
-        behaviors.add_row(behavior, *(f"{count:,}" for count in counts))
-    console.print(checks)
-    console.print(behaviors)
-
-
-def print_published(settings: Settings, console: Console) -> None:
-    """Print what stands in the warehouse."""
-    with duckdb.connect(settings.warehouse, read_only=True) as connection:
-        published = connection.execute(
-            "SELECT count(*), count(DISTINCT date_trunc('month', ds)), count(*) FILTER (is_imputed), "
-            "(SELECT count(*) FROM quarantined_rows) FROM processed_data"
-        ).fetchall()
-    for rows, months, imputed, quarantined in published:
-        console.print(
-            f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, {imputed:,} of them imputed; "
-            f"{counted(quarantined, 'row')} quarantined."
-        )
-
-
-def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> int:
-    """Make the sample unless it is there, and refine its whole history in one run.
+def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> Outcomes:
+    """Make the sample unless it is there, refine its whole history in one run, and say what came of it.
 
     Args:
         root: The folder that all of it goes to; None: the project's own.
@@ -102,7 +40,7 @@ def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> int:
         last: The last month.
 
     Returns:
-        0 when every month was published, else 1.
+        What became of the months, without the one that is meant to be refused.
 
     Raises:
         ValueError: There is no such sample.
@@ -111,23 +49,126 @@ def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> int:
     """
     folder = DemoFolder((root or DEMO_FOLDER).resolve())
     order = SampleOrder(hosts, str(first), str(last))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    is_new = folder.prepare(order, progress=sys.stderr.isatty())
-    settings = folder.settings(order)
-    console.print(f"Refining {first} to {last} from {settings.feed} in one Dagster run ...")
+    console = stdout()
     started = time.perf_counter()
-    os.environ["DAGSTER_HOME"] = str(folder.dagster_home)
-    with dg.DagsterInstance.get() as instance:
-        if is_new:
-            forget_earlier_samples(settings, instance)
-        result = refine(settings, first, last, instance)
+    console.print(f"Sample: {counted(hosts, 'host')}, {first} to {last}, in {folder.root} ...", markup=False)
+    is_new = folder.prepare(order, progress=sys.stderr.isatty())
     seconds = time.perf_counter() - started
-    print_checks(settings, result.run_id, console)
-    print_published(settings, console)
-    for event in result.events:
-        if event.is_step_failure and (failure := event.step_failure_data.user_failure_data):
-            console.print(failure.description)
-    console.print(f"Run {result.run_id} {'succeeded' if result.success else 'failed'} in {seconds:.1f} s.")
-    # A command to copy stays in one line.
-    console.print(f"See it in the Dagster UI: {how_to_see(folder)}", soft_wrap=True, markup=False)
-    return 0 if result.success else 1
+    console.print(f"Sample: made in {seconds:.1f} s." if is_new else "Sample: it is there from an earlier demo.")
+
+    settings = folder.settings(order)
+    started = time.perf_counter()
+    console.print(f"Refining {counted(len(order.months), 'month')} in one Dagster run ...")
+    # Dagster's configuration names its files by it.
+    os.environ["DAGSTER_HOME"] = str(folder.dagster_home)
+    defs = build_defs(settings)
+    with open_instance(folder.dagster_home) as instance:
+        if is_new:
+            forget_earlier_samples(defs, instance)
+        outcomes = refine_months(instance, defs, order.months, stderr())
+    console.print(f"Refined in {time.perf_counter() - started:.1f} s, Dagster run {', '.join(outcomes.runs)}.\n")
+
+    meant, others = _split(folder, order, outcomes)
+    print_months(outcomes, console)
+    console.print()
+    for line in published_lines(settings):
+        console.print(line, markup=False)
+    print_failures(outcomes, console)
+    commands = _Commands(folder)
+    if meant is not None:
+        for line in repair_lines(folder, order, commands):
+            console.print(line, markup=False)
+    if standing := [Month.parse(each.month) for each in outcomes.months if each.rows]:
+        for line in next_lines(settings, standing[-1], commands):
+            console.print(line, markup=False)
+    return others
+
+
+def forget_earlier_samples(defs: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Show no month as materialized that only another sample held; its runs stay on the page *Runs*."""
+    instance.wipe_assets(list(defs.resolve_asset_graph().materializable_asset_keys))
+
+
+def _split(folder: DemoFolder, order: SampleOrder, outcomes: Outcomes) -> tuple[MonthOutcome | None, Outcomes]:
+    """The month that is refused as it is meant to be, and all else."""
+    cut = folder.cut_file(order)
+    for each in outcomes.months:
+        if cut and each.month == str(cut.month) and {check.check for check in each.failed} == {_CHECK_OF_A_CUT_FILE}:
+            return each, replace(outcomes, months=[other for other in outcomes.months if other is not each])
+    return None, outcomes
+
+
+def published_lines(settings: Settings) -> Iterator[str]:
+    """What stands in the warehouse: rows, hosts, imputed rows, and some of the quarantined ones."""
+    with duckdb.connect(settings.warehouse, read_only=True) as connection:
+        [(rows, months, imputed)] = connection.execute(
+            "SELECT count(*), count(DISTINCT date_trunc('month', ds)), count(*) FILTER (is_imputed) FROM processed_data"
+        ).fetchall()
+        hosts = connection.execute(
+            "SELECT month, count(DISTINCT host_id) FROM series_months GROUP BY month ORDER BY month"
+        ).fetchall()
+        [(behaviors,)] = connection.execute(
+            "SELECT count(DISTINCT (scenario, variant)) FROM hosts SEMI JOIN series_months ON host_id = node_name"
+        ).fetchall()
+        [(quarantined,)] = connection.execute("SELECT count(*) FROM quarantined_rows").fetchall()
+        faulty = connection.execute(
+            """
+            SELECT source_file, source_line, fault, raw FROM quarantined_rows
+            QUALIFY row_number() OVER (PARTITION BY fault ORDER BY source_file, source_line) = 1
+            ORDER BY source_file, source_line LIMIT $shown
+            """,
+            {"shown": _FAULTS_SHOWN},
+        ).fetchall()
+    yield f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, all {behaviors} behaviors retained."
+    if len(hosts) > 1:
+        (first, at_first), (last, at_last) = hosts[0], hosts[-1]
+        yield f"The fleet changes: {at_first:,} hosts in {first}, {at_last:,} in {last}."
+    yield f"Imputed: {imputed:,} of these rows fill gaps of at most {settings.max_gap_days} days (is_imputed is true)."
+    yield f"Quarantined: {counted(quarantined, 'faulty row')}{', for example:' if faulty else '.'}"
+    for file, line, fault, raw in faulty:
+        yield f"  {fault}: {raw!r}, line {line} of {file}"
+
+
+class _Commands:
+    """Commands to copy into a shell, in the folder where the demo was started."""
+
+    def __init__(self, folder: DemoFolder) -> None:
+        self._folder = folder
+        self.python = _shell_path(Path(sys.executable))
+
+    def refinery(self, arguments: str) -> str:
+        """The command line on the demo's data."""
+        program = _shell_path(Path(sys.executable).with_name("refinery"))
+        return f"(. {_shell_path(self._folder.settings_file)} && {program} {arguments})"
+
+    @property
+    def ui(self) -> str:
+        """What opens the UI on the demo's data."""
+        is_in_checkout = Path.cwd() == PROJECT_ROOT and (PROJECT_ROOT / "Makefile").exists()
+        return "make ui DEMO=1" if is_in_checkout and self._folder.root == DEMO_FOLDER else self.refinery("ui")
+
+
+def _shell_path(path: Path) -> str:
+    """A path for a shell; one below the working folder with a slash, without which `.` would search for it."""
+    below = path.is_relative_to(Path.cwd())
+    return shlex.quote(f"./{path.relative_to(Path.cwd())}" if below else str(path))
+
+
+def repair_lines(folder: DemoFolder, order: SampleOrder, commands: _Commands) -> Iterator[str]:
+    """How to repair the month that is refused."""
+    cut = folder.cut_file(order)
+    if cut is None or not cut.redelivered.exists():
+        return
+    yield "  That is part of the demo. The whole file has been delivered since; put it in place and run again:"
+    yield f"    mv {_shell_path(cut.redelivered)} {_shell_path(cut.file)}"
+    yield f"    {commands.refinery(f'run {cut.month}')}"
+
+
+def next_lines(settings: Settings, month: Month, commands: _Commands) -> Iterator[str]:
+    """What to do next: the UI, a query, a report."""
+    query = f"""import duckdb; duckdb.connect("{settings.read_copy}", read_only=True).table("processed_data").show()"""
+    yield ""
+    yield "What to do next:"
+    yield f"  open the Dagster UI   {commands.ui}"
+    yield f"  query the table       {commands.python} -c {shlex.quote(query)}"
+    yield f"  read a month's report {commands.refinery(f'report {month}')}"

@@ -4,6 +4,7 @@
         demo.json                what was ordered, and the files that the demo wrote
         demo.env                 the settings that point here, for a shell
         legacy/inputs/           the sample feed
+        redelivered/             the whole of the file that is cut off in the feed
         refinery.duckdb          the warehouse with the sample inventory
         telemetry/ reports/ alerts.jsonl dagster/    what runs over the sample leave
 
@@ -24,17 +25,21 @@ import duckdb
 
 from refinery_assets.checks.rules import listing
 from refinery_assets.contract.columns import TABLES, VIEWS
+from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, VARIABLES, Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import feed_files
 from refinery_assets.operations.home import dagster_yaml
 from refinery_assets.reports.monthly_report import report_files
-from refinery_assets.sample.feed import make_sample
+from refinery_assets.sample.feed import REDELIVERED, make_sample, source_file
 from refinery_assets.sample.fleet import Fleet
+from refinery_assets.sample.story import Story
 from refinery_assets.warehouse.family_partitions import partitions
 
 SEED = 7
+# To be raised when the same order makes another sample than before.
+_EDITION = 2
 DEMO_FOLDER = PROJECT_ROOT / "data" / "demo"
 
 
@@ -56,13 +61,13 @@ class SampleOrder:
         """Its months, in order."""
         return list(Month.span(Month.parse(self.first), Month.parse(self.last)))
 
-    def check(self) -> None:
-        """See whether such a sample can be made.
+    def fleet(self) -> Fleet:
+        """Its hosts.
 
         Raises:
-            ValueError: It cannot; one sentence says why.
+            ValueError: There is no such fleet; one sentence says why.
         """
-        Fleet.make(hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed)
+        return Fleet.make(hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed)
 
 
 Stamp = tuple[int, int]
@@ -74,13 +79,28 @@ class Manifest:
     """What the demo wrote.
 
     Attributes:
-        order: What the sample is made from; None until all of it is made.
+        order: What the sample is made from; None until all of it is made, and for one of an earlier edition.
         files: Its files, relative to the folder. Those of the feed with their stamps; the others are written
             anew by every run over the sample, and have none.
     """
 
     order: SampleOrder | None = None
     files: dict[str, Stamp | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CutFile:
+    """The file of the feed that is cut off.
+
+    Attributes:
+        month: Its month.
+        file: Where it lies.
+        redelivered: The whole of it, until it is moved there.
+    """
+
+    month: Month
+    file: Path
+    redelivered: Path
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,19 @@ class DemoFolder:
             alert_log=self.root / "alerts.jsonl",
         )
 
+    def cut_file(self, order: SampleOrder) -> CutFile | None:
+        """The file that is cut off; None: a single month has none.
+
+        Raises:
+            ValueError: There is no such sample.
+        """
+        story = Story(order.fleet())
+        if story.cut_month is None:
+            return None
+        (family,) = [family for family in FAMILIES if story.is_cut(family, story.cut_month)]
+        path = self.settings(order).feed / source_file(family, story.cut_month)
+        return CutFile(story.cut_month, path, self.root / REDELIVERED / path.name)
+
     def prepare(self, order: SampleOrder, *, progress: bool = False) -> bool:
         """Make the sample unless it is there. Another sample gives way; a user's files and tables never do.
 
@@ -127,16 +160,17 @@ class DemoFolder:
                 Nothing was touched.
             OSError: The folder cannot be written.
         """
-        order.check()
+        cut = self.cut_file(order)
         manifest = self._read_manifest()
         settings = self.settings(order)
         feed = [file.path for file in feed_files(settings, order.months)]
         if manifest.order == order and all(path.exists() for path in (settings.warehouse, *feed)):
             return False
+        redelivered = [cut.redelivered] if cut else []
         lasting = (settings.warehouse, self.settings_file, self._dagster_file)
         derived = [path for file in partitions(settings, order.months) for path in file.files]
         derived += [path for month in order.months for path in report_files(settings.reports, month)]
-        planned = dict.fromkeys(self._name(path) for path in (*feed, *derived, *lasting))
+        planned = dict.fromkeys(self._name(path) for path in (*feed, *redelivered, *derived, *lasting))
         self._demand_free_way(manifest, planned)
         # The first to fail is a warehouse that another process holds, before anything is touched.
         if settings.warehouse.exists():
@@ -150,11 +184,12 @@ class DemoFolder:
             first=order.months[0],
             last=order.months[-1],
             seed=order.seed,
+            with_story=True,
             progress=progress,
         )
         atomic_write(self.settings_file, self._shell_settings(settings).encode())
         atomic_write(self._dagster_file, dagster_yaml())
-        stamps = {self._name(path): _stamp(path) for path in feed}
+        stamps = {self._name(path): _stamp(path) for path in (*feed, *redelivered)}
         self._write_manifest(Manifest(order, {**planned, **stamps}))
         return True
 
@@ -172,8 +207,9 @@ class DemoFolder:
     def _read_manifest(self) -> Manifest:
         try:
             noted = json.loads(self._manifest_file.read_text(encoding="utf-8"))
+            is_whole = noted["order"] and noted.get("edition") == _EDITION
             return Manifest(
-                order=SampleOrder(**noted["order"]) if noted["order"] else None,
+                order=SampleOrder(**noted["order"]) if is_whole else None,
                 files={name: stamp and (stamp[0], stamp[1]) for name, stamp in noted["files"].items()},
             )
         except FileNotFoundError:
@@ -186,15 +222,17 @@ class DemoFolder:
 
     def _write_manifest(self, manifest: Manifest) -> None:
         order = asdict(manifest.order) if manifest.order else None
-        note = json.dumps({"order": order, "files": manifest.files}, indent=1)
+        note = json.dumps({"edition": _EDITION, "order": order, "files": manifest.files}, indent=1)
         atomic_write(self._manifest_file, note.encode())
 
     def _demand_free_way(self, manifest: Manifest, planned: Iterable[str]) -> None:
         """Refuse to replace or remove what the demo did not write, or somebody has changed since."""
+        # The file that was delivered again keeps its stamp when it is moved into the feed.
+        redelivered = {Path(name).name: stamp for name, stamp in manifest.files.items() if name.startswith(REDELIVERED)}
         in_the_way = [name for name in planned if name not in manifest.files and self.root.joinpath(name).exists()] + [
             name
             for name, stamp in manifest.files.items()
-            if stamp is not None and _stamp(self.root / name) not in {None, stamp}
+            if stamp is not None and _stamp(self.root / name) not in {None, stamp, redelivered.get(Path(name).name)}
         ]
         if in_the_way:
             be, it, it_has = ("is", "it", "it has") if len(in_the_way) == 1 else ("are", "them", "they have")

@@ -125,7 +125,9 @@ def check_dirt(share: float) -> None:
         raise ValueError(f"the share of dirt is {share}; expected 0 to {MOST_DIRT}")
 
 
-def plant_dirt(lines: bytes, family: Family, month: Month, *, seed: int, share: float) -> Dirty:
+def plant_dirt(  # noqa: PLR0913 - what a share leaves open
+    lines: bytes, family: Family, month: Month, *, seed: int, share: float, fewest: int = len(Fault)
+) -> Dirty:
     """Make about `share` of a file's rows faulty, the nine faults in equal parts.
 
     Each planted row belongs to a host and day of its own. A `duplicate` is added somewhere after its
@@ -137,13 +139,14 @@ def plant_dirt(lines: bytes, family: Family, month: Month, *, seed: int, share: 
         family: Which of the month's files it is.
         month: The file's month.
         seed: Start of the random draws.
-        share: The share of rows, 0 to 0.5; a file of 100 rows or more gets every fault at least once.
+        share: The share of rows, 0 to 0.5.
+        fewest: How many rows to plant at least in a file of 100 rows or more; by default one of each fault.
     """
     random = random_stream(seed, Draw.DIRT, month.year, month.month, FAMILIES.index(family))
     texts = lines.decode().splitlines()
     clean = len(texts)
-    fewest = len(Fault) if clean >= _FEWEST_ROWS_FOR_EVERY_FAULT else 0
-    chosen = random.choice(clean, max(round(share * clean), fewest), replace=False)
+    at_least = fewest if clean >= _FEWEST_ROWS_FOR_EVERY_FAULT else 0
+    chosen = random.choice(clean, max(round(share * clean), at_least), replace=False)
 
     faults = list(Fault)
     fault_at: dict[int, Fault] = {}  # by position in `texts`

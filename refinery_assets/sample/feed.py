@@ -1,7 +1,7 @@
 """Makes a sample: an inventory and the monthly CSV files of a made-up fleet, for demos and tests.
 
-Here: the files, and the inventory's table. Not here: the hosts and their curves (`fleet.py`), and the faulty rows
-that `--dirt` plants (`dirt.py`).
+Here: the files, and the inventory's table. Not here: the hosts and their curves (`fleet.py`), the faulty rows that
+`--dirt` plants (`dirt.py`), and what else befalls the demo's fleet (`story.py`).
 
     refinery sample --hosts 2000 --first 2023-01 --last 2025-12 --to data
 
@@ -10,6 +10,7 @@ writes, under the folder given, what the refinery's default settings look for in
     legacy/inputs/YYYY/MM/<family>_YYYYMM.csv    the feed
     refinery.duckdb                              the warehouse; only its table `hosts` is replaced
     planted.csv                                  with `--dirt`: every faulty row, as in quarantined_rows
+    redelivered/<family>_YYYYMM.csv              of the demo only: the whole of the file that is cut off
 
 The same arguments give the same bytes. A month's files depend on all arguments (growth spans the
 fleet's life) but on no other month. Files of months outside the span are left as they are.
@@ -36,10 +37,14 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
+from refinery_assets.sample.story import Days, Story
 from refinery_assets.warehouse.storage import open_or_make_warehouse
 
 # A value is a whole number of hundredths, so there are few enough to keep the text of each at hand.
 _VALUE_TEXTS = np.array([f"{hundredths / 100}," for hundredths in range(10_001)], dtype="S")
+
+_SHARE_TRANSFERRED = 0.8
+REDELIVERED = "redelivered"
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
     last: Month,
     seed: int,
     dirt: float = 0.0,
+    with_story: bool = False,
     progress: bool = False,
 ) -> Sample:
     """Write a fleet's inventory and feed under the folder `to`, in the layout of the default settings.
@@ -96,6 +102,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
         seed: Start of all random draws, 0 or more.
         dirt: The share of rows that are made faulty, 0 to 0.5; if more than 0, every fault is
             planted at least once in every file, and each planted row is listed in `planted.csv`.
+        with_story: Whether the export has what `story.py` tells, instead of every reading of every host.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -106,10 +113,19 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
     check_dirt(dirt)
     fleet = Fleet.make(hosts=hosts, first=first, last=last, seed=seed)
     feed, warehouse, planted_file = to / "legacy" / "inputs", to / "refinery.duckdb", to / "planted.csv"
+    story = Story(fleet) if with_story else None
     # The inventory goes first: a warehouse that another process holds is found out at once.
     write_inventory(warehouse, fleet)
     with _progress_bar(len(fleet.months) * len(FAMILIES), shown=progress) as advance:
-        written = write_feed(feed, fleet, dirt=dirt, planted_file=planted_file, on_file=advance)
+        written = write_feed(
+            feed,
+            fleet,
+            dirt=dirt,
+            planted_file=planted_file,
+            story=story,
+            redelivered=to / REDELIVERED,
+            on_file=advance,
+        )
     return Sample(feed, warehouse, planted_file if dirt else None, fleet, written)
 
 
@@ -129,12 +145,14 @@ def write_inventory(warehouse: Path, fleet: Fleet) -> None:
         connection.commit()
 
 
-def write_feed(
+def write_feed(  # noqa: PLR0913
     feed: Path,
     fleet: Fleet,
     *,
     dirt: float = 0.0,
     planted_file: Path | None = None,
+    story: Story | None = None,
+    redelivered: Path | None = None,
     on_file: Callable[[], None] = lambda: None,
 ) -> FeedWritten:
     """Write the four files of every month of the fleet's life; files of other months stay.
@@ -147,6 +165,8 @@ def write_feed(
         dirt: The share of rows that are made faulty, 0 to 0.5.
         planted_file: Where to list the planted rows, as CSV with the columns of `quarantined_rows`;
             None: nowhere. When `dirt` is 0, a list of an earlier run is removed.
+        story: What the export lacks and which of its files are dirty or cut off; None: it is complete.
+        redelivered: The folder for the whole of the file that the story cuts off; None: it is not written.
         on_file: Called after each file.
 
     Raises:
@@ -158,18 +178,25 @@ def write_feed(
     counts: Counter[Fault] = Counter()
     with _planted_list(planted_file if dirt else None) as note:
         for month in fleet.months:
+            present = story.present(month) if story else None
             for family, readings in zip(FAMILIES, fleet.readings(month), strict=True):
                 path = feed / source_file(family, month)
-                lines = _lines(fleet, family, month, readings)
-                rows += readings.size
-                if dirt:
-                    dirty = plant_dirt(lines, family, month, seed=fleet.seed, share=dirt)
+                lines = _lines(fleet, family, month, readings, present)
+                if share := story.dirt(family, month) if story else dirt:
+                    # One row will do for the story of a small fleet, which a row of each fault would have refused.
+                    fewest = 1 if story else len(Fault)
+                    dirty = plant_dirt(lines, family, month, seed=fleet.seed, share=share, fewest=fewest)
                     lines = dirty.lines
-                    rows += dirty.added
                     for planted in dirty.planted:
                         note([month, family.resource, source_file(family, month), *planted])
                         counts[planted.fault] += 1
-                atomic_write(path, ",".join(family.columns).encode() + b"\n" + lines)
+                content = ",".join(family.columns).encode() + b"\n" + lines
+                if story and story.is_cut(family, month):
+                    if redelivered:
+                        atomic_write(redelivered / path.name, content)
+                    content = _cut_off(content)
+                atomic_write(path, content)
+                rows += content.count(b"\n") - 1
                 files += 1
                 on_file()
     if planted_file is not None and not dirt:
@@ -183,8 +210,8 @@ def source_file(family: Family, month: Month) -> str:
     return f"{year}/{number}/{family.name}_{year}{number}.csv"
 
 
-def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats) -> bytes:
-    """A file's text without its header, by day and then by host.
+def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats, present: Days | None) -> bytes:
+    """A file's text without its header, by day and then by host, of all readings or of those that are present.
 
     Rows of fixed width are assembled from ready-made texts, column by column; then the padding goes.
     This is several times as fast as a CSV writer, whose time goes into printing floats.
@@ -198,7 +225,13 @@ def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats) -> byte
     table = np.empty(readings.shape, dtype=[(name, texts.dtype) for name, texts in columns.items()])
     for name, texts in columns.items():
         table[name] = texts
-    return table.tobytes().translate(None, b"\0")
+    return (table if present is None else table[present]).tobytes().translate(None, b"\0")
+
+
+def _cut_off(content: bytes) -> bytes:
+    """What a transfer leaves that breaks off in the middle of a line."""
+    end_of_line = content.index(b"\n", round(_SHARE_TRANSFERRED * len(content)))
+    return content[: end_of_line - 3]
 
 
 @contextmanager

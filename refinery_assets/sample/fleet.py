@@ -1,7 +1,7 @@
 """A made-up fleet: its hosts, how each behaves, and what each resource reads on any day.
 
 Here: the inventory and the curves, as arrays; every random draw that a clean reading depends on.
-Not here: files and the command line (`feed.py`), faulty rows (`dirt.py`).
+Not here: files and the command line (`feed.py`), faulty rows (`dirt.py`), and hosts that come and go (`story.py`).
 
 A reading is a sum of plain parts, the same for every behavior; a behavior is a set of ranges
 (`_SHAPES`) from which each host draws its own numbers. The parts that a host's four resources share
@@ -62,6 +62,8 @@ class Draw(IntEnum):
     BURSTS = 3
     READINGS = 4
     DIRT = 5
+    LIVES = 6
+    PAUSES = 7
 
 
 def random_stream(seed: int, draw: Draw, *which: int) -> np.random.Generator:
