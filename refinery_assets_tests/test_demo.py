@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+from refinery_assets.checks.rules import counted
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
@@ -127,31 +130,75 @@ def test_a_warehouse_that_another_process_holds_is_named_and_nothing_is_touched(
     assert contents(tmp_path) == before
 
 
-def test_a_failed_check_ends_the_demo_with_an_error_and_is_shown(tmp_path: Path) -> None:
-    assert run_demo(tmp_path, "--hosts", "20").returncode == 0
+def test_a_month_that_is_refused_besides_the_one_that_is_meant_to_be_ends_the_demo_with_an_error(
+    tmp_path: Path,
+) -> None:
+    DemoFolder(tmp_path).prepare(ORDER)
     cut = cpu_of_march(tmp_path)
     cut.write_bytes(cut.read_bytes()[:-5])
 
     demo = run_demo(tmp_path, "--hosts", "20")
 
-    assert demo.returncode == 1
-    assert "2024-03: legacy_feed fragmentation_complete" in demo.stdout
-    assert "failed in" in demo.stdout
+    assert demo.returncode == 1, demo.stderr
+    assert "2024-02: legacy_feed fragmentation_complete failed" in demo.stdout
+    assert "2024-03: legacy_feed fragmentation_complete failed" in demo.stdout
 
 
 # What it does.
 
 
-def test_the_demo_refines_the_sample_in_one_run_and_prints_the_audit(tmp_path: Path) -> None:
+def test_the_demo_shows_gaps_quarantine_and_a_refused_month_which_is_repaired_as_it_says(tmp_path: Path) -> None:
     demo = run_demo(tmp_path, "--hosts", "20")
 
     assert demo.returncode == 0, demo.stderr
-    rows = 4 * 20 * (31 + 29 + 31)
-    assert f"Published: {rows:,} rows in 3 months, 0 of them imputed; 0 rows quarantined." in demo.stdout
-    assert "behavioral_retention" in demo.stdout
-    assert "CAPACITY_BREACH/SEVERE" in demo.stdout
-    assert f". {tmp_path / 'demo.env'} && .venv/bin/refinery ui" in demo.stdout
-    assert query(tmp_path, "SELECT count(*) FROM processed_data") == [(rows,)]
+    assert "2024-02: refused" in demo.stdout
+    assert "2024/02/storage_usage_202402.csv ends in the middle of line" in demo.stdout
+    assert "all 10 behaviors retained" in demo.stdout
+    [(published, imputed)] = query(tmp_path, "SELECT count(*), count(*) FILTER (is_imputed) FROM processed_data")
+    [(quarantined,)] = query(tmp_path, "SELECT count(*) FROM quarantined_rows")
+    assert imputed > 0
+    assert quarantined > 0
+    assert f"Published: {published:,} rows in 2 months" in demo.stdout
+    assert f"Imputed: {imputed:,} of these rows" in demo.stdout
+    assert f"Quarantined: {counted(quarantined, 'faulty row')}, for example:" in demo.stdout
+    assert f"(. {tmp_path / 'demo.env'} && {Path(sys.executable).with_name('refinery')} ui)" in demo.stdout
+
+    (move,) = [line.strip() for line in demo.stdout.splitlines() if line.strip().startswith("mv ")]
+    subprocess.run(["sh", "-c", move], check=True)
+    again = run_demo(tmp_path, "--hosts", "20")
+    assert again.returncode == 0, again.stderr
+    assert "refused" not in again.stdout
+    assert query(tmp_path, "SELECT count(DISTINCT month) FROM series_months") == [(3,)]
+    # The file that was moved there is still the demo's, which another sample may replace.
+    assert DemoFolder(tmp_path).prepare(LARGER)
+
+
+def test_a_sample_of_an_earlier_edition_is_made_anew(tmp_path: Path) -> None:
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    manifest = tmp_path / "demo.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"edition": 1}))
+
+    assert folder.prepare(ORDER)
+
+
+@pytest.mark.slow
+def test_an_interrupted_demo_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = ["--folder", str(tmp_path), "--hosts", "20", "--first", "2024-01", "--last", "2024-03"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "refinery_assets.cli", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stderr is not None
+        # The first step is over, so the run is on its way.
+        demo.stderr.readline()
+        demo.send_signal(signal.SIGINT)
+        printed, errors = demo.communicate()
+
+    assert demo.returncode == 130, errors
+    assert printed.endswith("Run the demo again to finish it.\n")
 
 
 def test_the_demo_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
@@ -237,7 +284,9 @@ def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_an
     assert [folder.name for folder in (tmp_path / "reports").iterdir()] == ["2024-01"]
     assert not list((tmp_path / "telemetry").rglob("2024-02*"))
     assert query(tmp_path, "SELECT * FROM my_forecasts") == [(42,)]
-    assert query(tmp_path, "SELECT count(*), count(DISTINCT host_id) FROM processed_data") == [(4 * 30 * 31, 30)]
+    assert query(tmp_path, "SELECT DISTINCT month, count(DISTINCT host_id) FROM series_months GROUP BY 1") == [
+        ("2024-01", 30)
+    ]
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     with dg.DagsterInstance.get() as instance:
         assert instance.get_materialized_partitions(dg.AssetKey("processed_data")) == {"2024-01"}

@@ -6,9 +6,12 @@ import signal
 from dataclasses import replace
 
 import dagster as dg
+import duckdb
 import pytest
 from dagster._core.storage.tags import CODE_LOCATION_TAG, REPOSITORY_LABEL_TAG
+from dagster._utils.error import serializable_error_info_from_exc_info
 
+from refinery_assets.assets.run_results import is_interruption
 from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.automation import AUDIT, REFINE
@@ -107,6 +110,21 @@ def test_a_run_that_fails_says_so(sandbox: Sandbox) -> None:
 
     assert not ran.success
     assert any(not found.passed for found in ran.check_evaluations)
+
+
+def test_a_signal_in_the_middle_of_a_statement_is_an_interruption() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with duckdb.connect() as connection, pytest.raises(RuntimeError) as caught:
+            connection.execute("SELECT count(*) FROM range(100_000_000_000) WHERE hash(range) = 1")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    assert is_interruption([serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))])
 
 
 def test_a_run_started_here_publishes_and_is_seen_under_the_code_location(sandbox: Sandbox) -> None:

@@ -18,6 +18,7 @@ from refinery_assets.contract import columns as dictionary
 from refinery_assets.contract.families import Behavior, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
+from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.dirt import plant_dirt
 from refinery_assets.sample.feed import (
     FeedWritten,
@@ -28,6 +29,7 @@ from refinery_assets.sample.feed import (
     write_inventory,
 )
 from refinery_assets.sample.fleet import Fleet, Floats
+from refinery_assets.sample.story import Story
 
 HOSTS = 20
 FIRST, LAST = Month(2024, 1), Month(2024, 2)
@@ -452,3 +454,33 @@ def test_a_clean_sample_removes_the_list_that_an_earlier_dirty_one_left(tmp_path
     small_sample(tmp_path, dirt=0.1)
     assert small_sample(tmp_path).planted_file is None
     assert not (tmp_path / "planted.csv").exists()
+
+
+# What happens to the demo's fleet.
+
+
+@pytest.mark.parametrize("hosts", [10, 200])
+def test_the_demos_fleet_changes_without_losing_a_behavior_or_a_fifth_of_its_hosts(hosts: int) -> None:
+    fleet = Fleet.make(hosts=hosts, first=Month(2023, 1), last=Month(2025, 12), seed=7)
+    story = Story(fleet)
+    behaviors = (fleet.inventory["scenario"] + fleet.inventory["variant"]).to_numpy()
+
+    due = [story.present(month).any(axis=0) for month in fleet.months]
+
+    assert all(len(set(behaviors[hosts_due])) == 10 for hosts_due in due)
+    assert min(hosts_due.mean() for hosts_due in due) > Settings.min_coverage
+    if hosts == 200:
+        assert len({hosts_due.sum() for hosts_due in due}) > 5
+        assert due[0].sum() < due[-1].sum() < hosts
+
+
+def test_the_demos_file_is_cut_off_in_the_middle_of_a_line_and_delivered_again_whole(tmp_path: Path) -> None:
+    sample = make_sample(tmp_path, hosts=HOSTS, first=FIRST, last=LAST, seed=7, with_story=True)
+    month = Story(sample.fleet).cut_month
+    assert month is not None
+
+    (whole,) = (tmp_path / "redelivered").iterdir()
+    cut = tmp_path / "legacy" / "inputs" / f"{month.year}" / f"{month.month:02}" / whole.name
+    assert not cut.read_bytes().endswith(b"\n")
+    assert whole.read_bytes().startswith(cut.read_bytes())
+    assert whole.read_bytes().endswith(b"\n")

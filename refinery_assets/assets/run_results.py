@@ -110,7 +110,7 @@ def _problems(run: FinishedRun) -> tuple[list[str], Stop | None]:
             if failure is not None and REFUSED in failure.metadata:
                 continue
             causes = _chain(data.error)
-            if _names(causes, dg.DagsterExecutionInterruptedError):
+            if is_interruption(causes):
                 return [INTERRUPTED], Stop.INTERRUPTED
             if _names(causes, WarehouseHeldError):
                 stop = Stop.HELD
@@ -118,10 +118,17 @@ def _problems(run: FinishedRun) -> tuple[list[str], Stop | None]:
             problems.append(told or (causes[-1].message.strip() if causes else event.message or ""))
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not steps_failed:
             causes = _chain(event.job_failure_data.error)
-            if _names(causes, dg.DagsterExecutionInterruptedError):
+            if is_interruption(causes):
                 return [INTERRUPTED], Stop.INTERRUPTED
             problems += [cause.message.strip() for cause in causes[-1:]]
     return problems, stop
+
+
+def is_interruption(causes: Sequence[SerializableErrorInfo]) -> bool:
+    """Whether a signal ended a step: as Dagster says it, or DuckDB when it was in the middle of a statement."""
+    return _names(causes, dg.DagsterExecutionInterruptedError) or any(
+        error.cls_name == "RuntimeError" and "Query interrupted" in error.message for error in causes
+    )
 
 
 def _names(chain: Sequence[SerializableErrorInfo], kind: type[BaseException]) -> bool:

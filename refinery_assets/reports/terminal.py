@@ -44,9 +44,9 @@ def console_for(stream: object) -> Console:
 def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = False) -> None:
     """Print a line for each month, then what is wrong and what to do."""
     print_months(outcomes, console, planned=planned)
-    _print_failed_checks(outcomes, console)
+    print_failed_checks(outcomes, console)
     _print_warnings(outcomes.months, console)
-    _print_problems(outcomes, console)
+    print_problems(outcomes, console)
     good = sum(month.is_good for month in outcomes.months)
     be = "would be" if planned else "is" if good == 1 else "are"
     console.print(f"{good} of {counted(len(outcomes.months), 'month')} {be} fine.")
@@ -69,19 +69,15 @@ def print_months(outcomes: Outcomes, console: Console, *, planned: bool = False)
     print_rows(("month", "state", "rows", "imputed", "quarantined", "changes", "warnings"), rows, console)
 
 
-def print_failures(outcomes: Outcomes, console: Console) -> None:
-    """Print the checks that failed, and what went wrong besides."""
-    _print_failed_checks(outcomes, console)
-    _print_problems(outcomes, console)
-
-
-def _print_failed_checks(outcomes: Outcomes, console: Console) -> None:
+def print_failed_checks(outcomes: Outcomes, console: Console) -> None:
+    """Print the checks that failed, and what to do."""
     for month in outcomes.months:
         for check in month.failed:
             _print_check(f"{month.month}: {check.asset} {check.check} failed:", check, console)
 
 
-def _print_problems(outcomes: Outcomes, console: Console) -> None:
+def print_problems(outcomes: Outcomes, console: Console) -> None:
+    """Print what went wrong besides refused months."""
     for problem in outcomes.problems:
         console.print(escape(problem))
 

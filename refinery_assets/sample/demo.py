@@ -23,7 +23,7 @@ from refinery_assets.checks.rules import counted
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.reports.month_results import MonthOutcome, Outcomes
-from refinery_assets.reports.terminal import print_failures, print_months, stderr, stdout
+from refinery_assets.reports.terminal import print_failed_checks, print_months, print_problems, stderr, stdout
 from refinery_assets.sample.demo_folder import DEMO_FOLDER, DemoFolder, SampleOrder
 
 _CHECK_OF_A_CUT_FILE = "fragmentation_complete"
@@ -66,19 +66,25 @@ def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> Outcom
         if is_new:
             forget_earlier_samples(defs, instance)
         outcomes = refine_months(instance, defs, order.months, stderr())
+    if outcomes.problems:
+        print_problems(outcomes, console)
+        console.print("Run the demo again to finish it.")
+        return outcomes
     console.print(f"Refined in {time.perf_counter() - started:.1f} s, Dagster run {', '.join(outcomes.runs)}.\n")
 
     meant, others = _split(folder, order, outcomes)
     print_months(outcomes, console)
     console.print()
-    for line in published_lines(settings):
-        console.print(line, markup=False)
-    print_failures(outcomes, console)
+    standing = [Month.parse(each.month) for each in outcomes.months if each.rows]
+    if standing:
+        for line in published_lines(settings):
+            console.print(line, markup=False)
+    print_failed_checks(outcomes, console)
     commands = _Commands(folder)
     if meant is not None:
         for line in repair_lines(folder, order, commands):
             console.print(line, markup=False)
-    if standing := [Month.parse(each.month) for each in outcomes.months if each.rows]:
+    if standing:
         for line in next_lines(settings, standing[-1], commands):
             console.print(line, markup=False)
     return others

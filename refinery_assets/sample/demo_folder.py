@@ -25,8 +25,8 @@ import duckdb
 
 from refinery_assets.checks.rules import listing
 from refinery_assets.contract.columns import TABLES, VIEWS
-from refinery_assets.contract.families import FAMILIES
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, VARIABLES, Settings
 from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.files import feed_files

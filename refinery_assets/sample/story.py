@@ -14,8 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from refinery_assets.contract.families import FAMILIES, Family
+from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.sample.fleet import Draw, Fleet, Integers, random_stream
 
 Days: TypeAlias = NDArray[np.bool_]
