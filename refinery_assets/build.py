@@ -5,17 +5,7 @@ Here: putting them together. Not here: the environment, which `definitions.py` r
 
 from __future__ import annotations
 
-import gc
-import sys
-
 import dagster as dg
-import dagster_polars  # noqa: F401 - loaded here for what it loads
-
-# The quarter of a million objects that Dagster and Polars have loaded by now stay to the end of the process.
-# To look through them for garbage again and again, and once more at the end, takes a second of every run.
-# DuckDB is to be loaded after this: its library complains at the end of a process when it is not taken down.
-if "duckdb" not in sys.modules:
-    gc.freeze()
 
 from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import build_host_inventory, build_host_inventory_checks

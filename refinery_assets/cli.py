@@ -162,13 +162,11 @@ def run(
     home = dagster_home(os.environ)
     # Dagster's configuration names its files by it.
     os.environ["DAGSTER_HOME"] = str(home)
-    # The graph first, and DuckDB after it; `build.py` says why.
-    from refinery_assets.build import build_defs
-
-    defs = build_defs(settings)
     from refinery_assets.assets.command_runs import open_instance, refine_months
+    from refinery_assets.build import build_defs
     from refinery_assets.reports import terminal
 
+    defs = build_defs(settings)
     with open_instance(home) as instance:
         outcomes = refine_months(
             instance, defs, selected, terminal.stderr(), force=force, log=log, progress=not as_json

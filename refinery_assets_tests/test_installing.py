@@ -55,6 +55,16 @@ def test_every_package_that_is_imported_is_declared() -> None:
     assert undeclared == set()
 
 
+def test_every_file_that_is_not_python_is_declared_as_part_of_the_package() -> None:
+    declared_data = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+
+    there = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+
+    assert there == {
+        PROJECT_ROOT.joinpath(*room.split("."), name) for room in declared_data for name in declared_data[room]
+    }
+
+
 def test_a_dagster_home_that_cannot_be_made_is_refused() -> None:
     with pytest.raises(SettingError, match=r"^DAGSTER_HOME is '/dev/null', which cannot be used \(File exists\)"):
         dagster_home({"DAGSTER_HOME": "/dev/null"})

@@ -2,9 +2,8 @@
 
 Dagster notes every month of an asset as planned and as materialized, and every month of a check as planned
 and as evaluated, each in two files. Its stock storage builds an engine, a connection and the text of each
-statement anew for every single event: over a history of 36 months that is more than half of the time that the
-run takes. The files, the tables and what stands in them are the stock storage's own, so
-`data/dagster/dagster.yaml` may name either.
+statement anew for every single event: with it, a run over 36 months takes 1.9 times the CPU time. The files, the
+tables and what stands in them are the stock storage's own, so `dagster.yaml` may name either.
 
 Here: how the files are opened, and how many events are stored at once. Not here: what is stored.
 """

@@ -7,19 +7,13 @@ Every month is materialized and every check has its verdict on every month, as i
 Takes `--partition-range 2023-01...2025-12`, too.
 """
 
-import gc
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
-import dagster_polars  # noqa: F401 - what our graph loads is loaded here
-
-if "duckdb" not in sys.modules:
-    gc.freeze()
-
-import dagster_duckdb  # noqa: F401
+import dagster_duckdb  # noqa: F401 - what our graph loads is loaded here
+import dagster_polars  # noqa: F401
 import duckdb  # noqa: F401
 
 from refinery_assets.assets.checks import check_specs, judged
