@@ -26,17 +26,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 setup: $(READY)
 
+# A lock names every package down to the last, so nothing is left to resolve. uv fetches and unpacks many at a time,
+# where pip takes one after the other. Compiled here, on all cores, the first run need not do it.
 $(READY): requirements.lock
 $(DEV_READY): requirements-dev.lock
 $(READY) $(DEV_READY): requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..."; exit 1; }
-	# A lock names every package down to the last, so nothing is left to resolve. uv fetches and unpacks many at a
-	# time, which takes pip one after the other. Compiled here, on all cores, the first run need not do it.
-	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-uv.lock
-	$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --compile-bytecode --require-hashes -r $(filter-out %-uv.lock,$(filter %.lock,$^))
-	$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation -e .
+	@echo "Making $(@D) ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements-uv.lock
+	@echo "Installing $$(grep -c '^[a-z]' $(filter-out %-uv.lock,$(filter %.lock,$^))) packages into $(@D) ..."
+	@$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --compile-bytecode --require-hashes -r $(filter-out %-uv.lock,$(filter %.lock,$^))
+	@$(@D)/bin/uv pip install --quiet --python $(@D) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # `make ui DEMO=1` and `make forecast DEMO=1` work on the demo's data, which is made if it is not there.
@@ -49,8 +51,8 @@ endif
 $(DEMO_SETTINGS):
 	$(MAKE) demo
 
-demo: $(READY)  ## make the sample fleet, refine its whole history in one run, print the audit
-	$(BIN)/refinery demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
+demo: $(READY)  ## make the sample fleet, refine its whole history in one run, say what came of it
+	@$(BIN)/refinery demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
 forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behaviour through Prophet, drawn to forecasts.png
 	$(ON_THE_DEMO) $(DEV_BIN)/python -m refinery_assets.sample.walkthrough
