@@ -1,7 +1,7 @@
 """The command line `refinery`.
 
-Here: commands, options and exit codes. Not here: what they do, which stands in the room that it belongs to and is
-loaded when its command is called: `refinery --help` and `refinery status` are not to wait for Dagster.
+Here: commands, options and exit codes. Not here: what they do, which is in the room that it belongs to and is
+loaded when its command is called, so that `refinery --help` and `refinery status` need not wait for Dagster.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIRST, _LAST = Month(2023, 1), Month(2025, 12)
 
 
 class _Commands(TyperGroup):
-    """All commands; what goes wrong in one becomes a sentence on stderr and an exit code."""
+    """All commands; any error becomes a sentence on stderr and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -50,7 +50,7 @@ class _Commands(TyperGroup):
             raise
         except KeyboardInterrupt:
             _fail("Interrupted.", EXIT_INTERRUPTED)
-        # The one place where whatever was not foreseen ends: its trace goes to a file, for whoever mends it.
+        # The last resort: the trace of an unexpected error goes to a file, for whoever fixes it.
         except Exception as error:  # noqa: BLE001
             _fail(*_sentence(error))
 
@@ -61,23 +61,23 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 
 def _sentence(error: Exception) -> tuple[str, int]:
-    """What to say of an error, and the exit code."""
+    """The message for an error, and the exit code."""
     code = _known(error)
     if code is not None:
         return str(error), code
     if isinstance(error, OSError) and error.filename:
         cause = error.strerror or type(error).__name__
-        what_to_do = "see to its rights and to the room on its disk, then run again"
+        what_to_do = "check its permissions and the free space on its disk, then run again"
         return f"{error.filename} cannot be read or written ({cause}); {what_to_do}.", EXIT_TROUBLE
     trace = "".join(traceback.format_exception(error))
-    return f"{_first_line(error)} This was not foreseen; its trace is in {_write_trace(trace)}.", EXIT_TROUBLE
+    return f"{_first_line(error)} This is unexpected; the stack trace is in {_write_trace(trace)}.", EXIT_TROUBLE
 
 
 def _known(error: Exception) -> int | None:
     """The exit code of an error whose message is a sentence for the operator; None of any other."""
     if isinstance(error, SettingError):
         return EXIT_USAGE
-    # By name, for to import what raises them is what start-up does without.
+    # By name, because importing them would slow down every command.
     codes = {
         "MonthSelectionError": EXIT_USAGE,
         "MonthOutsideWindowError": EXIT_USAGE,
@@ -98,7 +98,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _write_trace(trace: str) -> Path:
-    """Add a trace to the log of errors; where that cannot be written, to a file of the system's own folder."""
+    """Append a stack trace to the error log, or write it to a temporary file if that fails."""
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         log = _settings().alert_log.with_name("errors.log")
@@ -125,7 +125,7 @@ app = typer.Typer(
 
 
 def _month(text: object) -> Month:
-    # A default comes here as well.
+    # Typer passes defaults through here as well.
     try:
         return Month.parse(str(text))
     except ValueError as error:
@@ -180,9 +180,9 @@ def run(
 
 @app.command(epilog=_EPILOG)
 def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
-    """Tell what a run would do, and do nothing.
+    """Show what a run would do, without doing it.
 
-    The verdicts, and the exact difference to what is published.
+    The verdicts, and the exact difference from what is published.
     """
     settings = _settings()
     selected = _select(months, settings)
@@ -215,7 +215,7 @@ def status(as_json: AsJson = False) -> None:
     """Show what is published, and what has changed since.
 
     Each month with its last publication and audit, and whether files, inventory or settings are still those that it
-    was published from; months that are due and not published; and whether the schedule is at work.
+    was published from; months that are due and not published; and whether the schedule is running.
     """
     from refinery_assets.operations.heartbeat_file import read_heartbeat
 
@@ -246,7 +246,7 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command(epilog=_EPILOG)
 def explain(month: OneMonth, as_json: AsJson = False) -> None:
-    """Say all that is wrong with a month, and what to do."""
+    """List everything that is wrong with a month, and what to do."""
     settings = _settings()
     _select([str(month)], settings)
     from refinery_assets.reports import terminal
@@ -405,7 +405,7 @@ def demo(
 ) -> None:
     """Make a sample and refine its whole history.
 
-    One of its months is refused, to show how that looks; the exit code tells of the others.
+    One of its months is refused, to show how that looks; the exit code is about the others.
     """
     from refinery_assets.sample.demo import run_demo
 
@@ -459,7 +459,7 @@ def _exit_with(outcomes: Outcomes) -> None:
 
 
 def _usage(work: Callable[[], Any]) -> Any:
-    """Do something whose bad arguments are told by a ValueError."""
+    """Turn the ValueError of a bad argument into a usage error."""
     try:
         return work()
     except ValueError as error:

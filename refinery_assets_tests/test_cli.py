@@ -122,7 +122,7 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
     result = refinery(installation, "run", "2024-01")
     log = installation.settings.alert_log.with_name("errors.log")
     assert result.exit_code == 4
-    assert result.stderr.endswith(f" This was not foreseen; its trace is in {log}.\n")
+    assert result.stderr.endswith(f" This is unexpected; the stack trace is in {log}.\n")
     assert "Traceback" not in result.stderr
     assert "Traceback (most recent call last)" in log.read_text()
 
@@ -134,7 +134,7 @@ def test_an_export_into_a_file_names_it(installation: Installation, tmp_path: Pa
     result = refinery(installation, "export", "--to", str(tmp_path / "file"))
     assert result.exit_code == 4
     assert result.stderr.startswith(f"{tmp_path / 'file'}")
-    assert "see to its rights" in result.stderr
+    assert "check its permissions" in result.stderr
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbo
 
     assert set(outcome.failures) == {"processed_data"}
     assert f"The warehouse {sandbox.settings.warehouse} cannot be used" in outcome.failures["processed_data"]
-    assert "see to its rights" in outcome.failures["processed_data"]
+    assert "check its permissions" in outcome.failures["processed_data"]
     assert sandbox.published() == before
 
 
@@ -162,7 +162,7 @@ def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
 
     for outcome in outcomes:
         told = outcome.failures["cpu_utilization"]
-        assert f"The partition {folder / '2024-01.parquet'} could not be written, and stays as it was" in told
+        assert f"The partition {folder / '2024-01.parquet'} could not be written and is unchanged" in told
         assert "(REFINERY_TELEMETRY)" in told
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 

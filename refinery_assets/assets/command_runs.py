@@ -1,7 +1,7 @@
-"""Running the job `refine` for a command line: months in, what became of them out.
+"""Runs the job `refine` for the command line: months in, their outcomes out.
 
-Here: one run for each unbroken span of months, and showing how far it is. Not here: starting a run
-(`operations/runs.py`) and printing what came of it (`reports/terminal.py`).
+Here: one run for each unbroken span of months, and its progress. Not here: starting a run (`operations/runs.py`) and
+printing its outcome (`reports/terminal.py`).
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def refine_months(  # noqa: PLR0913 - what a command line asks for
         instance: Where the runs are recorded.
         defs: The graph.
         months: The months, in order.
-        console: Where to show how far it is.
+        console: Where to show the progress.
         force: Whether months are rewritten although nothing has changed.
         log: Whether Dagster's own lines are shown.
-        progress: Whether to show how far it is.
+        progress: Whether to show the progress.
     """
     steps = len(defs.resolve_job_def(REFINE).nodes)
     outcomes = Outcomes()

@@ -37,8 +37,8 @@ def told_if_unwritable(partition: Path) -> Iterator[None]:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise dg.Failure(
-            description=f"The partition {partition} could not be written, and stays as it was; see to the "
-            f"room and the rights there (REFINERY_TELEMETRY), then run again. The cause: {error}",
+            description=f"The partition {partition} could not be written and is unchanged; check the "
+            f"free space and the permissions there (REFINERY_TELEMETRY), then run again. The cause: {error}",
             allow_retries=False,
         ) from error
 

@@ -32,7 +32,7 @@ from dagster._core.events import (
 )
 
 SILENT: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
-"""Metadata of an output for which Dagster notes no materialization; the IO manager still gets its value."""
+"""Metadata of an output for which Dagster records no materialization; the IO manager still gets its value."""
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
@@ -62,7 +62,7 @@ class JudgedMonth:
 def log_months(
     context: Context, asset: str, materialized: Sequence[MaterializedMonth], judged: Sequence[JudgedMonth]
 ) -> list[DagsterEvent]:
-    """Note what became of the months of `asset`, and what checks, of any asset, found in months.
+    """Log the outcomes of the months of `asset`, and the verdicts on months of checks of any asset.
 
     The events are stored when this returns. To yield them, too, puts them into the result that
     `execute_in_process` and `dg.materialize` give.
@@ -103,7 +103,7 @@ def silent_outputs(context: Context, *, value: Any = None) -> Iterator[dg.Output
         else:
             yield dg.MaterializeResult(asset_key=asset, metadata=SILENT, value=value)
     for check in sorted(context.selected_asset_check_keys):
-        # An `AssetCheckResult` would note an evaluation that belongs to no month.
+        # An `AssetCheckResult` would record an evaluation without a month.
         yield dg.Output(None, output_name=context.job_def.asset_layer.get_op_output_name(check))
 
 
@@ -237,14 +237,14 @@ def _summed_up(judged: Sequence[JudgedMonth]) -> Iterator[JudgedMonth]:
         failed = [one for one in of_check if not one.passed]
         errors = [one for one in failed if one.severity is dg.AssetCheckSeverity.ERROR]
         judged_months = f"{len(of_check)} month{'' if len(of_check) == 1 else 's'} judged"
-        told = ", ".join(str(one.month) for one in failed)
+        named = ", ".join(str(one.month) for one in failed)
         yield JudgedMonth(
             asset=asset,
             check=check,
             month=None,
             passed=not failed,
             severity=dg.AssetCheckSeverity.ERROR if errors else dg.AssetCheckSeverity.WARN,
-            description=f"{judged_months}, {len(failed)} not passed: {told}."
+            description=f"{judged_months}, {len(failed)} not passed: {named}."
             if failed
             else f"{judged_months}, all passed.",
             metadata=(errors or failed or of_check)[-1].metadata,

@@ -1,4 +1,4 @@
-"""The asset `monthly_report`: what became of each month, for people to read, once months are published.
+"""The asset `monthly_report`: the outcome of each month, for people to read, once months are published.
 
 A report is made of a refused month, too, and of one that was never published: it says so and what to do.
 """
@@ -65,8 +65,8 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         except OSError as error:
             # The reports are on the asset's page all the same.
             context.log.warning(
-                f"The reports were not all written to {settings.reports} (REFINERY_REPORTS); see to the room "
-                f"and the rights there, then materialize {MONTHLY_REPORT} again. The cause: {error}"
+                f"The reports were not all written to {settings.reports} (REFINERY_REPORTS); check the free space "
+                f"and the permissions there, then materialize {MONTHLY_REPORT} again. The cause: {error}"
             )
         refused = refusals(ledger_of(context, settings).verdicts())
         good = []

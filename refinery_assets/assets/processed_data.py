@@ -115,7 +115,7 @@ def _publish(
 
 
 def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:
-    """Give readers what the warehouse holds now; what goes wrong is a warning, for the months are published."""
+    """Renew the read copy; a failure is only a warning, because the months are published."""
     if settings.read_copy is None or not warehouse.path.is_file():
         return
     try:
@@ -224,6 +224,6 @@ def _audit_again(context: dg.AssetExecutionContext, warehouse: Warehouse, settin
     _renew_read_copy(context, warehouse, settings)
     yield from log_months(context, PROCESSED_DATA, [], [judged(verdict) for verdict in of_table])
     yield from silent_outputs(context)
-    # Failing, too, so that whoever started the audit from a script learns of it by the exit status.
+    # Fails as well, so that a script that starts the audit sees it in the exit status.
     if refused := refusals(verdicts):
         raise refusal(refused, audited=True)

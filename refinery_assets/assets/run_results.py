@@ -1,4 +1,4 @@
-"""What a run's events say became of its months: the counterpart of what `month_events.py` and `checks.py` log."""
+"""Reads the outcomes of a run's months from its events, as `month_events.py` and `checks.py` log them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERRUPTED = "Interrupted; what was not published yet stays as it was."
 
 
 def outcomes_of_run(run: FinishedRun, months: Sequence[Month]) -> Outcomes:
-    """What became of the months that a run of the job `refine` was for."""
+    """The outcomes of the months of a run of the job `refine`."""
     checks = _checks(run)
     published = {
         found.partition: found.metadata
@@ -70,7 +70,7 @@ def _standing(month: str, metadata: Mapping[str, dg.MetadataValue], warnings: Se
 
 def _checks(run: FinishedRun) -> dict[str, tuple[list[CheckResult], list[CheckResult]]]:
     """The checks of each month that failed, and those that warned."""
-    # A later step says of a check what an earlier one could not know, so the last verdict counts.
+    # A later step may know more about a check than an earlier one, so the last verdict counts.
     last = {
         (found.partition, found.asset_key.to_user_string(), found.check_name): found for found in run.check_evaluations
     }
@@ -114,8 +114,8 @@ def _problems(run: FinishedRun) -> tuple[list[str], Stop | None]:
                 return [INTERRUPTED], Stop.INTERRUPTED
             if _names(causes, WarehouseHeldError):
                 stop = Stop.HELD
-            told = failure and failure.description
-            problems.append(told or (causes[-1].message.strip() if causes else event.message or ""))
+            description = failure and failure.description
+            problems.append(description or (causes[-1].message.strip() if causes else event.message or ""))
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE and not steps_failed:
             causes = _chain(event.job_failure_data.error)
             if is_interruption(causes):

@@ -137,7 +137,7 @@ class Rule(Generic[Evidence]):
 
 
 def judge(rules: Iterable[Rule[Evidence]], asset: str, month: Month, evidence: Evidence) -> list[Verdict]:
-    """Judge a month by every rule, so that all that is wrong is said at once."""
+    """Judge a month by every rule, so that everything that is wrong is reported at once."""
     return [rule.verdict(asset, month, evidence) for rule in rules]
 
 

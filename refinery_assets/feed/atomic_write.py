@@ -1,4 +1,4 @@
-"""Atomic writes: whoever reads a path meets the old file or the new one, whole, even after a power cut.
+"""Atomic writes: a reader of a path sees the old file or the new one, whole, even after a power cut.
 
     atomic_write(path, content)            # where the bytes are at hand
     with atomic_path(path) as temporary:   # where a library writes a file by itself

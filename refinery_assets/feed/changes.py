@@ -32,7 +32,7 @@ class MonthSeen:
         requests: How often the month was asked for.
         awaited: Names the request whose outcome is not known yet.
         failures: How often in a row its run failed for a passing reason, for the same content.
-        ask_at: When it is to be asked for again, seconds of the epoch; None: not by itself.
+        ask_at: When to request it again, in seconds of the epoch; None: never by itself.
         trouble: Why its run failed the last time.
     """
 
@@ -52,7 +52,7 @@ class MonthSeen:
         return replace(self, content=content, requests=self.requests + 1, failures=failures, ask_at=None, trouble=None)
 
     def ended_well(self) -> MonthSeen:
-        """After a run that published the month, or that refused it: nothing more is to be done by itself."""
+        """After a run that published the month, or that refused it: it is not requested again by itself."""
         return replace(self, awaited=None, failures=0, ask_at=None, trouble=None)
 
     def failed(self, trouble: str, ended: float) -> MonthSeen:

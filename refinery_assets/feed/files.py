@@ -24,7 +24,7 @@ from refinery_assets.contract.settings import Settings
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-# A line that holds nothing but blanks is no row. The reader and the count below must agree on it.
+# A line of nothing but blanks is not a row. The reader and the count below must agree on it.
 BLANKS = " \t\r"
 _BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
 _LINE_END = ord("\n")
@@ -207,7 +207,7 @@ def count_data_rows(data: bytes) -> int:
     if any(
         ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any() for letters in _pieces(data, overlap=1)
     ):
-        # The pattern also meets the nothing behind the last line end, which is no line.
+        # The pattern also matches the empty end after the last line break, which is not a line.
         blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")
     return max(lines - 1 - blank, 0)
 

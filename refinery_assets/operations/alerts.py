@@ -106,7 +106,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
         for evaluation in outcome.evaluations
         if "recovery" in evaluation.metadata
     ]
-    told = [
+    refusals = [
         sentence if month in sentence else f"{month}: {sentence}"
         for month, sentences in sorted(outcome.refused.items())
         for sentence in sentences
@@ -125,7 +125,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
             }
             for evaluation in outcome.evaluations
         ],
-        "problems": list(dict.fromkeys([*told, *outcome.causes])),
+        "problems": list(dict.fromkeys([*refusals, *outcome.causes])),
         "recovery": list(dict.fromkeys(recovery))
         or [f"Look at run {run.run_id} in the UI, mend what it names, and materialize its months again."],
     }

@@ -29,7 +29,7 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             REFINE,
-            # The checks of an external asset are no part of "all assets".
+            # The checks of an external asset are not part of "all assets".
             selection=dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets(HOST_INVENTORY),
             description="Audit the entrance, refine the four families, and publish the months.",
         ),

@@ -1,6 +1,6 @@
 """Dagster's event log in SQLite: its connections kept open, the events of many months stored together.
 
-Dagster notes every month of an asset as planned and as materialized, and every month of a check as planned
+Dagster records every month of an asset as planned and as materialized, and every month of a check as planned
 and as evaluated, each in two files. Its stock storage builds an engine, a connection and the text of each
 statement anew for every single event: with it, a run over 36 months takes 1.9 times the CPU time. The files, the
 tables and what stands in them are the stock storage's own, so `dagster.yaml` may name either.
@@ -59,7 +59,7 @@ _IN_INDEX = {*ASSET_EVENTS, _PLANNED, _EVALUATED}
 
 
 class KeptOpenEventLog(SqliteEventLogStorage):
-    """The stock storage, but for two connections that stay open: the index's, and that of one run."""
+    """The stock storage, except that two connections stay open: the index's and that of one run."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
@@ -112,9 +112,9 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         return table_name in self._tables
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event, and let those know who follow the run."""
+        """Store an event, and notify those who follow the run."""
         super().store_event(event)
-        self._tell(event.run_id)
+        self._notify(event.run_id)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store events in order, those of a run in one transaction a file."""
@@ -126,9 +126,9 @@ class KeptOpenEventLog(SqliteEventLogStorage):
                     else:
                         for event in group:
                             super().store_event(event)
-            self._tell(run_id)
+            self._notify(run_id)
 
-    def _tell(self, run_id: str) -> None:
+    def _notify(self, run_id: str) -> None:
         # The webserver watches the run's file, which stays as it is while the event is in the write-ahead log
         # beside it.
         os.utime(self.path_for_shard(run_id))

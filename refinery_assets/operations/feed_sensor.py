@@ -59,7 +59,7 @@ def _outcomes(instance: dg.DagsterInstance, seen: FeedSeen) -> dict[str, MonthSe
     """The months whose runs have ended since the last look, with how they ended."""
     known: dict[str, MonthSeen] = {}
     for request, months in seen.awaited().items():
-        # Dagster notes the request's key on its run; a run that was started anew by hand carries it, too.
+        # Dagster puts the request's key on its run; a run that was repeated by hand carries it, too.
         records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: request}), limit=1)
         run = records[0].dagster_run if records else None
         if run is not None and not run.is_finished:
@@ -90,7 +90,7 @@ def _why_not(unsettled: Sequence[Month], settings: Settings) -> str:
 def _troubles(seen: FeedSeen, settings: Settings) -> Iterator[str]:
     """What keeps months from being published that were asked for."""
     zone = ZoneInfo(settings.timezone)
-    told: dict[str, list[str]] = {}
+    months_by_problem: dict[str, list[str]] = {}
     for month, state in sorted(seen.months.items()):
         if state.trouble is None:
             continue
@@ -102,6 +102,6 @@ def _troubles(seen: FeedSeen, settings: Settings) -> Iterator[str]:
                 f"not asked for again by itself after {state.failures} failures in a row: materialize it "
                 "by hand once the cause is mended"
             )
-        told.setdefault(f"{what}; {state.trouble}", []).append(month)
-    for what, months in told.items():
+        months_by_problem.setdefault(f"{what}; {state.trouble}", []).append(month)
+    for what, months in months_by_problem.items():
         yield f"{listing(months)}: {what}"

@@ -29,7 +29,7 @@ class Heartbeat:
     failing: Mapping[str, str]
 
     def is_fresh(self, now: datetime) -> bool:
-        """Whether the daemon is at work."""
+        """Whether the daemon is running."""
         return now - self.time < _STILL_FRESH
 
 

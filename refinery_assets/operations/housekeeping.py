@@ -54,10 +54,10 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         deleted = delete_superseded_runs(context.instance, checks, before, _MOST_DELETIONS_AT_ONCE)
         settled = settle_backfills(context.instance, settings)
         pulses = read_pulses(context.instance)
-        told: dict[str, str] = json.loads(context.cursor or "{}")
+        reported: dict[str, str] = json.loads(context.cursor or "{}")
         broken = [pulse for pulse in pulses if pulse.is_broken(now)]
         for pulse in broken:
-            if told.get(pulse.name) != str(now.date()):
+            if reported.get(pulse.name) != str(now.date()):
                 deliver(settings, describe_broken(pulse), context.log)
         done = (
             f"Ended {counted(len(ended), 'run')} whose process was gone, deleted "
@@ -67,7 +67,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         try:
             write_heartbeat(heartbeat_file(settings), pulses, now)
         except OSError as error:
-            # Whoever watches the file sees that it grows old; what was reported today is to be remembered.
+            # A monitor sees that the file grows old. What was reported today must be remembered.
             done += f" The sign of life cannot be written: {error}."
         return dg.SensorResult(
             skip_reason=done,
@@ -106,8 +106,8 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _is_process_gone(run: dg.DagsterRun) -> bool:
     """Whether the run's process is known to have ended; a run that names none is left alone."""
-    noted = run.tags.get(PROCESS_TAG)
-    process = RunProcess.parse(noted) if noted else None
+    tag = run.tags.get(PROCESS_TAG)
+    process = RunProcess.parse(tag) if tag else None
     return process is not None and process.run_id == run.run_id and process.has_ended()
 
 

@@ -76,10 +76,10 @@ def build_late_month(settings: Settings) -> dg.SensorDefinition:
         late = find_late_month(context.instance, settings, datetime.now(UTC))
         if late is None:
             return dg.SensorResult(skip_reason="No month is late.")
-        told = late.until.isoformat()
-        if context.cursor != told:
+        reported = late.until.isoformat()
+        if context.cursor != reported:
             deliver(settings, _alert(context.instance, schedule, late), context.log)
-        return dg.SensorResult(skip_reason=str(late), cursor=told)
+        return dg.SensorResult(skip_reason=str(late), cursor=reported)
 
     return late_month
 

@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         evaluations: The checks that failed as errors, each with its month where it names one.
         refused: The refused months, with the sentences of the step that refused them.
-        causes: What failed besides, in sentences; of a killed run, what became of its process.
+        causes: What failed besides, in sentences; of a killed run, what happened to its process.
         finished: Whether every step that failed did so only to name refused months.
     """
 
@@ -69,12 +69,12 @@ def read_outcome(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Outcome:
             for month, sentences in refused.items():
                 outcome.refused.setdefault(month, []).extend(sentences)
             if not refused:
-                told = failure and failure.description
-                outcome.causes.append(told or _cause(event.step_failure_data.error) or event.message or "")
+                description = failure and failure.description
+                outcome.causes.append(description or _cause(event.step_failure_data.error) or event.message or "")
         elif event.event_type is dg.DagsterEventType.RUN_FAILURE:
             outcome.finished = failed_steps > 0 and not outcome.causes
             if not failed_steps:
-                # The end of a killed run has no error; what became of its process was said just before.
+                # The end of a killed run has no error; the event before it says what happened to its process.
                 found_out = event.event_specific_data and _cause(event.job_failure_data.error)
                 outcome.causes.append(found_out or f"{engine_said} {event.message or ''}".strip())
         is_engines = event.event_type is dg.DagsterEventType.ENGINE_EVENT
@@ -92,7 +92,7 @@ def _refused_months(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, list[
     value = metadata.get(REFUSED)
     if not isinstance(value, dg.JsonMetadataValue) or not isinstance(value.data, dict):
         return {}
-    return {str(month): [str(sentence) for sentence in told] for month, told in value.data.items()}
+    return {str(month): [str(sentence) for sentence in sentences] for month, sentences in value.data.items()}
 
 
 def _cause(error: SerializableErrorInfo | None) -> str:

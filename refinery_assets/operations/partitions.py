@@ -62,21 +62,21 @@ class MonthWindow(dg.MonthlyPartitionsDefinition):
         try:
             month = Month.parse(key)
         except ValueError:
-            told = f"'{key}' is no month; expected YYYY-MM, such as {last or first}."
+            message = f"'{key}' is not a month; expected YYYY-MM, such as {last or first}."
         else:
             if first is None or month < Month.parse(first):
-                told = (
+                message = (
                     f"{key} is before {first or 'any month'}, where the window begins; set "
                     f"REFINERY_FIRST_MONTH to {key} or earlier to include it."
                 )
             elif self.end is not None and month.first_day >= self.end.date():
-                told = (
+                message = (
                     f"{key} is after {last}, where the window ends; set REFINERY_LAST_MONTH to {key} or "
                     "later to include it."
                 )
             else:
-                told = f"{key} has not begun: the window ends with the running month {last}."
-        raise MonthOutsideWindowError(told)
+                message = f"{key} has not begun: the window ends with the running month {last}."
+        raise MonthOutsideWindowError(message)
 
 
 def monthly_partitions(settings: Settings) -> MonthWindow:

@@ -1,4 +1,4 @@
-"""Which process a run is at work in, and whether that process has ended.
+"""Which process a run runs in, and whether that process has ended.
 
 A process number alone says nothing: another machine, another container and the same machine after a restart
 give the same numbers to other processes. A record therefore names the machine, its boot, the PID namespace
@@ -27,7 +27,7 @@ class RunProcess:
     """A process, distinguished from every other one that has or had its number.
 
     Attributes:
-        run_id: The run that is at work in it; one that repeats another run has that one's record at first.
+        run_id: The run that it runs; one that repeats another run has that one's record at first.
         host: Name of the machine or container.
         machine: Id of the installed system; empty where it has none.
         boot: Id of the machine's current boot.
@@ -46,7 +46,7 @@ class RunProcess:
 
     @classmethod
     def current(cls, run_id: str = "") -> RunProcess | None:
-        """This process, at work for a run; None where the system does not say."""
+        """This process, as that of a run; None if the system does not say."""
         pid = os.getpid()
         stat = _stat(pid)
         try:

@@ -1,8 +1,8 @@
-"""How runs are started, and what every run notes of itself when it begins.
+"""How runs are started, and what every run records about itself when it begins.
 
 A run that the UI, the schedule or a sensor started names the code location that it belongs to, and the UI
 lists it under that location's jobs. A run started at a command line names none, so it is given its location
-when it begins; and the process that it is at work in, by which `housekeeping` knows a run that was killed.
+when it begins; and the process that it runs in, by which `housekeeping` recognizes a run that was killed.
 
 Here: the executor of all jobs, and starting a run in this process. Not here: which months to run for.
 """
@@ -98,7 +98,7 @@ def start_run(  # noqa: PLR0913 - what a command line asks for
         job_def=job,
         run_id=run_id,
         tags={**job.run_tags, **month_tags(months), **(tags or {}), **_process_tags(run_id)},
-        # Dagster's own lines belong into its history; what the terminal shows is for the caller to say.
+        # Dagster's own lines belong in its history; the caller decides what the terminal shows.
         run_config={"loggers": {"console": {"config": {"log_level": log_level}}}},
         remote_job_origin=job_origin(job_name),
     )
@@ -120,7 +120,7 @@ def job_origin(job_name: str) -> RemoteJobOrigin:
 
 
 def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Note on a run that begins which process it is at work in, and its code location if it names none."""
+    """Record on a run that begins which process it runs in, and its code location if it names none."""
     tags = _process_tags(run.run_id)
     if run.remote_job_origin is not None:
         if tags.items() - run.tags.items():
@@ -130,9 +130,9 @@ def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     label = origin.repository_origin.get_label()
     # The list of tags comes first: the storage renews the entry by which runs are found, and adds none.
     instance.add_run_tags(run.run_id, {**tags, CODE_LOCATION_TAG: origin.location_name, REPOSITORY_LABEL_TAG: label})
-    noted = instance.get_run_by_id(run.run_id)
-    if noted is not None:
-        instance.run_storage.replace_job_origin(noted, origin)
+    recorded = instance.get_run_by_id(run.run_id)
+    if recorded is not None:
+        instance.run_storage.replace_job_origin(recorded, origin)
 
 
 def _process_tags(run_id: str) -> dict[str, str]:
@@ -150,5 +150,5 @@ class _InThisProcess(InProcessExecutor):
 
 @dg.executor(name="in_process")
 def in_this_process(_: dg.InitExecutorContext) -> InProcessExecutor:
-    """All steps of a run in one process, which the run notes when it begins."""
+    """All steps of a run in one process, which the run records when it begins."""
     return _InThisProcess(retries=RetryMode.ENABLED)

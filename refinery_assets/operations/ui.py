@@ -1,4 +1,4 @@
-"""`refinery ui`: webserver and daemon on one Dagster home, started once and ended for certain.
+"""`refinery ui`: webserver and daemon on one Dagster home, started once and always ended.
 
 `dg dev` alone starts a second daemon on the same home, whether or not its port is free, and hears no signal
 when it was started with SIGINT ignored, as a shell does for what it puts in the background.
@@ -129,7 +129,7 @@ def _make_was_interrupted() -> bool:
 
 def _listen_for_signals() -> None:
     def stop(_: int, __: FrameType | None) -> NoReturn:
-        # Whoever asks twice means the same; ending takes its time but not long.
+        # A second signal means the same; ending takes a moment, but not long.
         for number in heard:
             signal.signal(number, signal.SIG_IGN)
         raise _Stopped
@@ -143,7 +143,7 @@ def _listen_for_signals() -> None:
 
 
 def _end(servers: subprocess.Popen[bytes]) -> None:
-    """End the servers and all that they have started: kindly at first, for certain in the end."""
+    """End the servers and everything that they started: by SIGINT, then by SIGKILL."""
     with suppress(psutil.NoSuchProcess):
         started = psutil.Process(servers.pid).children(recursive=True)
         servers.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 
 def rounded(value: Value) -> Value:
-    """A measurement to four significant digits; counts, and all that is not a number, stay exact.
+    """A measurement to four significant digits; counts and anything that is not a number stay exact.
 
     A count is part of a receipt: somebody may hold it against another one.
     """

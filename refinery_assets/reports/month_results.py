@@ -1,4 +1,4 @@
-"""What became of each month, or would become of it, in a shape for people and for other programs.
+"""The outcome of each month, real or planned, in a shape for people and for other programs.
 
 Here: the shape, and reading it from a plan. Not here: reading it from a run (`assets/run_results.py`), and printing
 it (`terminal.py`).
@@ -99,7 +99,7 @@ class Differences:
 
 @dataclass(frozen=True)
 class MonthOutcome:
-    """What became of one month.
+    """The outcome of one month.
 
     Attributes:
         month: The month, as YYYY-MM.
@@ -133,7 +133,7 @@ class MonthOutcome:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of the months of a command.
+    """The outcomes of the months of a command.
 
     Attributes:
         months: The months, in order.
@@ -171,7 +171,7 @@ class Outcomes:
 
 
 def outcomes_of_plan(plan: Plan) -> Outcomes:
-    """What a run would make of the months."""
+    """What a run would do with the months."""
     months = [*map(_outcome, plan.results.values()), *(MonthOutcome(str(month), LEFT_OUT) for month in plan.left_out)]
     return Outcomes(sorted(months, key=lambda each: each.month))
 

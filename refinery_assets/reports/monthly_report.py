@@ -32,7 +32,7 @@ class ReportFigures:
 
     Attributes:
         month: The month.
-        headline: What became of it, in one sentence.
+        headline: Its outcome, in one sentence.
         recovery: What to do about it where it was refused, a line for each failed check; else empty.
         is_refused: Whether its last audit refused it.
         markdown: The report; it shows the charts by the names of their files, which lie beside it.

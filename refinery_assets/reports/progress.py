@@ -1,6 +1,6 @@
-"""How far a run is: a bar at a terminal, a line for each step in a pipe.
+"""The progress of a run: a bar at a terminal, a line for each step in a pipe.
 
-Here: showing it. Not here: what a step is (the caller tells when one begins and ends).
+Here: showing it. Not here: what a step is (the caller says when one begins and ends).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StepProgress:
         self._console = console
         self._title = title
         self._months = months
-        # Asked once, for while a run is at work its output may go through a pipe.
+        # Asked once, because during a run the output may go through a pipe.
         self._in_lines = shown and not console.is_terminal
         self._started: dict[str, float] = {}
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -53,7 +53,7 @@ class StepProgress:
         self._say(f"{self._title}: {step} {became} in {seconds:.1f} s")
 
     def wait(self, step: str) -> None:
-        """A step is to be tried again, because another process holds the warehouse."""
+        """A step waits to be retried, because another process holds the warehouse."""
         self._bar.update(self._task, description=f"{self._title}: {step} waits for the warehouse")
         self._say(f"{self._title}: {step} waits for the warehouse, which another process holds")
 

@@ -32,7 +32,7 @@ _MARKUP = re.compile(r"([\\`*\[\]<>&|#~!]|:(?=//)|(?<=www)\.)")
 
 
 def headline(found: MonthData) -> str:
-    """What became of the month, in one sentence."""
+    """The outcome of the month, in one sentence."""
     month, receipt = found.month, found.receipt
     if found.is_refused and found.audit is not None and found.audit.of_table:
         published = "" if receipt is None else f" was published on {_moment(receipt.published_at)}, but"
@@ -104,13 +104,13 @@ def _verdicts(audit: Audit | None) -> list[list[str]]:
         sections += [[f"## {counted(len(failed), 'failed check')}"], [_bullet(found) for found in failed]]
     if warnings:
         sections += [[f"## {counted(len(warnings), 'warning')}"], [_bullet(found) for found in warnings]]
-    told = f"{counted(len(audit.having(Outcome.PASSED)), 'check')} passed"
+    text = f"{counted(len(audit.having(Outcome.PASSED)), 'check')} passed"
     if not_judged := len(audit.having(_NOT_JUDGED)):
-        told += f"; {not_judged} could not be judged after what failed"
+        text += f"; {not_judged} could not be judged after what failed"
     if failed:
         # Of a published month the receipt says it; so a run that changes nothing leaves the report as it is.
-        told += f"; audited on {_moment(audit.audited_at)} by the run {_text(audit.run_id)}"
-    return [*sections, [f"{told}."]]
+        text += f"; audited on {_moment(audit.audited_at)} by the run {_text(audit.run_id)}"
+    return [*sections, [f"{text}."]]
 
 
 def _bullet(found: CheckVerdict) -> str:
@@ -141,13 +141,13 @@ def _figures(found: MonthData) -> list[list[str]]:
         "greatest %",
         "standing still",
     )
-    told = (
+    text = (
         f"{counted(found.hosts, 'host')}, {counted(found.days, 'day')}. "
         "A series stands still when all its readings are equal."
     )
     return [
         ["## Figures"],
-        [told],
+        [text],
         _table(columns, rows),
     ]
 
@@ -157,9 +157,9 @@ def _changes(found: MonthData) -> list[list[str]]:
     if receipt is None:
         return []
     if before is None:
-        told = f"The first publication, on {_moment(receipt.published_at)}."
+        text = f"The first publication, on {_moment(receipt.published_at)}."
     else:
-        told = (
+        text = (
             f"Against the publication before, of {_moment(before.published_at)}: "
             f"{counted(receipt.rows_added, 'row')} added, {receipt.rows_removed:,} removed, "
             f"{receipt.rows_changed:,} changed."
@@ -175,7 +175,7 @@ def _changes(found: MonthData) -> list[list[str]]:
         if each is not None
     ]
     columns = ("published", "rows", "imputed", "quarantined", "version", "run")
-    return [["## Changes"], [told], _table(columns, rows)]
+    return [["## Changes"], [text], _table(columns, rows)]
 
 
 def _behaviors(history: History, month: Month) -> list[list[str]]:
@@ -196,16 +196,16 @@ def _behaviors(history: History, month: Month) -> list[list[str]]:
                 *(shown(level) for level in ((cell.middle, cell.low, cell.high) if cell else [None] * 3)),
             )
         )
-    told = "Median and 10 to 90 percent are those of the series' monthly means."
+    text = "Median and 10 to 90 percent are those of the series' monthly means."
     if (NOT_IN_INVENTORY, month) in history.cells:
-        told += (
+        text += (
             f" Series of hosts that are {NOT_IN_INVENTORY} were published when it still named them; "
             "none is due of these."
         )
     if (further := len(history.hosts) - MOST_BEHAVIORS) > 0:
-        told += f" {counted(further, 'further behavior')}, later by name, left out here and in the charts."
+        text += f" {counted(further, 'further behavior')}, later by name, left out here and in the charts."
     columns = ("behavior", "hosts", "series", "readings, % of due", "median %", "10th", "90th percentile")
-    return [["## Behaviors"], [told], _table(columns, rows)]
+    return [["## Behaviors"], [text], _table(columns, rows)]
 
 
 def _refused(refused: Mapping[Month, Audit], data: ReportData) -> list[list[str]]:

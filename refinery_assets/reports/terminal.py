@@ -123,7 +123,7 @@ def _changes(differences: Differences | None) -> str:
 
 
 def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, console: Console) -> None:
-    """Print a line for each month, then what is late, and whether the daemon is at work."""
+    """Print a line for each month, then what is late, and whether the daemon is running."""
     if not status.months:
         console.print("Nothing is published, and the feed holds no month of the window.")
     else:
@@ -173,7 +173,7 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
 
 
 def print_explanation(found: Explanation, console: Console) -> None:
-    """Say in words what is known of a month."""
+    """Print in words what is known about a month."""
     from refinery_assets.reports.month_results import checks_of  # noqa: PLC0415 - it loads Polars
 
     receipt = found.receipt
@@ -207,7 +207,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
 
 
 def _print_last_run(found: Explanation, said_now: set[tuple[str, str, str]], console: Console) -> None:
-    """What the last run found, as far as it is not what the files as they are come to."""
+    """Print what the last run found, as far as it differs from what the present files give."""
     run = f"The last run that looked at it, {found.run_id},"
     if not found.said:
         console.print(f"{run} found nothing wrong.")

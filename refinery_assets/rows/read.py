@@ -135,7 +135,7 @@ def _are_tidy(names: pl.Series, absent: Sequence[str], odd_hosts: OddHosts) -> b
 
 
 def read_lines(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
-    r"""Read any file whose header serves for `family`, each physical line by itself.
+    r"""Read any file with a usable header for `family`, one physical line at a time.
 
     Yields:
         Frames of some megabytes of lines each, at least one, in order. One row per line after the header

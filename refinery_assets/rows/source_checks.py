@@ -124,7 +124,7 @@ def inspect_file(file: FeedFile) -> FileFacts:
 def inspect_bytes(file: FeedFile, data: bytes) -> FileFacts:
     """Look at the bytes of one file."""
     digest, rows = content_digest(data), count_data_rows(data)
-    # What follows a header that does not serve cannot be judged, so nothing more is said of the file.
+    # Nothing after an unusable header can be judged, so the file gets no further finding.
     if data and (problem := header_problem(data, file.family)):
         return FileFacts(file.family, file.name, header_problem=problem, rows=rows, digest=digest)
     unfinished = sign_of_unfinished(data, rows)
@@ -192,9 +192,9 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         detail = f"The first file would be {feed.files[0].name}."
     elif absent:
         # For a file that is missing, its name says enough; for one that is there and cannot be read, it does not.
-        told = [str(file.absent) for file in absent if not str(file.absent).endswith("is not there")]
+        reasons = [str(file.absent) for file in absent if not str(file.absent).endswith("is not there")]
         names = [file.name for file in absent if str(file.absent).endswith("is not there")]
-        detail = " ".join([f"Missing: {listing(names)}."] * bool(names) + told)
+        detail = " ".join([f"Missing: {listing(names)}."] * bool(names) + reasons)
     return Finding(
         outcome(failed=bool(absent)),
         f"{summary}.",

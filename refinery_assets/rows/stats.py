@@ -1,7 +1,7 @@
 """What one file's rows came to, and by which rules.
 
 Here: the figures that travel with a partition, and the digest of the rules. Not here: making the rows (`family.py`),
-for which Polars is loaded; whoever only compares digests does without.
+for which Polars is loaded; comparing digests does not need it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
-# Counts up when the same file and settings come to give other rows.
+# Incremented when the same file and settings give other rows than before.
 _ROWS_VERSION = 1
 
 

@@ -1,4 +1,4 @@
-"""The demo: a sample fleet, its whole history refined in one Dagster run, and what came of it in plain words.
+"""The demo: a sample fleet, its whole history refined in one Dagster run, and the outcome in plain words.
 
 Here: the order of these, and the words. Not here: where it all lies (`demo_folder.py`), what happens to the fleet
 (`story.py`), and the graph (`build.py`), which runs exactly as it does for real files.
@@ -31,7 +31,7 @@ _FAULTS_SHOWN = 3
 
 
 def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> Outcomes:
-    """Make the sample unless it is there, refine its whole history in one run, and say what came of it.
+    """Make the sample unless it is there, refine its whole history in one run, and print the outcome.
 
     Args:
         root: The folder that all of it goes to; None: the project's own.
@@ -40,7 +40,7 @@ def run_demo(root: Path | None, hosts: int, first: Month, last: Month) -> Outcom
         last: The last month.
 
     Returns:
-        What became of the months, without the one that is meant to be refused.
+        The outcomes of the months, without the one that is meant to be refused.
 
     Raises:
         ValueError: There is no such sample.

@@ -1,4 +1,4 @@
-"""The demo's folder: all that the demo writes lies in it, and nothing else in it is ever touched.
+"""The demo's folder: the demo writes only here, and touches nothing else in it.
 
     data/demo/
         demo.json                what was ordered, and the files that the demo wrote
@@ -206,17 +206,17 @@ class DemoFolder:
 
     def _read_manifest(self) -> Manifest:
         try:
-            noted = json.loads(self._manifest_file.read_text(encoding="utf-8"))
-            is_whole = noted["order"] and noted.get("edition") == _EDITION
+            content = json.loads(self._manifest_file.read_text(encoding="utf-8"))
+            is_whole = content["order"] and content.get("edition") == _EDITION
             return Manifest(
-                order=SampleOrder(**noted["order"]) if is_whole else None,
-                files={name: stamp and (stamp[0], stamp[1]) for name, stamp in noted["files"].items()},
+                order=SampleOrder(**content["order"]) if is_whole else None,
+                files={name: stamp and (stamp[0], stamp[1]) for name, stamp in content["files"].items()},
             )
         except FileNotFoundError:
             return Manifest()
         except (ValueError, TypeError, LookupError, AttributeError):
             raise DemoError(
-                f"{self._manifest_file} is not the demo's list of its files, which cannot be told from yours "
+                f"{self._manifest_file} is not the demo's list of its files, which cannot be distinguished from yours "
                 "without it; move it away or choose another --folder."
             ) from None
 

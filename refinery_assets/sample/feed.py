@@ -1,7 +1,7 @@
 """Makes a sample: an inventory and the monthly CSV files of a made-up fleet, for demos and tests.
 
 Here: the files, and the inventory's table. Not here: the hosts and their curves (`fleet.py`), the faulty rows that
-`--dirt` plants (`dirt.py`), and what else befalls the demo's fleet (`story.py`).
+`--dirt` plants (`dirt.py`), and what else happens to the demo's fleet (`story.py`).
 
     refinery sample --hosts 2000 --first 2023-01 --last 2025-12 --to data
 
@@ -102,7 +102,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
         seed: Start of all random draws, 0 or more.
         dirt: The share of rows that are made faulty, 0 to 0.5; if more than 0, every fault is
             planted at least once in every file, and each planted row is listed in `planted.csv`.
-        with_story: Whether the export has what `story.py` tells, instead of every reading of every host.
+        with_story: Whether to apply `story.py`, instead of writing every reading of every host.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -114,7 +114,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
     fleet = Fleet.make(hosts=hosts, first=first, last=last, seed=seed)
     feed, warehouse, planted_file = to / "legacy" / "inputs", to / "refinery.duckdb", to / "planted.csv"
     story = Story(fleet) if with_story else None
-    # The inventory goes first: a warehouse that another process holds is found out at once.
+    # The inventory goes first: if another process holds the warehouse, this fails at once.
     write_inventory(warehouse, fleet)
     with _progress_bar(len(fleet.months) * len(FAMILIES), shown=progress) as advance:
         written = write_feed(
@@ -183,7 +183,7 @@ def write_feed(  # noqa: PLR0913
                 path = feed / source_file(family, month)
                 lines = _lines(fleet, family, month, readings, present)
                 if share := story.dirt(family, month) if story else dirt:
-                    # One row will do for the story of a small fleet, which a row of each fault would have refused.
+                    # In a small fleet, a row of each fault would exceed the tolerance and have the month refused.
                     fewest = 1 if story else len(Fault)
                     dirty = plant_dirt(lines, family, month, seed=fleet.seed, share=share, fewest=fewest)
                     lines = dirty.lines

@@ -30,8 +30,8 @@ from refinery_assets.contract.settings import SettingError, Settings
 from refinery_assets.feed.atomic_write import atomic_path
 
 # Prophet mentions that it could draw with plotly, and Stan every fit that it works on.
-for _talkative in ("prophet.plot", "cmdstanpy"):
-    logging.getLogger(_talkative).disabled = True
+for _noisy in ("prophet.plot", "cmdstanpy"):
+    logging.getLogger(_noisy).disabled = True
 
 from prophet import Prophet  # noqa: E402 - its import talks already
 

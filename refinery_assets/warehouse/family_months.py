@@ -1,4 +1,4 @@
-"""One family's months of a run: refined, judged, and told apart by what is to be done with them.
+"""One family's months of a run: refined, judged, and sorted by what to do with them.
 
 A run (`assets/families.py`) and a plan (`plan.py`) do this alike; only where the partitions go differs. Here: which
 months are refined anew, which are refused, and which partitions already are of the month's file. Not here: how a
@@ -49,7 +49,7 @@ class FamilyMonths:
     passed: list[Partition] = field(default_factory=list)
 
     def refine(self, months: Sequence[Month]) -> Iterator[Refined]:
-        """Give the months that are to be written; those that are refused or unchanged are not."""
+        """Yield the months to write: neither refused nor unchanged."""
         refused = refusals(self.entrance.verdicts) if self.entrance else {}
         for month in months:
             if month in refused:

@@ -24,7 +24,7 @@ from refinery_assets.warehouse.tables import utc_now
 _FOLDER = ".runs"
 _ABANDONED_SECONDS = 24 * 3600.0
 
-# Counts up when records come to hold something else: what a killed run of an older version has left is not read.
+# Incremented when the records change, so that leftovers of a killed run of an older version are not read.
 _VERSION = 2
 
 
@@ -84,7 +84,7 @@ class RunLedger:
         try:
             content = json.loads((self.folder / f"{asset}.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            # A telemetry folder that is no folder is told of by the step that cannot write there.
+            # The step that cannot write to the telemetry folder reports that it is not a folder.
             return None
         if content.get("version") != _VERSION:
             return None

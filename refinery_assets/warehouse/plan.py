@@ -1,7 +1,7 @@
 """The plan: what a run over months would do, found by doing it on copies.
 
 A private copy of the warehouse and a folder of its own for partitions take the place of the real ones; the work is
-that of a run, by the same functions, so that what is told is what a run over the same files then does. Both go at
+that of a run, by the same functions, so that the plan is what a run over the same files then does. Both go at
 the end. Nothing is recorded in Dagster.
 
 Here: the order of the steps without Dagster. Not here: any of the work itself.

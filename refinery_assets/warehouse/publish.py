@@ -75,7 +75,7 @@ def every_check(contract: Contract) -> frozenset[tuple[str, str]]:
 
 
 class State(StrEnum):
-    """What became of a month."""
+    """The outcome of a month."""
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
@@ -84,7 +84,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class MonthResult:
-    """What became of one month.
+    """The outcome of one month.
 
     Attributes:
         month: The month.
@@ -259,7 +259,7 @@ def _candidates(
         if any(verdict.failed for verdict in verdicts):
             results[month] = _refused(month, verdicts, settings.contract)
         else:
-            # Of a month with a receipt of other inputs nothing tells a changed table from a changed digest.
+            # If the receipt is of other inputs, a changed table cannot be distinguished from a changed digest.
             healed = month in same - intact and receipts[month].is_comparable
             candidates.append(
                 _Candidate(month, checked[month], facts[month], verdicts, inputs[month], month not in intact, healed)

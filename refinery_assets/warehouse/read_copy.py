@@ -1,4 +1,4 @@
-"""The read copy: all that the warehouse holds once more, for those who only read.
+"""The read copy: a second copy of the warehouse, for those who only read.
 
 Here: renewing it, whole or not at all. Not here: when that is done, and where it lies (`Settings.read_copy`).
 
@@ -127,7 +127,7 @@ def _keep_writers_out(source: BinaryIO, warehouse: Path, copy: Path) -> None:
         raise ReadCopyError(
             copy,
             f"another process is writing to the warehouse {warehouse}",
-            "If that is no run, close the file there",
+            "If that is not a run, close the file there",
         ) from error
 
 
@@ -142,7 +142,7 @@ def _replace(source: BinaryIO, copy: Path) -> int:
     new, link = Path(name), Path(f"{name}.link")
     try:
         with os.fdopen(descriptor, "wb") as target:
-            # Distinguishes a renewal at work from one that was killed.
+            # Distinguishes a renewal in progress from one that was killed.
             fcntl.flock(target, fcntl.LOCK_EX)
             size = _copy_file(source, target)
             # On the disk before anybody sees it: after a loss of power, size and time alone would call an

@@ -52,7 +52,7 @@ class Receipt:
 _COLUMNS = ", ".join(column.name for column in PUBLICATIONS.columns)
 
 
-# Counts up when equal rows come to have another digest.
+# Incremented when equal rows get a different digest.
 _DIGEST_VERSION = 1
 
 
@@ -142,7 +142,7 @@ def table_digests(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]
     asked = sorted(months)
     published: dict[tuple[int, int], tuple[int, int]] = {}
     for span in Month.unbroken(asked):
-        # By two numbers months are told apart in half the time that a date of each row takes.
+        # Grouping by two integers takes half the time of grouping by a date.
         for year, month, *digest in connection.execute(
             """
             SELECT year(ds), month(ds), count(*), bit_xor(hash(ds, host_id, resource, y, cap, capacity, is_imputed))

@@ -179,8 +179,8 @@ def _file_digests(settings: Settings, months: Iterable[Month]) -> dict[Month, li
 
     found: dict[Month, list[tuple[Family, str | None]]] = {}
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        for file, told in zip(files, pool.map(digest, files), strict=True):
-            found.setdefault(file.month, []).append((file.family, told))
+        for file, digested in zip(files, pool.map(digest, files), strict=True):
+            found.setdefault(file.month, []).append((file.family, digested))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The warehouse's file: making it, opening it, and what is said when it cannot be opened.
+"""The warehouse file: creating it, opening it, and the messages when it cannot be opened.
 
 Here: the version of DuckDB's format that a new file gets, and opening a file that another process may hold. Not
 here: when a run opens it (`assets/resources.py`), and the tables in it (`tables.py`).
@@ -55,7 +55,7 @@ def open_warehouse(
 
     Args:
         path: The file.
-        read_only: Whether nothing is to be written.
+        read_only: Whether to open it read-only.
         wait_seconds: How long to wait for a file that another process holds.
         config: DuckDB's settings.
 
@@ -100,7 +100,7 @@ def _wait_for_connection(
 
 def _unusable(path: Path, error: duckdb.Error) -> WarehouseUnusableError:
     return WarehouseUnusableError(
-        f"The warehouse {path} cannot be used, and stays as it was; see to its rights and to the room on its "
+        f"The warehouse {path} cannot be used and is unchanged; check its permissions and the free space on its "
         f"disk, then run again. DuckDB says: {error}"
     )
 

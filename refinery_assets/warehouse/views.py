@@ -115,7 +115,7 @@ def _daily_features() -> str:
 
 
 def ensure_views_free(connection: duckdb.DuckDBPyConnection) -> None:
-    """See that no table stands where a view is to be.
+    """Check that no table has the name of a view.
 
     Raises:
         ForeignTableError: One does.
