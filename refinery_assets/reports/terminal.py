@@ -1,6 +1,6 @@
 """What commands print: tables at a terminal, plain lines in a pipe.
 
-Here: the words and the layout. Not here: where the figures come from, and exit codes (`cli.py`).
+Here: the words and the layout. Not here: where the figures come from, and exit codes (`cli`).
 """
 
 from __future__ import annotations

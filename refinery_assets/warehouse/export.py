@@ -1,6 +1,6 @@
 """The published table as Parquet files, a folder per month, for those without DuckDB.
 
-Here: writing months of it, each whole or not at all. Not here: the command line (`cli.py`).
+Here: writing months of it, each whole or not at all. Not here: the command line (`cli`).
 
     <folder>/month=2024-05/processed_data.parquet
 

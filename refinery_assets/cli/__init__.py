@@ -1,37 +1,38 @@
 """The command line `refinery`.
 
-Here: commands, options and exit codes. Not here: what they do, which is in the room that it belongs to and is
-loaded when its command is called, so that `refinery --help` and `refinery status` need not wait for Dagster.
+Here: commands and their options. Not here: exit codes and what becomes of an error (`errors.py`), and what a command
+does, which is in the room that it belongs to and is loaded when the command is called, so that `refinery --help` and
+`refinery status` need not wait for Dagster.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from refinery_assets.cli.errors import (
+    EXIT_HELD,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_TROUBLE,
+    EXIT_USAGE,
+    describe,
+    fail,
+)
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 
 if TYPE_CHECKING:
     from refinery_assets.reports.month_results import Outcomes
     from refinery_assets.warehouse.status import Status
-
-EXIT_REFUSED = 1
-EXIT_USAGE = 2
-EXIT_HELD = 3
-EXIT_TROUBLE = 4
-EXIT_INTERRUPTED = 130
 
 _EPILOG = (
     "Exit codes: 0 all is well; 1 months were refused, or an audit failed; 2 wrong usage or a bad setting; 3 the "
@@ -49,67 +50,10 @@ class _Commands(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
         except KeyboardInterrupt:
-            _fail("Interrupted.", EXIT_INTERRUPTED)
+            fail("Interrupted.", EXIT_INTERRUPTED)
         # The last resort: the trace of an unexpected error goes to a file, for whoever fixes it.
         except Exception as error:  # noqa: BLE001
-            _fail(*_sentence(error))
-
-
-def _fail(sentence: str, code: int) -> NoReturn:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(code) from None
-
-
-def _sentence(error: Exception) -> tuple[str, int]:
-    """The message for an error, and the exit code."""
-    code = _known(error)
-    if code is not None:
-        return str(error), code
-    if isinstance(error, OSError) and error.filename:
-        cause = error.strerror or type(error).__name__
-        what_to_do = "check its permissions and the free space on its disk, then run again"
-        return f"{error.filename} cannot be read or written ({cause}); {what_to_do}.", EXIT_TROUBLE
-    trace = "".join(traceback.format_exception(error))
-    return f"{_first_line(error)} This is unexpected; the stack trace is in {_write_trace(trace)}.", EXIT_TROUBLE
-
-
-def _known(error: Exception) -> int | None:
-    """The exit code of an error whose message is a sentence for the operator; None of any other."""
-    if isinstance(error, SettingError):
-        return EXIT_USAGE
-    # By name, because importing them would slow down every command.
-    codes = {
-        "MonthSelectionError": EXIT_USAGE,
-        "MonthOutsideWindowError": EXIT_USAGE,
-        "WarehouseHeldError": EXIT_HELD,
-        "WarehouseMissingError": EXIT_TROUBLE,
-        "WarehouseUnusableError": EXIT_TROUBLE,
-        "ForeignTableError": EXIT_TROUBLE,
-        "DemoError": EXIT_USAGE,
-        "UiError": EXIT_TROUBLE,
-    }
-    return codes.get(type(error).__name__)
-
-
-def _first_line(error: Exception) -> str:
-    text = next(iter(str(error).strip().splitlines()), "")
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return line if line.endswith(".") else f"{line}."
-
-
-def _write_trace(trace: str) -> Path:
-    """Append a stack trace to the error log, or write it to a temporary file if that fails."""
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        log = _settings().alert_log.with_name("errors.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"{moment} {' '.join(sys.argv)}\n{trace}\n")
-    except (OSError, SettingError):
-        with tempfile.NamedTemporaryFile("w", prefix="refinery-", suffix=".log", delete=False) as other:
-            other.write(trace)
-        return Path(other.name)
-    return log
+            fail(*describe(error))
 
 
 app = typer.Typer(
@@ -282,7 +226,7 @@ def accept(
 ) -> None:
     """Accept a month that a check refuses (none so far)."""
     if month is not None or check is not None:
-        _fail(
+        fail(
             "No check can be accepted yet; mend the month's files as refinery explain says, and run it again.",
             EXIT_USAGE,
         )
@@ -353,7 +297,7 @@ def export(
     if as_json:
         _print_json({"command": "export", "folder": str(to), "months": written})
     if not written:
-        _fail("No such month is published.", EXIT_REFUSED)
+        fail("No such month is published.", EXIT_REFUSED)
 
 
 @app.command(epilog=_EPILOG)
@@ -392,7 +336,7 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     try:
         made = _usage(lambda: make_sample(to, hosts=hosts, first=first, last=last, seed=seed, dirt=dirt, progress=True))
     except duckdb.Error as error:
-        _fail(f"The inventory cannot be written: {str(error).splitlines()[0]}", EXIT_TROUBLE)
+        fail(f"The inventory cannot be written: {str(error).splitlines()[0]}", EXIT_TROUBLE)
     typer.echo(closing_line(made))
 
 

@@ -1,0 +1,82 @@
+"""Exit codes of the command line, and the sentence that an error becomes.
+
+Here: which errors are expected, and where the stack trace of an unexpected one goes. Not here: the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from refinery_assets.contract.settings import SettingError, Settings
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_HELD = 3
+EXIT_TROUBLE = 4
+EXIT_INTERRUPTED = 130
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """End the command with a message on stderr and an exit code."""
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code) from None
+
+
+def describe(error: Exception) -> tuple[str, int]:
+    """The message for an error, and the exit code."""
+    code = _known(error)
+    if code is not None:
+        return str(error), code
+    if isinstance(error, OSError) and error.filename:
+        cause = error.strerror or type(error).__name__
+        what_to_do = "check its permissions and the free space on its disk, then run again"
+        return f"{error.filename} cannot be read or written ({cause}); {what_to_do}.", EXIT_TROUBLE
+    trace = "".join(traceback.format_exception(error))
+    return f"{_first_line(error)} This is unexpected; the stack trace is in {_write_trace(trace)}.", EXIT_TROUBLE
+
+
+def _known(error: Exception) -> int | None:
+    """The exit code of an error whose message is a sentence for the operator; None of any other."""
+    if isinstance(error, SettingError):
+        return EXIT_USAGE
+    # By name, because importing them would slow down every command.
+    codes = {
+        "MonthSelectionError": EXIT_USAGE,
+        "MonthOutsideWindowError": EXIT_USAGE,
+        "WarehouseHeldError": EXIT_HELD,
+        "WarehouseMissingError": EXIT_TROUBLE,
+        "WarehouseUnusableError": EXIT_TROUBLE,
+        "ForeignTableError": EXIT_TROUBLE,
+        "DemoError": EXIT_USAGE,
+        "UiError": EXIT_TROUBLE,
+    }
+    return codes.get(type(error).__name__)
+
+
+def _first_line(error: Exception) -> str:
+    text = next(iter(str(error).strip().splitlines()), "")
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if line.endswith(".") else f"{line}."
+
+
+def _write_trace(trace: str) -> Path:
+    """Append a stack trace to the error log, or write it to a temporary file if that fails."""
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        log = Settings.from_environment(os.environ).alert_log.with_name("errors.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{moment} {' '.join(sys.argv)}\n{trace}\n")
+    except (OSError, SettingError):
+        with tempfile.NamedTemporaryFile("w", prefix="refinery-", suffix=".log", delete=False) as other:
+            other.write(trace)
+        return Path(other.name)
+    return log
