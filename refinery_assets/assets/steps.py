@@ -132,8 +132,8 @@ def _keep(context: Context, settings: Settings, record: StepRecord) -> RunLedger
         ledger.write(record)
     except OSError as error:
         raise dg.Failure(
-            description=f"The folder {settings.telemetry} cannot be written; see to the room and the rights there "
-            f"(REFINERY_TELEMETRY), then run again. The cause: {error}",
+            description=f"The folder {settings.telemetry} cannot be written; check the free space and the permissions "
+            f"there (REFINERY_TELEMETRY), then run again. The cause: {error}",
             allow_retries=False,
         ) from error
     return ledger
