@@ -13,9 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from refinery_assets.contract.families import Fault
+import polars as pl
+
+from refinery_assets.contract.families import Family, Fault
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
+from refinery_assets.rows.clean import OddHosts, clean_rows, no_odd_hosts
+from refinery_assets.rows.read import read_columns
 
 FAMILY = FAMILIES[0]
 MONTH = Month(2024, 5)
@@ -77,6 +81,12 @@ class Pollution:
     landed: Sequence[Reading] = ()
     quarantined: Sequence[Quarantined] = ()
     refused: str | None = None
+
+
+def read_clean(data: bytes, family: Family, month: Month, odd_hosts: OddHosts = no_odd_hosts) -> pl.DataFrame | None:
+    """The fast reader, both halves of it."""
+    columns = read_columns(data, family)
+    return None if columns is None else clean_rows(columns, family, month, odd_hosts)
 
 
 def as_text(lines: Sequence[str], header: str = HEADER, end: str = "\n") -> str:

@@ -13,8 +13,8 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import Refined, refine_file
-from refinery_assets.rows.read import read_clean
 from refinery_assets.warehouse.inventory import odd_host_names
+from refinery_assets_tests.hostile import read_clean
 from refinery_assets_tests.scenario import CPU, JANUARY, Sandbox
 
 MAY = Month(2024, 5)

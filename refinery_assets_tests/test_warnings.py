@@ -11,7 +11,7 @@ import pytest
 
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
-from refinery_assets.rows import family as family_module
+from refinery_assets.rows import parts
 from refinery_assets.rows.read import read_lines
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
 
@@ -21,7 +21,7 @@ def test_a_reader_that_loses_a_row_is_caught_by_the_count(sandbox: Sandbox, monk
     def forgetful(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
         yield from (lines.tail(-1) for lines in read_lines(data, family))
 
-    monkeypatch.setattr(family_module, "read_lines", forgetful)
+    monkeypatch.setattr(parts, "read_lines", forgetful)
     sandbox.edit_line(CPU, FEBRUARY, 2, sandbox.lines(CPU, FEBRUARY)[1] + " ")
 
     outcome = sandbox.refine(JANUARY, FEBRUARY)

@@ -23,8 +23,8 @@ from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
+from refinery_assets.rows.clean import OddHosts
 from refinery_assets.rows.family import FAMILY_RULES
-from refinery_assets.rows.read import OddHosts
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_months import FamilyMonths
 from refinery_assets.warehouse.family_partitions import Partition

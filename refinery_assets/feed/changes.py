@@ -140,7 +140,8 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
     after = dict(before.months)
     changed, unsettled = [], []
     for month in months:
-        files = feed_files(settings, [month])
+        # A wide file is several families' file.
+        files = {part.name: part for file in feed_files(settings, [month]) for part in file.parts}.values()
         stats = [_stat(file) for file in files]
         modified = [stat[1] / 1e9 for stat in stats if stat is not None]
         if not modified:

@@ -1,7 +1,8 @@
 """Where the feed's files lie, and how their bytes come into memory.
 
-Here: a month's file name, reading it whole, the header, and the count of data rows taken from the bytes
-alone. Not here: what the rows say (`rows/read.py`) and whether a month may enter (`rows/source_checks.py`).
+Here: the names of a month's files, reading them whole, the header, and the count of data rows taken from the bytes
+alone. Not here: how bytes become text (`text.py`), what the rows say (`rows/read.py`) and whether a month may enter
+(`rows/source_checks.py`).
 """
 
 from __future__ import annotations
@@ -11,34 +12,44 @@ import hashlib
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from refinery_assets.contract.families import Family
+from refinery_assets.contract.families import Encoding, Family, Lines
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-# A line of nothing but blanks is not a row. The reader and the count below must agree on it.
-BLANKS = " \t\r"
-_BLANK_LINE = re.compile(rb"\n[ \t\r]*(?=\n|\Z)")
+_BLANKS = " \t\r"
 _LINE_END = ord("\n")
 _PIECE_BYTES = 2**18
-_GREATEST_BLANK = max(map(ord, f"\n{BLANKS}"))
+_GREATEST_BLANK = max(map(ord, f"\n{_BLANKS}"))
 
 
 class RefusedFileError(Exception):
     """A file cannot be taken at all; the message names the file, what is wrong and what to do."""
 
 
+class CutShortError(RefusedFileError):
+    """A file ends before its format says that it does.
+
+    Attributes:
+        sign: What shows it, as the end of a sentence.
+    """
+
+    def __init__(self, name: str, sign: str) -> None:
+        super().__init__(f"{name} {sign}; export it again.")
+        self.sign = sign
+
+
 @dataclass(frozen=True)
 class FeedFile:
     """One family's file of one month, whether or not it exists.
+
+    Where the family has a file a day, this stands for all of the month's, unless `day` names one of them.
 
     A symbolic link that leads out of `root` is refused, unless `follow_links` allows it: who may write to
     the feed need not be one who may read all of this machine.
@@ -48,13 +59,15 @@ class FeedFile:
     family: Family
     month: Month
     follow_links: bool = False
+    day: int | None = None
 
     @property
     def name(self) -> str:
-        """The file's name relative to the feed's root, with forward slashes."""
+        """The file's name relative to the feed's root, with forward slashes; a star for the day where it is any."""
         year, month = f"{self.month.year:04d}", f"{self.month.month:02d}"
+        day = "*" if self.day is None else f"{self.day:02d}"
         family = self.family
-        return family.path.format(year=year, month=month, family=family.name, resource=family.resource)
+        return family.path.format(year=year, month=month, day=day, family=family.name, resource=family.resource)
 
     @property
     def path(self) -> Path:
@@ -62,8 +75,22 @@ class FeedFile:
         return self.root / self.name
 
     @property
+    def is_daily(self) -> bool:
+        """Whether the month is a file for each of its days."""
+        return self.day is None and "{day}" in self.family.path
+
+    @property
+    def parts(self) -> list[FeedFile]:
+        """The single files: a file for each day of the month, in order, or this one."""
+        if not self.is_daily:
+            return [self]
+        return [replace(self, day=day.day) for day in self.month.days]
+
+    @property
     def is_there(self) -> bool:
-        """Whether anything stands in the file's place, be it readable or not."""
+        """Whether anything stands in the file's place, or in that of one of its parts, be it readable or not."""
+        if self.is_daily:
+            return any(part.is_there for part in self.parts)
         try:
             self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +100,7 @@ class FeedFile:
         return True
 
     def read(self) -> bytes:
-        """All bytes of the file, without a byte order mark.
+        """All bytes of a single file, as they stand on the disk.
 
         Raises:
             FileNotFoundError: Nothing stands in the file's place.
@@ -88,13 +115,27 @@ class FeedFile:
                     f"{self.name} leads out of the feed's root by a symbolic link; put the file itself "
                     "there, or set REFINERY_FOLLOW_LINKS=yes."
                 )
-            return self.path.read_bytes().removeprefix(BYTE_ORDER_MARK)
+            return self.path.read_bytes()
         except FileNotFoundError:
             raise
         except OSError as error:
             raise RefusedFileError(
                 f"{self.name} cannot be read ({error.strerror}); mend its permissions or export it again."
             ) from error
+
+    def digest(self) -> str:
+        """The digest of the bytes on the disk, of all parts together where there are several.
+
+        Raises:
+            FileNotFoundError: Nothing of it is there.
+            RefusedFileError: A part cannot be read.
+        """
+        if not self.is_daily:
+            return content_digest(self.read())
+        there = [part for part in self.parts if part.is_there]
+        if not there:
+            raise FileNotFoundError(self.name)
+        return digest_of_parts({part.name: part.digest() for part in there})
 
 
 def feed_files(settings: Settings, months: Iterable[Month]) -> list[FeedFile]:
@@ -103,7 +144,7 @@ def feed_files(settings: Settings, months: Iterable[Month]) -> list[FeedFile]:
 
 
 def feed_file(settings: Settings, family: Family, month: Month) -> FeedFile:
-    """The file of one family and month."""
+    """The file of one family and month, or all of its days'."""
     return FeedFile(settings.feed, family, month, settings.follow_links)
 
 
@@ -142,12 +183,17 @@ def content_digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def digest_of_parts(digests: Mapping[str, str]) -> str:
+    """The digest of a month of several files, by their names."""
+    return content_digest(repr(sorted(digests.items())).encode())
+
+
 def header_line(data: bytes) -> bytes:
     """The first line of a file, without its line end."""
     return data[: end if (end := data.find(b"\n")) >= 0 else len(data)].removesuffix(b"\r")
 
 
-def column_names(data: bytes) -> list[str]:
+def column_names(data: bytes, lines: Lines) -> list[str]:
     """The header's names, stripped and in lower case, in the file's order.
 
     Bytes that are not UTF-8 are shown escaped, so that they can match no name of the contract; a line that
@@ -155,7 +201,14 @@ def column_names(data: bytes) -> list[str]:
     """
     line = header_line(data).decode("utf-8", "backslashreplace")
     try:
-        return [name.strip().lower() for name in next(csv.reader([line], strict=True), [])]
+        fields = csv.reader(
+            [line],
+            delimiter=lines.delimiter,
+            quotechar=lines.quote or None,
+            quoting=csv.QUOTE_MINIMAL if lines.quote else csv.QUOTE_NONE,
+            strict=True,
+        )
+        return [name.strip().lower() for name in next(fields, [])]
     except csv.Error:
         return []
 
@@ -167,49 +220,77 @@ def header_problem(data: bytes, family: Family) -> str | None:
     """
     if not data:
         return None
-    line = header_line(data)
-    names = column_names(data)
+    wanted = columns_problem(column_names(data, family), family)
+    if wanted is None or not wanted.startswith("lacks"):
+        return wanted
+    cause = _likely_cause(data, header_line(data), family)
+    return f"{cause}, so it {wanted}" if cause else wanted
+
+
+def columns_problem(names: Sequence[str], family: Family) -> str | None:
+    """Why columns of these names, stripped and in lower case, do not serve for `family`; None when they do."""
     repeated = sorted(name for name, count in Counter(names).items() if count > 1 and name in family.columns)
     if repeated:
         return f"names the column {repeated[0]} more than once"
     missing = [column for column in family.columns if column not in names]
     if not missing:
         return None
-    wanted = f"lacks {', '.join(missing)}; expected {','.join(family.columns)}"
-    cause = _likely_cause(data, line, family)
-    return f"{cause}, so it {wanted}" if cause else wanted
+    return f"lacks {', '.join(missing)}; expected {family.delimiter.join(family.columns)}"
+
+
+_SPOKEN = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", ":": "colons", " ": "blanks"}
 
 
 def _likely_cause(data: bytes, line: bytes, family: Family) -> str | None:
     """Say in what guise the header comes, where that is plain to see."""
-    spoken = {";": "semicolons", "\t": "tabs", "|": "pipes"}
     text = line.decode("utf-8", "replace").lower()
-    for delimiter, name in spoken.items():
-        if {part.strip() for part in text.split(delimiter)} >= set(family.columns):
-            return f"separates columns by {name} instead of commas"
+    for delimiter, name in _SPOKEN.items():
+        if delimiter == family.delimiter:
+            continue
+        if {part.strip(f" {family.quote}") for part in text.split(delimiter)} >= set(family.columns):
+            return f"separates columns by {name} instead of {_SPOKEN[family.delimiter]}"
     signs = {
         "is compressed with gzip": data.startswith(b"\x1f\x8b"),
-        "is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line,
+        "is compressed with Zstandard": data.startswith(b"\x28\xb5\x2f\xfd"),
+        "is a Parquet file": data.startswith(b"PAR1"),
+        **_signs_of_another_encoding(data, line, family),
         "ends its lines with a carriage return alone": b"\r" in line,
         "stands behind a blank line 1": not line.strip(),
     }
     return next((cause for cause, holds in signs.items() if holds), None)
 
 
-def count_data_rows(data: bytes) -> int:
+def _signs_of_another_encoding(data: bytes, line: bytes, family: Family) -> dict[str, bool]:
+    if family.encoding is Encoding.UTF16:
+        # Two letters of eight bits were taken for one of sixteen; put back, they show the header.
+        before = data[:4000].decode("utf-8", "replace").encode("utf-16-le")
+        return {"is not UTF-16 text": all(column.encode() in before.lower() for column in family.columns)}
+    if family.encoding is Encoding.LATIN1:
+        return {
+            "is UTF-8 text and not latin-1": data.startswith("\xef\xbb\xbf".encode()),
+            "is not latin-1 text but UTF-16 or binary": b"\0" in line,
+        }
+    return {"is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line}
+
+
+def blanks(lines: Lines) -> str:
+    """What a line may hold and still be blank, so that it is no row. The reader and the count must agree on it."""
+    return _BLANKS.replace(lines.delimiter, "")
+
+
+def count_data_rows(data: bytes, lines: Lines) -> int:
     """Count the lines after the header that are not blank, from the bytes and no CSV parser."""
     if not data:
         return 0
-    ends = count_letter(data, b"\n")
-    lines = ends + (not data.endswith(b"\n"))
-    blank = 0
+    rows = count_letter(data, b"\n") + (not data.endswith(b"\n")) - 1
     # Only a line that begins with a blank, or with its own end, can be a blank one.
     if any(
         ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any() for letters in _pieces(data, overlap=1)
     ):
-        # The pattern also matches the empty end after the last line break, which is not a line.
-        blank = sum(1 for match in _BLANK_LINE.finditer(data) if match.end() < len(data) or match[0] != b"\n")
-    return max(lines - 1 - blank, 0)
+        # The pattern also meets the nothing behind the last line end, which is no line.
+        blank_line = re.compile(rb"\n[%s]*(?=\n|\Z)" % blanks(lines).encode())
+        rows -= sum(1 for match in blank_line.finditer(data) if match.end() < len(data) or match[0] != b"\n")
+    return max(rows, 0)
 
 
 def count_letter(data: bytes, letter: bytes) -> int:

@@ -1,4 +1,4 @@
-"""One family's file of one month: from bytes to the monthly Parquet partition, with its stats.
+"""One family's file of one month, or its files: from bytes to the monthly Parquet partition, with its stats.
 
 Here: the order of the work (read, scrub, fill gaps), the partition's columns, and the two rules that every
 family must pass. Not here: the steps themselves, and what looks at several families at once.
@@ -7,29 +7,24 @@ family must pass. Not here: the steps themselves, and what looks at several fami
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TypeVar
 
 import polars as pl
 
-from refinery_assets.checks.rules import Cell, Finding, Rule, counted, listing, outcome
+from refinery_assets.checks.rules import Cell, Finding, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.families import Fault
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import (
-    FeedFile,
-    RefusedFileError,
-    content_digest,
-    count_data_rows,
-    header_problem,
-)
+from refinery_assets.feed.files import FeedFile, digest_of_parts
+from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, clean_rows, no_odd_hosts
 from refinery_assets.rows.gaps import plug
+from refinery_assets.rows.parts import Part, read_month
 from refinery_assets.rows.points import in_blocks, point_of
-from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts, read_clean, read_lines
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.series import summarize
-from refinery_assets.rows.source_checks import sign_of_unfinished
 from refinery_assets.rows.stats import Stats, rules_digest
 
 PARTITION_SCHEMA = pl.Schema({**TYPED_SCHEMA, "is_imputed": pl.Boolean()})
@@ -58,7 +53,7 @@ class Refined:
 
 
 def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd_hosts) -> Refined:
-    """Read, scrub and fill the gaps of one file.
+    """Read, scrub and fill the gaps of one file, or of a month's files together.
 
     Args:
         file: The file.
@@ -69,12 +64,8 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         RefusedFileError: The file is not there, cannot be read, its header does not serve, or its export did
             not finish.
     """
-    data = _read(file)
-    if problem := header_problem(data, file.family):
-        raise RefusedFileError(f"{file.name}, line 1: the header {problem}. Export the file again.")
-    rows = count_data_rows(data)
-    if sign := sign_of_unfinished(data, rows):
-        raise RefusedFileError(f"{file.name} {sign}; export it again.")
+    parts = read_month(file)
+    first_lines = _first_lines(parts) if file.is_daily else {}
     asked: list[str] | None = None
 
     def ask() -> frozenset[str]:
@@ -83,17 +74,18 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         asked = sorted(names)
         return names
 
-    points, faulty = _judge(data, file, settings.limit("overshoot", file.family), ask)
+    points, faulty = _judge(parts, first_lines, file, settings.limit("overshoot", file.family), ask)
     plugged = plug(points, settings.limit("max_gap_days", file.family))
     publishable, partition = _assemble(points, plugged.rows, faulty)
     stats = Stats(
         family=file.family,
         month=file.month,
         name=file.name,
-        digest=content_digest(data),
+        parts=first_lines,
+        digest=_digest(parts, file),
         rules=rules_digest(settings, file.family, asked),
         odd_hosts=asked,
-        csv_rows=rows,
+        csv_rows=sum(part.rows for part in parts),
         landed=partition.height - plugged.rows.height,
         imputed=plugged.rows.height,
         faults=dict(faulty.group_by("fault").len().sort("fault").rows()),
@@ -103,7 +95,7 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,
-        sample=faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").to_dicts(),
+        sample=[_placed(row, file, first_lines) for row in faulty.head(SAMPLE_PER_FILE).iter_rows(named=True)],
     )
     return Refined(partition, summarize(publishable, file.month), stats)
 
@@ -137,23 +129,62 @@ def refine_files(files: Iterable[FeedFile], refine: Callable[[FeedFile], Result]
         yield from ahead
 
 
-def _judge(data: bytes, file: FeedFile, overshoot: float, odd_hosts: OddHosts) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _judge(
+    parts: Sequence[Part], first_lines: Mapping[str, int], file: FeedFile, overshoot: float, odd_hosts: OddHosts
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The clean rows with their `point`, sorted by it; and the faulty rows."""
-    clean = read_clean(data, file.family, file.month, odd_hosts)
-    if clean is not None:
+    family, month = file.family, file.month
+    starts = [first_lines.get(part.file.name, 1) for part in parts]
+    clean = None
+    columns = _columns(parts, starts)
+    if columns is not None and (clean := clean_rows(columns, family, month, odd_hosts)) is not None:
         points = _in_order(clean)
         if not _has_repeats(points):
             return points, clean.drop("point").clear()
-    rows = scrub(read_lines(data, file.family), file.family, file.month, overshoot, odd_hosts)
+    del columns, clean
+    blocks = (
+        _counted_on(block, start) for part, start in zip(parts, starts, strict=True) for block in part.read_lines()
+    )
+    rows = scrub(blocks, family, month, overshoot, odd_hosts)
     clean = rows.filter(rows["fault"].is_null())
     return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
 
 
-def _read(file: FeedFile) -> bytes:
-    try:
-        return file.read()
-    except FileNotFoundError:
-        raise RefusedFileError(f"{file.name} is not there; export it again.") from None
+def _columns(parts: Sequence[Part], starts: Sequence[int]) -> pl.DataFrame | None:
+    """The typed columns of all parts; None when anything of any is in doubt."""
+    read = []
+    for part, start in zip(parts, starts, strict=True):
+        columns = part.read_columns()
+        if columns is None:
+            return None
+        read.append(_counted_on(columns, start))
+    # Files that differ in the type of a column are told apart row by row.
+    if any(columns.schema != read[0].schema for columns in read):
+        return None
+    return pl.concat(read, rechunk=True) if len(read) > 1 else read[0]
+
+
+def _counted_on(rows: pl.DataFrame, start: int) -> pl.DataFrame:
+    """The rows with lines numbered on from those of the files before; `start` is the number of the first line."""
+    return rows if start == 1 else rows.with_columns(pl.col("source_line") + (start - 1))
+
+
+def _first_lines(parts: Sequence[Part]) -> dict[str, int]:
+    """The number of each file's first line, when the lines of all are counted on."""
+    ends = accumulate((part.lines for part in parts), initial=1)
+    return {part.file.name: start for part, start in zip(parts, ends, strict=False)}
+
+
+def _digest(parts: Sequence[Part], file: FeedFile) -> str:
+    return digest_of_parts({part.file.name: part.digest for part in parts}) if file.is_daily else parts[0].digest
+
+
+def _placed(row: Row, file: FeedFile, first_lines: Mapping[str, int]) -> Row:
+    """A faulty row by its own file, and its line in that."""
+    line = int(str(row["source_line"]))
+    started = [(start, name) for name, start in first_lines.items() if start <= line]
+    start, name = max(started, default=(1, file.name))
+    return {"file": name, "source_line": line - start + 1, "fault": row["fault"], "raw": row["raw"]}
 
 
 def _in_order(points: pl.DataFrame) -> pl.DataFrame:
@@ -232,7 +263,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
             **{str(fault): stats.faults.get(fault, 0) for fault in Fault},
         },
         f"The file is {stats.name}." if stats.quarantined else "",
-        offenders=[{"file": stats.name, **row} for row in stats.sample],
+        offenders=stats.sample,
         recovery=recovery,
     )
 

@@ -1,137 +1,104 @@
-"""From a file's bytes to rows with line numbers: exact where the bytes leave no doubt, and fast then.
+"""From a file's text to rows with line numbers: exact where the bytes leave no doubt, and fast then.
 
-Two readers, one result. `read_clean` takes a file only when its bytes prove that a plain typed parse
+Two readers, one result. `read_columns` takes a file only when its bytes prove that a plain typed parse
 cannot go wrong; the columns come out typed at once. `read_lines` takes any file line by line, so that a
 quote never closed, a missing or a surplus field touches no line but its own; its columns are still
-text, for `scrub.scrub` to cast. Not here: verdicts on values, duplicates and gaps.
+text, for `scrub.scrub` to cast. Not here: what becomes of typed columns (`clean.py`), verdicts on values, duplicates
+and gaps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, time
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
-from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family
-from refinery_assets.contract.months import Month
-from refinery_assets.feed.files import BLANKS, column_names, count_letter, header_line
-from refinery_assets.rows.points import distinct_hosts, number, number_hosts
-
-OddHosts = Callable[[], frozenset[str]]
-"""Gives those of `Family.absent`, in lower case, that hosts of the inventory are really named. It is called only
-where a file names such a host, because the inventory lies in the warehouse and few fleets hold one."""
-
-
-def no_odd_hosts() -> frozenset[str]:
-    """The `OddHosts` of most fleets."""
-    return frozenset()
-
-
-TYPED_SCHEMA = pl.Schema(
-    {
-        "source_line": pl.UInt32(),
-        "ds": pl.Datetime("us"),
-        "host_id": pl.String(),
-        "y": pl.Float64(),
-        "capacity": pl.Float64(),
-        "fault": pl.String(),
-        "raw": pl.String(),
-    }
-)
-"""The columns of a judged row: `source_line` counts the header as 1; `y` is percent; `capacity` is in the
-family's unit; `fault` is null for a clean row; `raw` is null for a clean row that is taken as it stands."""
+from refinery_assets.contract.families import Family
+from refinery_assets.feed.files import blanks, column_names, columns_problem, count_letter, header_line
 
 # What is taken apart at once: text split into fields takes many times its size.
 _BLOCK_BYTES = 16 * 2**20
 
-# Of C0 all but the tab, DEL, and C1, which stand in no text but one that was decoded wrongly.
-_CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+CONTROL_CHARACTERS = r"[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+"""Of C0 all but the tab, DEL, and C1, which stand in no text but one that was decoded wrongly."""
+
+COLUMNS = ("date", "host_id", "value", "capacity")
+"""What the columns of a family are called until they are judged."""
 
 
-def read_clean(data: bytes, family: Family, month: Month, odd_hosts: OddHosts = no_odd_hosts) -> pl.DataFrame | None:
-    """Read a file whose every row is well-formed and within the contract.
+def read_columns(data: bytes, family: Family) -> pl.DataFrame | None:
+    """Read a file whose bytes prove that each line holds the header's fields, plainly written.
 
     Returns:
-        The rows in `TYPED_SCHEMA`, none with a fault, and their `point` (see `points.point_of`), which is
-        not looked at for repeats; None when anything at all is in doubt, so that `read_lines` must have
-        a look.
+        One row per line: `source_line` (the header is 1), `date` (text), `host_id`, `value` (in the family's unit),
+        `capacity`; None when anything is in doubt, so that `read_lines` must have a look.
     """
+    names = column_names(data, family)
+    if columns_problem(names, family) is not None:
+        return None
     ends = count_letter(data, b"\n")
+    if b"\r" in data and count_letter(data, b"\r") == data.count(b"\r\n") == ends:
+        data = data.replace(b"\r\n", b"\n")
     if (
-        header_line(data) != ",".join(family.columns).encode()
-        or not data.endswith(b"\n")
-        or any(byte in data for byte in (b'"', b"\r", b"\0"))
-        # Together with Polars' refusal of a line with more fields than the header, the right total
+        not data.endswith(b"\n")
+        or any(byte in data for byte in (family.quote.encode() or b"\0", b"\r", b"\0"))
+        # Together with Polars' refusal of a line with more fields than the schema, the right total
         # means the right number in every line.
-        or count_letter(data, b",") != (len(family.columns) - 1) * ends
+        or count_letter(data, family.delimiter.encode()) != (len(names) - 1) * ends
     ):
         return None
-    types = (pl.String(), pl.String(), pl.Float64(), pl.Float64())
-    try:
-        rows = pl.read_csv(data, schema=dict(zip(family.columns, types, strict=True)), quote_char=None)
-    except pl.exceptions.PolarsError:
+    places = [str(names.index(column)) for column in family.columns]
+    types: dict[str, pl.DataType] = {str(place): pl.String() for place in range(len(names))}
+    types |= dict.fromkeys(places[2:], pl.Float64())
+    rows = _parsed(data, family, types)
+    if rows is None or rows.height != ends - 1:
         return None
-    day, host, value, capacity = rows.get_columns()
-    if (
-        rows.height != ends - 1
-        or any(column.has_nulls() for column in (day, host, value))
-        or not _lie_within(value, UTILIZATION_CEILING_PERCENT)
-        or not _lie_within(capacity.drop_nulls(), math.inf)
-    ):
+    texts = [rows[place] for place in types if place not in places[2:]]
+    # A decimal point is read for a decimal comma as well, so it must not stand in any number.
+    if family.decimal == "," and count_letter(data, b".") != _count_dots(header_line(data), texts):
         return None
-    # Feeds are written day by day, so a day is looked at once for all the rows that follow each other.
-    runs = day.rle().struct.unnest()
-    # An enumeration of the month's days takes exactly these texts for a date, nothing else.
-    days = pl.Enum([each.isoformat() for each in month.days])
-    number_of_day = runs["value"].cast(days, strict=False).to_physical()
-    if number_of_day.has_nulls():
-        return None
-    number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
-    block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
-    names = distinct_hosts(block)
-    if not _are_tidy(names, family.absent, odd_hosts):
-        return None
-    blocks = len(host) // len(block) if runs.height else 1
-    number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
-    midnights = pl.Series([datetime.combine(each, time()) for each in month.days], dtype=pl.Datetime("us"))
-    return pl.select(
-        source_line=pl.int_range(2, rows.height + 2, dtype=pl.UInt32),
-        ds=midnights.gather(number_of_day),
-        host_id=host,
-        y=value,
-        capacity=capacity,
-        fault=pl.lit(None, pl.String),
-        raw=pl.lit(None, pl.String),
-        point=number(number_of_day + 1, number_of_host),
-    )
+    others = [rows[place] for place in types if place not in places]
+    is_told_apart = any(text.str.contains(CONTROL_CHARACTERS).any() for text in others)
+    return None if is_told_apart else named_columns([rows[place] for place in places], first_line=2)
 
 
-def _block_of(host: pl.Series, length: int) -> pl.Series:
-    """The first `length` names where the rest repeats them, in their order, to the end; else all names."""
-    if length and len(host) % length == 0 and (host[length:] == host[:-length]).all():
-        return host[:length]
-    return host
+def _parsed(data: bytes, family: Family, types: Mapping[str, pl.DataType]) -> pl.DataFrame | None:
+    """The rows after the header, columns named by their place; None where a number is not one."""
+    spellings = [spelled for text in family.absent if text for spelled in (text, text.upper(), text.title())]
+    # Files that write something where there is no value are read a second time, so that others pay nothing.
+    for null_values in (None, spellings):
+        try:
+            return pl.read_csv(
+                data,
+                has_header=False,
+                skip_lines=1,
+                schema=types,
+                separator=family.delimiter,
+                quote_char=None,
+                decimal_comma=family.decimal == ",",
+                null_values=null_values,
+            )
+        except pl.exceptions.PolarsError:
+            continue
+    return None
 
 
-def _lie_within(numbers: pl.Series, most: float) -> bool:
-    """Whether all are finite and from 0 to `most`; the sum shows any that is not a number."""
-    if numbers.is_empty():
-        return True
-    # Of floats: no date or text is ever asked for here, whatever the frame's library allows.
-    least, greatest, total = (float(number) for number in (numbers.min(), numbers.max(), numbers.sum()))  # type: ignore[arg-type]
-    return least >= 0 and greatest <= most and math.isfinite(total)
+def named_columns(columns: Sequence[pl.Series], first_line: int) -> pl.DataFrame:
+    """A family's columns, in its order, under the names that they have here, with the numbers of their lines.
+
+    Without a capacity it is null throughout.
+    """
+    height = len(columns[0])
+    line = pl.int_range(first_line, first_line + height, dtype=pl.UInt32, eager=True).alias("source_line")
+    named = [column.alias(name) for name, column in zip(COLUMNS, columns, strict=False)]
+    if len(named) < len(COLUMNS):
+        named.append(pl.Series(COLUMNS[-1], [None], pl.Float64).new_from_index(0, height))
+    return pl.DataFrame([line, *named])
 
 
-def _are_tidy(names: pl.Series, absent: Sequence[str], odd_hosts: OddHosts) -> bool:
-    """Whether no name is padded, stands for an absent one, or holds control characters."""
-    if (names.str.strip_chars() != names).any() or names.str.contains(_CONTROL_CHARACTERS).any():
-        return False
-    spelled_alike = names.str.to_lowercase()
-    like_absent = spelled_alike.filter(spelled_alike.is_in(absent))
-    return like_absent.is_empty() or odd_hosts().issuperset(like_absent)
+def _count_dots(header: bytes, texts: Iterable[pl.Series]) -> int:
+    return header.count(b".") + sum(int(text.str.count_matches(".", literal=True).sum()) for text in texts)
 
 
 def read_lines(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
@@ -144,25 +111,27 @@ def read_lines(data: bytes, family: Family) -> Iterator[pl.DataFrame]:
         fields, or not text), and the fields as they stand in `date`, `host_id`, `value`, `capacity`,
         null where malformed.
     """
-    names = column_names(data)
-    positions = [names.index(column) for column in family.columns]
-    wanted = [
-        pl.col("fields").list.get(position, null_on_oob=True).alias(name)
-        for position, name in zip(positions, ("date", "host_id", "value", "capacity"), strict=True)
-    ]
+    names = column_names(data, family)
+    wanted = {
+        name: pl.col("fields").list.get(names.index(column), null_on_oob=True)
+        for name, column in zip(COLUMNS, family.columns, strict=False)
+    }
+    if family.capacity is None:
+        wanted["capacity"] = pl.lit(None, pl.String)
+    is_quoted = pl.col("raw").str.contains(family.quote, literal=True) if family.quote else pl.lit(value=False)
     for first_line, block in _blocks_after_header(data):
-        lines = _split_lines(block, first_line).filter(pl.col("raw").str.strip_chars(BLANKS) != "")
-        plain = _fields(lines.filter(~pl.col("raw").str.contains('"', literal=True)), len(names))
-        quoted = _quoted_fields(lines.filter(pl.col("raw").str.contains('"', literal=True)), len(names))
+        lines = _split_lines(block, first_line).filter(pl.col("raw").str.strip_chars(blanks(family)) != "")
+        plain = _fields(lines.filter(~is_quoted), family, len(names))
+        quoted = _quoted_fields(lines.filter(is_quoted), family, len(names))
         yield (
             pl.concat([plain, quoted])
             .with_columns(
                 malformed=pl.col("fields").is_null()
                 | ~pl.col("is_text")
-                | pl.col("raw").str.contains(_CONTROL_CHARACTERS)
+                | pl.col("raw").str.contains(CONTROL_CHARACTERS)
             )
             .with_columns(fields=pl.when(~pl.col("malformed")).then("fields"))
-            .select("source_line", "raw", "malformed", *wanted)
+            .select("source_line", "raw", "malformed", **wanted)
             .sort("source_line")
         )
 
@@ -197,27 +166,31 @@ def _lines_of(text: str) -> pl.Series:
     return lines.str.strip_suffix("\r")
 
 
-def _fields(lines: pl.DataFrame, width: int) -> pl.DataFrame:
-    """Split lines without quotes at their commas; `fields` is null where there are not `width`."""
-    split = pl.col("raw").str.split(",")
+def _fields(lines: pl.DataFrame, family: Family, width: int) -> pl.DataFrame:
+    """Split lines without quotes at their delimiters; `fields` is null where there are not `width`."""
+    split = pl.col("raw").str.split(family.delimiter)
     return lines.with_columns(fields=pl.when(split.list.len() == width).then(split))
 
 
-def _quoted_fields(lines: pl.DataFrame, width: int) -> pl.DataFrame:
+def _quoted_fields(lines: pl.DataFrame, family: Family, width: int) -> pl.DataFrame:
     """Split lines with quotes as RFC 4180 has it, but never across a line end.
 
     `fields` is null where the line is anything but `width` fields, each without a quote or wholly
     inside a pair of them.
     """
-    field = r'[ \t]*(?:"((?:[^"]|"")*)"|([^",]*))[ \t]*'
+    if lines.is_empty():
+        return lines.with_columns(fields=pl.lit(None, pl.List(pl.String)))
+    quote, delimiter = family.quote, re.escape(family.delimiter)
+    padding = " \t".replace(family.delimiter, "")
+    field = f"[{padding}]*(?:{quote}((?:[^{quote}]|{quote}{quote})*){quote}|([^{quote}{delimiter}]*))[{padding}]*"
     fields = pl.concat_list(
         pl.coalesce(
-            pl.col("groups").struct.field(str(2 * index + 1)).str.replace_all('""', '"', literal=True),
+            pl.col("groups").struct.field(str(2 * index + 1)).str.replace_all(quote * 2, quote, literal=True),
             pl.col("groups").struct.field(str(2 * index + 2)),
         )
         for index in range(width)
     )
-    whole = f"^{','.join([field] * width)}$"
+    whole = f"^{delimiter.join([field] * width)}$"
     return lines.with_columns(
         groups=pl.col("raw").str.extract_groups(whole), fits=pl.col("raw").str.contains(whole)
     ).select(*lines.columns, fields=pl.when("fits").then(fields))

@@ -13,12 +13,12 @@ import polars as pl
 
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family, Fault
 from refinery_assets.contract.months import Month
+from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, no_odd_hosts, percent
+from refinery_assets.rows.days import day_of
 from refinery_assets.rows.points import point_of
-from refinery_assets.rows.read import TYPED_SCHEMA, OddHosts, no_odd_hosts
 
-# The contract's day, with or without a time part of midnight. A zone or another order is not guessed.
-_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]00:00(?::00(?:\.0+)?)?)?$"
-_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+# With a point for the decimals, or what a family has in its place.
+_NUMBER = r"^[+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+)(?:[eE][+-]?[0-9]+)?$"
 
 
 def scrub(
@@ -31,7 +31,8 @@ def scrub(
     """Judge the rows of `read_lines`, each by itself first, then against those of the same host and day.
 
     A capacity may be absent; one that is stated must be a finite number, 0 or more. A utilization in
-    (100, 100 + `overshoot`] becomes 100 and keeps its raw text.
+    (100, 100 + `overshoot`] becomes 100 and keeps its raw text; `overshoot` is in percentage points, in whatever unit
+    the family is.
 
     Returns:
         `TYPED_SCHEMA`, one row per row of `blocks`, in order. The columns of a faulty row hold what could
@@ -58,9 +59,9 @@ def _judge_rows(lines: pl.DataFrame, family: Family, month: Month, highest: floa
         pl.when(~pl.col(name).str.to_lowercase().is_in(texts)).then(name) for name, texts in absent.items()
     )
     rows = text.with_columns(
-        ds=day_of("date"),
-        y=_number("value"),
-        capacity=_number("capacity"),
+        ds=day_of("date", family.date_format),
+        y=percent(_number("value", family.decimal), family),
+        capacity=_number("capacity", family.decimal),
         is_capacity_stated=pl.col("capacity").is_not_null(),
     )
     first, end = (datetime.combine(day, time()) for day in (month.first_day, month.next.first_day))
@@ -87,17 +88,13 @@ def _absent_hosts(host: pl.Series, absent: Sequence[str], odd_hosts: OddHosts) -
     return [text for text in absent if text not in odd_hosts()]
 
 
-def day_of(name: str) -> pl.Expr:
-    """The column's text as midnight of a day; null where it is not a day as the contract writes it."""
-    text = pl.col(name).str.strip_chars()
-    return pl.when(text.str.contains(_DATE)).then(
-        text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    )
-
-
-def _number(name: str) -> pl.Expr:
+def _number(name: str, decimal: str) -> pl.Expr:
     """The column's text as a number; null where it is not one written in ASCII digits."""
-    return pl.when(pl.col(name).str.contains(_NUMBER)).then(pl.col(name).cast(pl.Float64, strict=False))
+    text = pl.col(name)
+    pointed = text if decimal == "." else text.str.replace(decimal, ".", literal=True)
+    return pl.when(text.str.contains(_NUMBER.replace("[.]", f"[{decimal}]"))).then(
+        pointed.cast(pl.Float64, strict=False)
+    )
 
 
 def _judge_repeats(rows: pl.DataFrame) -> pl.DataFrame:

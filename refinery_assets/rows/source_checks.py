@@ -9,34 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import groupby
 
-import polars as pl
-
-from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome, shortened
+from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import (
+    CutShortError,
     FeedExtent,
     FeedFile,
     RefusedFileError,
-    content_digest,
-    count_data_rows,
+    digest_of_parts,
     feed_files,
-    header_problem,
 )
-from refinery_assets.rows.read import read_lines
-from refinery_assets.rows.scrub import day_of
+from refinery_assets.feed.unnamed import Unnamed, UnnamedFiles
+from refinery_assets.rows.parts import EMPTY, NO_ROWS, newest_day, read_part
+
+_NOT_THERE = "is not there"
+_NOTHING = Unnamed()
 
 # Each is read whole.
 _FILES_AT_ONCE = 2
-
-# Of a file whose dates cannot be read: how far its first row is looked for, and how much of it is shown.
-_LINES_LOOKED_AT = 100
-_LONGEST_LINE = 200
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,8 @@ class FileFacts:
         undated: The first data row with its line's number, where no row at all has a day of the month as the
             contract writes it.
         digest: Digest of the bytes; None when they could not be read.
+        files: How many files it stands for: of a file a day, those up to the newest.
+        missing_days: Days of these of which there is no file, or none with rows.
     """
 
     family: Family
@@ -65,6 +63,13 @@ class FileFacts:
     newest_day: date | None = None
     undated: str | None = None
     digest: str | None = None
+    files: int = 1
+    missing_days: Sequence[date] = ()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether nothing stands in the file's place."""
+        return self.absent is not None and self.absent.endswith(_NOT_THERE)
 
     @property
     def is_whole(self) -> bool:
@@ -82,6 +87,7 @@ class MonthOfFeed:
         extent: The first and the newest month of the feed.
         today: The day of the judgement, in the refinery's time zone.
         settings: Where the feed lies, and the limits.
+        unnamed: The files that lie there and are none of the contract's.
     """
 
     month: Month
@@ -89,6 +95,7 @@ class MonthOfFeed:
     extent: FeedExtent
     today: date
     settings: Settings
+    unnamed: Unnamed = _NOTHING
 
     @property
     def rows(self) -> int:
@@ -104,109 +111,106 @@ class MonthOfFeed:
 def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date) -> Iterator[MonthOfFeed]:
     """Look at every file that `months` call for; what is wrong is in the facts, not raised."""
     files = feed_files(settings, months)
+    unnamed = UnnamedFiles(settings)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         inspected = zip(files, pool.map(inspect_file, files), strict=True)
         for month, group in groupby(inspected, key=lambda pair: pair[0].month):
-            yield MonthOfFeed(month, [facts for _, facts in group], extent, today, settings)
+            found = [(file, facts) for file, facts in group]
+            yield MonthOfFeed(
+                month,
+                [facts for _, facts in found],
+                extent,
+                today,
+                settings,
+                unnamed.beside([file for file, _ in found]),
+            )
 
 
 def inspect_file(file: FeedFile) -> FileFacts:
-    """Look at one file."""
+    """Look at one file, or at a month's files together."""
+    if not file.is_daily:
+        return _inspect_part(file)
+    return _together(file, [_inspect_part(part) for part in file.parts])
+
+
+def _inspect_part(file: FeedFile) -> FileFacts:
     try:
-        data = file.read()
+        part = read_part(file)
     except FileNotFoundError:
-        return FileFacts(file.family, file.name, absent=f"{file.name} is not there")
+        return FileFacts(file.family, file.name, absent=f"{file.name} {_NOT_THERE}")
+    except CutShortError as error:
+        return FileFacts(file.family, file.name, unfinished=error.sign)
     except RefusedFileError as error:
         return FileFacts(file.family, file.name, absent=str(error))
-    return inspect_bytes(file, data)
+    facts = FileFacts(file.family, file.name, rows=part.rows, digest=part.digest)
+    # What follows a header that does not serve cannot be judged, so nothing more is said of the file.
+    if problem := part.header_problem:
+        return replace(facts, header_problem=problem)
+    try:
+        newest = newest_day(part, file.month) if part.rows else None
+        undated = part.first_row if newest is None and not part.unfinished else None
+    except RefusedFileError as error:
+        return FileFacts(file.family, file.name, absent=str(error))
+    return replace(facts, unfinished=part.unfinished, newest_day=newest, undated=undated)
 
 
-def inspect_bytes(file: FeedFile, data: bytes) -> FileFacts:
-    """Look at the bytes of one file."""
-    digest, rows = content_digest(data), count_data_rows(data)
-    # Nothing after an unusable header can be judged, so the file gets no further finding.
-    if data and (problem := header_problem(data, file.family)):
-        return FileFacts(file.family, file.name, header_problem=problem, rows=rows, digest=digest)
-    unfinished = sign_of_unfinished(data, rows)
-    newest = newest_day(data, file.family, file.month) if rows else None
-    undated = None
-    if newest is None and not unfinished:
-        undated = _first_row(data)
-    return FileFacts(
-        file.family,
-        file.name,
-        unfinished=unfinished,
-        rows=rows,
-        newest_day=newest,
-        undated=undated,
-        digest=digest,
+def _together(file: FeedFile, days: Sequence[FileFacts]) -> FileFacts:
+    """What is known of the days' files, as of one; it has the name of the first that is in trouble."""
+    there = [facts for facts in days if not facts.is_missing]
+    if not there:
+        return FileFacts(file.family, file.name, absent=f"{file.name} {_NOT_THERE}")
+    with_rows = [facts for facts in there if facts.unfinished != NO_ROWS] or there[:1]
+    trouble = next((facts for facts in with_rows if not facts.is_whole), None)
+    newest_file = days.index(with_rows[-1])
+    without = [day for day, facts in zip(file.month.days, days[:newest_file], strict=False) if facts not in with_rows]
+    return replace(
+        trouble or FileFacts(file.family, file.name),
+        rows=sum(facts.rows for facts in there),
+        newest_day=max((facts.newest_day for facts in with_rows if facts.newest_day), default=None),
+        digest=digest_of_parts({facts.name: facts.digest for facts in there if facts.digest}),
+        files=newest_file + 1,
+        missing_days=without,
     )
-
-
-def sign_of_unfinished(data: bytes, rows: int) -> str | None:
-    """What shows that the export of a file did not finish, as the end of a sentence; else None."""
-    if not data:
-        return "is empty"
-    if not rows:
-        return "holds only its header"
-    if not data.endswith(b"\n"):
-        last_line = data.count(b"\n") + 1
-        return f"ends in the middle of line {last_line}"
-    return None
-
-
-def _first_row(data: bytes) -> str:
-    """The first line after the header that is not blank, with its number, as the end of a sentence."""
-    lines = enumerate(data.split(b"\n", _LINES_LOOKED_AT)[1:-1], start=2)
-    number, line = next(((number, line) for number, line in lines if line.strip()), (2, b""))
-    text = shortened(line.decode("utf-8", "backslashreplace").strip(), _LONGEST_LINE)
-    return f"line {number} reads {text!r}"
-
-
-def newest_day(data: bytes, family: Family, month: Month) -> date | None:
-    """The newest day of `month` that any row of the file is dated, whatever else is wrong with the row."""
-    # A closed month's file mostly ends on the last day, and then a search from its end answers at once.
-    if data.startswith(b"date,") and data.rfind(f"\n{month.last_day.isoformat()},".encode()) >= 0:
-        return month.last_day
-    within = pl.col("day").is_between(month.first_day, month.last_day)
-    newest = (
-        lines.select(day_of("date").dt.date().alias("day")).filter(within)["day"].max()
-        for lines in read_lines(data, family)
-    )
-    return max((day for day in newest if isinstance(day, date)), default=None)
 
 
 def _source_files_present(feed: MonthOfFeed) -> Finding:
-    absent = [file for file in feed.files if file.absent]
-    expected, found = len(feed.files), len(feed.files) - len(absent)
-    summary = f"{found} of {counted(expected, 'expected file')} found"
-    detail = ""
+    # A wide file is several families' file.
+    files = {file.name: file for file in feed.files}.values()
+    absent = [file for file in files if file.absent]
+    expected = sum(file.files for file in files)
+    missing = len(absent) + sum(len(file.missing_days) for file in files if not file.absent)
+    summary = f"{expected - missing} of {counted(expected, 'expected file')} found"
+    details = []
     root_missing = not feed.settings.feed.is_dir()
     if absent and root_missing:
         summary += "; the root of the feed is not a folder (REFINERY_FEED)"
-        detail = f"It is {feed.settings.feed}."
+        details.append(f"It is {feed.settings.feed}.")
     elif absent and not feed.extent.holds(feed.month):
         is_older = feed.extent.first is not None and feed.month < feed.extent.first
         state = "lies before the first month" if is_older else "is not exported yet"
         summary += f"; {feed.month} {state}: the feed holds {feed.extent}"
-        detail = f"The first file would be {feed.files[0].name}."
+        details.append(f"The first file would be {feed.files[0].name}.")
     elif absent:
         # For a file that is missing, its name says enough; for one that is there and cannot be read, it does not.
-        reasons = [str(file.absent) for file in absent if not str(file.absent).endswith("is not there")]
-        names = [file.name for file in absent if str(file.absent).endswith("is not there")]
-        detail = " ".join([f"Missing: {listing(names)}."] * bool(names) + reasons)
+        if names := [file.name for file in absent if file.is_missing]:
+            details.append(f"Missing: {listing(names)}.")
+        details += [str(file.absent) for file in absent if not file.is_missing]
+    holes = {file.family.name: listing(map(str, file.missing_days)) for file in files if file.missing_days}
+    details += [f"{family} has no rows of {days}." for family, days in holes.items()]
+    if feed.unnamed:
+        details.append(f"{feed.unnamed}.")
     return Finding(
-        outcome(failed=bool(absent)),
+        outcome(failed=bool(absent), warned=bool(missing)),
         f"{summary}.",
-        {"expected": expected, "found": found, "missing": len(absent)},
-        detail,
+        {"expected": expected, "found": expected - missing, "missing": missing, "unnamed": feed.unnamed.count},
+        " ".join(details),
         offenders=[{"file": file.name, "problem": file.absent} for file in absent],
     )
 
 
 def _headers_match_contract(feed: MonthOfFeed) -> Finding:
     wrong = [file for file in feed.files if file.header_problem]
-    read = sum(not (file.absent or file.unfinished == "is empty") for file in feed.files)
+    read = sum(not (file.absent or file.unfinished == EMPTY) for file in feed.files)
     summary = "No header could be read"
     if read:
         summary = f"The contract is met by {read - len(wrong)} of {counted(read, 'header')}"
@@ -225,10 +229,11 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
     unfinished = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
     undated = [
-        f"{file.name} has no row dated within {feed.month} and written YYYY-MM-DD; its {file.undated}"
+        f"{file.name} has no row dated within {feed.month} and written {file.family.date_format}; its {file.undated}"
         for file in feed.files
         if file.undated
     ]
+    formats = dict.fromkeys(file.family.date_format for file in feed.files if file.undated)
     # A file that is already reported as absent, cut or unreadable says nothing about the others.
     whole = [file for file in feed.files if file.is_whole]
     uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
@@ -270,8 +275,8 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         },
         f"{detail}." if detail else "",
         offenders=offenders,
-        recovery="Have the files named exported again with the month's own days, written YYYY-MM-DD; then run the "
-        "month again."
+        recovery=f"Have the files named exported again with the month's own days, written {' or '.join(formats)}; "
+        "then run the month again."
         if undated
         else None,
     )
@@ -316,7 +321,9 @@ def _ends_too_early(feed: MonthOfFeed, newest: date) -> tuple[list[str], list[st
 ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
     Rule(
         "source_files_present",
-        "Fails when the month lacks one of its files, or the feed's root is missing.",
+        "Fails when the month lacks one of its files, or all of a family's where there is one a day, or the feed's "
+        "root is missing; warns when single days are missing. Names files that lie there and that the contract does "
+        "not name.",
         "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month again.",
         _source_files_present,
     ),
@@ -324,7 +331,8 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
         "headers_match_contract",
         "Fails when a header lacks a column of its family or repeats one, or when no header could be read; "
         "names are compared stripped and without regard to case, order and further columns are free.",
-        "Export the files named with the contract's header, comma separated and in UTF-8, and run the month again.",
+        "Export the files named as the contract declares them, header, delimiter and encoding, or mend the contract; "
+        "then run the month again.",
         _headers_match_contract,
     ),
     Rule(

@@ -44,11 +44,12 @@ class Stats:
     Attributes:
         family: The file's family.
         month: The month.
-        name: The file, relative to the feed's root.
-        digest: Digest of the file's bytes; None when they could not be read.
+        name: The file, relative to the feed's root; with a star for the day where the month has a file a day.
+        parts: Of a month of several files, the number of each one's first line, counted on through all of them.
+        digest: Digest of the files' bytes; None when they could not be read.
         rules: `rules_digest` of the settings that the rows were made by.
-        odd_hosts: What `read.OddHosts` gave; None: the file names no such host, and it was not asked.
-        csv_rows: Data rows of the file, counted from its bytes.
+        odd_hosts: What `clean.OddHosts` gave; None: the file names no such host, and it was not asked.
+        csv_rows: Data rows of the file, counted apart from the reader.
         landed: Rows of the file in the partition, clean or faulty.
         imputed: Rows that filled gaps.
         faults: Faulty rows per fault; faults that did not occur are left out.
@@ -58,13 +59,14 @@ class Stats:
         mean_y: Mean of the clean readings, percent; None without any.
         long_gaps: Gaps that are too long to fill.
         long_gap_days: Days in those gaps.
-        sample: A few faulty rows: line, fault and raw text.
+        sample: A few faulty rows: file, line in it, fault and raw text.
         problem: Why there are no rows at all, as a sentence; None when there are.
     """
 
     family: Family
     month: Month
     name: str
+    parts: Mapping[str, int] = field(default_factory=dict)
     digest: str | None = None
     rules: str = ""
     odd_hosts: Sequence[str] | None = None

@@ -15,8 +15,8 @@ from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_file
+from refinery_assets.rows.clean import OddHosts
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Refined, refine_file, refine_files
-from refinery_assets.rows.read import OddHosts
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.ledger import StepRecord

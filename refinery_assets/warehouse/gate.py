@@ -18,7 +18,7 @@ from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdic
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedExtent, RefusedFileError, content_digest, feed_file
+from refinery_assets.feed.files import FeedExtent, RefusedFileError, feed_file
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
 from refinery_assets.rows.stats import Stats
@@ -111,7 +111,7 @@ def _of_one_export(stats: Sequence[Stats], month: Month, settings: Settings) -> 
 
 def _digest_in_feed(family: Family, month: Month, settings: Settings) -> str | None:
     try:
-        return content_digest(feed_file(settings, family, month).read())
+        return feed_file(settings, family, month).digest()
     except (FileNotFoundError, RefusedFileError):
         return None
 

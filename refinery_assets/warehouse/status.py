@@ -20,7 +20,7 @@ from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError, content_digest, feed_extent, feed_files
+from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
@@ -171,7 +171,7 @@ def _file_digests(settings: Settings, months: Iterable[Month]) -> dict[Month, li
 
     def digest(file: FeedFile) -> str | None:
         try:
-            return content_digest(file.read())
+            return file.digest()
         except FileNotFoundError:
             return None
         except RefusedFileError as error:

@@ -1,0 +1,106 @@
+"""Files that lie where a month's are expected and that the contract does not name, misspelled or forgotten.
+
+Here: finding them, without looking further than it takes to say so. Not here: whether a month is judged by it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from refinery_assets.contract.families import Family
+from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import FeedFile
+
+_SHOWN = 3
+_MOST_LOOKED_AT = 10_000
+_PIECES = re.compile(r"([^{]*)(?:\{([a-z]+)\})?")
+_DIGITS = {"year": "[0-9]{4}", "month": "[0-9]{2}", "day": "[0-9]{2}"}
+
+
+@dataclass(frozen=True)
+class Unnamed:
+    """Files that are none of the contract's; its text is a sentence without the full stop.
+
+    Attributes:
+        count: How many were found.
+        sample: The first few of them, relative to the feed's root.
+        is_part: Whether there may be more.
+    """
+
+    count: int = 0
+    sample: Sequence[str] = ()
+    is_part: bool = False
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def __str__(self) -> str:
+        some = ", ".join(self.sample)
+        if self.count == 1 and not self.is_part:
+            return f"1 file lies there that the contract does not name, {some}"
+        than = "More than " if self.is_part else ""
+        return f"{than}{self.count:,} files lie there that the contract does not name, such as {some}"
+
+
+class UnnamedFiles:
+    """Looks into the folders of a feed, into each once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.feed
+        self._patterns = [_pattern(family) for family in settings.contract.families]
+        self._inventory = PurePosixPath(settings.contract.inventory.source).name
+        self._known: dict[Path, Unnamed] = {}
+
+    def beside(self, files: Iterable[FeedFile]) -> Unnamed:
+        """The unnamed files in the folders of a month's files."""
+        folders = dict.fromkeys(part.path.parent for file in files for part in file.parts)
+        found = [self._within(folder) for folder in folders]
+        sample = [name for each in found for name in each.sample]
+        return Unnamed(sum(each.count for each in found), sample[:_SHOWN], any(each.is_part for each in found))
+
+    def _within(self, folder: Path) -> Unnamed:
+        if folder not in self._known:
+            self._known[folder] = self._look_into(folder)
+        return self._known[folder]
+
+    def _look_into(self, folder: Path) -> Unnamed:
+        try:
+            with os.scandir(folder) as entries:
+                looked_at = list(islice(entries, _MOST_LOOKED_AT + 1))
+                inside = folder.relative_to(self._root)
+                names = sorted(
+                    (inside / entry.name).as_posix() for entry in looked_at if entry.is_file(follow_symlinks=False)
+                )
+        # A folder that is not there, or cannot be listed, is told by the files that are missing from it.
+        except OSError:
+            return Unnamed()
+        unnamed = [name for name in names if not self._is_known(name)]
+        return Unnamed(len(unnamed), unnamed[:_SHOWN], len(looked_at) > _MOST_LOOKED_AT)
+
+    def _is_known(self, name: str) -> bool:
+        last = PurePosixPath(name).name
+        # Hidden files are the file system's, and contract and inventory may lie with the files that they are of.
+        if last.startswith(".") or last.endswith(".toml") or last == self._inventory:
+            return True
+        return any(pattern.fullmatch(name) for pattern in self._patterns)
+
+
+def _pattern(family: Family) -> re.Pattern[str]:
+    """What the names of a family's files look like, in whatever month; a year that stands twice is the same year."""
+    names = {"family": family.name, "resource": family.resource}
+    pattern, seen = "", set()
+    for text, placeholder in _PIECES.findall(family.path):
+        pattern += re.escape(text)
+        if placeholder in names:
+            pattern += re.escape(names[placeholder])
+        elif placeholder in seen:
+            pattern += f"(?P={placeholder})"
+        elif placeholder:
+            seen.add(placeholder)
+            pattern += f"(?P<{placeholder}>{_DIGITS[placeholder]})"
+    return re.compile(pattern)

@@ -1,0 +1,213 @@
+"""A single file of the feed, read and taken as what it is: text or Parquet.
+
+Here: what can be asked of a file whatever its format, and a month's files one after the other. Not here: how the
+formats are read (`read.py`, `parquet.py`) and what the rows come to (`family.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import polars as pl
+
+from refinery_assets.checks.rules import shortened
+from refinery_assets.contract.months import Month
+from refinery_assets.feed.files import (
+    FeedFile,
+    RefusedFileError,
+    column_names,
+    content_digest,
+    count_data_rows,
+    count_letter,
+    header_problem,
+)
+from refinery_assets.feed.text import text_of
+from refinery_assets.rows.days import as_text, day_of, day_text
+from refinery_assets.rows.parquet import ParquetTable
+from refinery_assets.rows.read import read_columns, read_lines
+
+EMPTY = "is empty"
+NO_ROWS = "holds only its header"
+
+# Of a file whose dates cannot be read: how far its first row is looked for, and how much of it is shown.
+_LINES_LOOKED_AT = 100
+_LONGEST_LINE = 200
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A file of lines.
+
+    Attributes:
+        file: Where it is from.
+        digest: Digest of its bytes on the disk.
+        data: Its text in UTF-8.
+    """
+
+    file: FeedFile
+    digest: str
+    data: bytes
+
+    @cached_property
+    def rows(self) -> int:
+        """Data rows, counted from the bytes alone."""
+        return count_data_rows(self.data, self.file.family)
+
+    @property
+    def lines(self) -> int:
+        """Lines of any kind, the header with them."""
+        return count_letter(self.data, b"\n") + (not self.data.endswith(b"\n"))
+
+    @property
+    def header_problem(self) -> str | None:
+        """Why the header does not serve, as the end of a sentence; None when it does."""
+        return header_problem(self.data, self.file.family)
+
+    @property
+    def unfinished(self) -> str | None:
+        """What shows that the export did not finish, as the end of a sentence; else None."""
+        if not self.data:
+            return EMPTY
+        if not self.rows:
+            return NO_ROWS
+        if not self.data.endswith(b"\n"):
+            return f"ends in the middle of line {self.lines}"
+        return None
+
+    @property
+    def first_row(self) -> str:
+        """The first line after the header that is not blank, with its number, as the end of a sentence."""
+        lines = enumerate(self.data.split(b"\n", _LINES_LOOKED_AT)[1:-1], start=2)
+        number, line = next(((number, line) for number, line in lines if line.strip()), (2, b""))
+        text = shortened(line.decode("utf-8", "backslashreplace").strip(), _LONGEST_LINE)
+        return f"line {number} reads {text!r}"
+
+    def reaches(self, day: date) -> bool:
+        """Whether a search from the end at once finds a row of that day; it may be there although none is found."""
+        family = self.file.family
+        if column_names(self.data, family)[:1] != [family.date]:
+            return False
+        text = f"\n{day_text(day, family.date_format)}{family.delimiter}"
+        return self.data.rfind(text.encode()) >= 0
+
+    def read_columns(self) -> pl.DataFrame | None:
+        """As `read.read_columns`."""
+        return read_columns(self.data, self.file.family)
+
+    def read_lines(self) -> Iterator[pl.DataFrame]:
+        """As `read.read_lines`."""
+        return read_lines(self.data, self.file.family)
+
+
+@dataclass(frozen=True)
+class ParquetPart:
+    """A Parquet file: what stands for its lines are its rows."""
+
+    file: FeedFile
+    digest: str
+    table: ParquetTable | None
+
+    @property
+    def rows(self) -> int:
+        """Rows, as the footer counts them."""
+        return self.table.rows if self.table else 0
+
+    @property
+    def lines(self) -> int:
+        """The same: there is no header among them."""
+        return self.rows
+
+    @property
+    def header_problem(self) -> str | None:
+        """Why the schema does not serve, as the end of a sentence; None when it does."""
+        return self.table.problem if self.table else None
+
+    @property
+    def unfinished(self) -> str | None:
+        """What shows that the export did not finish, as the end of a sentence; else None."""
+        if self.table is None:
+            return EMPTY
+        return None if self.rows else NO_ROWS
+
+    @property
+    def first_row(self) -> str:
+        """The first row, as the end of a sentence."""
+        first = next(self.read_lines())["raw"][0]
+        return f"row 1 reads {shortened(first, _LONGEST_LINE)!r}"
+
+    def reaches(self, day: date) -> bool:  # noqa: ARG002 - as of text
+        """Nothing can be searched for."""
+        return False
+
+    def read_columns(self) -> pl.DataFrame | None:
+        """As `read.read_columns`."""
+        return self.table.columns() if self.table else None
+
+    def read_lines(self) -> Iterator[pl.DataFrame]:
+        """As `read.read_lines`."""
+        return self.table.lines() if self.table else iter(())
+
+
+Part = TextPart | ParquetPart
+
+
+def read_part(file: FeedFile) -> Part:
+    """Read a single file.
+
+    Raises:
+        FileNotFoundError: Nothing stands in the file's place.
+        RefusedFileError: It cannot be read or unpacked.
+    """
+    raw = file.read()
+    digest = content_digest(raw)
+    if file.path.suffix.lower() == ".parquet":
+        return ParquetPart(file, digest, ParquetTable(raw, file) if raw else None)
+    return TextPart(file, digest, text_of(raw, file))
+
+
+def read_month(file: FeedFile) -> list[Part]:
+    """Read the files of a family's month that are there and hold rows, in order.
+
+    A day without rows is left out where others have some.
+
+    Raises:
+        RefusedFileError: There is none, or one cannot be read, its header does not serve, or its export did not finish.
+    """
+    parts = []
+    for each in file.parts:
+        try:
+            parts.append(read_part(each))
+        except FileNotFoundError:
+            continue
+    if not parts:
+        raise RefusedFileError(f"{file.name} is not there; export it again.")
+    for part in parts:
+        if problem := part.header_problem:
+            raise RefusedFileError(f"{part.file.name}, line 1: the header {problem}. Export the file again.")
+    with_rows = [part for part in parts if part.unfinished != NO_ROWS] or parts
+    for part in with_rows:
+        if sign := part.unfinished:
+            raise RefusedFileError(f"{part.file.name} {sign}; export it again.")
+    return with_rows
+
+
+def newest_day(part: Part, month: Month) -> date | None:
+    """The newest day of `month` that any row of the file is dated, whatever else is wrong with the row."""
+    # A closed month's file mostly ends on the last day, and then a search from its end answers at once.
+    if part.reaches(month.last_day):
+        return month.last_day
+    columns = part.read_columns()
+    blocks = part.read_lines() if columns is None else iter([columns])
+    family = part.file.family
+    newest = (
+        as_text(block["date"].unique(), family.date_format)
+        .to_frame()
+        .select(day_of("date", family.date_format).dt.date().alias("day"))
+        .filter(pl.col("day").is_between(month.first_day, month.last_day))["day"]
+        .max()
+        for block in blocks
+    )
+    return max((day for day in newest if isinstance(day, date)), default=None)
