@@ -17,7 +17,7 @@ from refinery_assets.checks.rules import SAMPLE_SIZE, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.differences import Difference
-from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, SourceFacts
+from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, SourceFacts, placed
 
 
 @dataclass(frozen=True)
@@ -279,14 +279,16 @@ def _places_of(
     connection: duckdb.DuckDBPyConnection, month: Month, hosts: Sequence[str], paths: Sequence[str]
 ) -> dict[str, Row]:
     """File and line where each of the hosts stands first."""
+    of_hosts = f"""
+        SELECT f.path, p.host_id, p.source_line FROM {PARTITION_ROWS}
+        WHERE f.month = $month AND p.fault IS NULL AND NOT p.is_imputed
+            AND p.host_id IN (SELECT unnest($hosts::VARCHAR[]))
+    """  # noqa: S608 - a constant of the package
     rows = connection.execute(
         f"""
-        SELECT p.host_id, arg_min(f.source_file, (f.source_file, p.source_line)),
-            arg_min(p.source_line, (f.source_file, p.source_line))
-        FROM {PARTITION_ROWS} WHERE f.month = $month AND p.fault IS NULL AND NOT p.is_imputed
-            AND p.host_id IN (SELECT unnest($hosts::VARCHAR[]))
-        GROUP BY p.host_id
-        """,  # noqa: S608 - a constant of the package
+        SELECT host_id, arg_min(source_file, (source_file, file_line)), arg_min(file_line, (source_file, file_line))
+        FROM ({placed(of_hosts)}) GROUP BY host_id
+        """,  # noqa: S608 - queries of the package
         {"paths": paths, "month": str(month), "hosts": hosts},
     ).fetchall()
     return {host: {"source_file": file, "source_line": line} for host, file, line in rows}

@@ -102,6 +102,12 @@ class Partition:
         """What the partition's rows came to; where there is no partition to use, `problem` says why."""
         return self._stats_or_problem(self.path)
 
+    def first_lines(self) -> Mapping[str, int]:
+        """The files that its rows are from, each with the number of its first line."""
+        file = FeedFile(Path(), self.family, self.month)
+        parts = self.stats().parts if file.is_daily else {}
+        return parts or {file.name: 1}
+
     def write(self, refined: Refined) -> None:
         """Write rows and summary, each atomically.
 
@@ -164,6 +170,18 @@ PARTITION_ROWS = """
 parameter `paths` from `globs`."""
 
 
+def placed(rows: str) -> str:
+    """A SELECT of rows from files with the file and the line in it: `source_file`, `file_line`.
+
+    Args:
+        rows: A SELECT from `PARTITION_ROWS` that gives `path` and `source_line`.
+    """
+    return f"""
+        SELECT rows.*, s.source_file, (rows.source_line - s.first_line + 1)::INTEGER AS file_line
+        FROM ({rows}) rows ASOF JOIN audit_parts s ON s.path = rows.path AND rows.source_line >= s.first_line
+    """  # noqa: S608 - a query of the package
+
+
 def damaged_partitions(files: Iterable[Partition]) -> dict[Partition, str]:
     """Which partitions cannot be read, each with a sentence for the operator.
 
@@ -213,13 +231,12 @@ def globs(paths: Iterable[Path]) -> list[str]:
 
 
 def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
-    """Write the partitions at hand to the temporary table `audit_partitions`."""
+    """Write the partitions at hand to the temporary table `audit_partitions`, and their files to `audit_parts`."""
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE audit_partitions AS
         SELECT unnest($paths::VARCHAR[]) AS path, unnest($series::VARCHAR[]) AS series_path,
             unnest($months::VARCHAR[]) AS month, unnest($resources::VARCHAR[]) AS resource,
-            unnest($sources::VARCHAR[]) AS source_file,
             unnest($starts::TIMESTAMP[]) AS month_start, unnest($ends::TIMESTAMP[]) AS month_end
         """,
         {
@@ -227,9 +244,21 @@ def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Parti
             "series": [str(file.series_path) for file in files],
             "months": [str(file.month) for file in files],
             "resources": [file.family.resource for file in files],
-            "sources": [FeedFile(Path(), file.family, file.month).name for file in files],
             "starts": [file.month.first_day for file in files],
             "ends": [file.month.next.first_day for file in files],
+        },
+    )
+    parts = [(str(file.path), name, line) for file in files for name, line in file.first_lines().items()]
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE audit_parts AS
+        SELECT unnest($paths::VARCHAR[]) AS path, unnest($names::VARCHAR[]) AS source_file,
+            unnest($lines::BIGINT[]) AS first_line
+        """,
+        {
+            "paths": [path for path, _, _ in parts],
+            "names": [name for _, name, _ in parts],
+            "lines": [line for _, _, line in parts],
         },
     )
 

@@ -13,7 +13,7 @@ import duckdb
 from refinery_assets.contract.columns import SERIES_MONTHS
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 from refinery_assets.contract.months import Month
-from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, Partition, SourceFacts, globs
+from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, Partition, SourceFacts, globs, placed
 
 
 def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
@@ -106,13 +106,16 @@ def replace_rows(
         """,  # noqa: S608 - constants of the package
         {"paths": paths},
     )
+    faulty = f"""
+        SELECT f.path, f.month, f.resource, p.source_line, p.raw, p.fault
+        FROM {PARTITION_ROWS} WHERE p.fault IS NOT NULL
+    """  # noqa: S608 - a constant of the package
     connection.execute(
         f"""
         INSERT INTO quarantined_rows (month, resource, source_file, source_line, raw, fault)
-        SELECT f.month, f.resource, f.source_file, p.source_line, p.raw, p.fault
-        FROM {PARTITION_ROWS} WHERE p.fault IS NOT NULL
-        ORDER BY f.month, f.resource, p.source_line
-        """,  # noqa: S608 - a constant of the package
+        SELECT month, resource, source_file, file_line, raw, fault FROM ({placed(faulty)})
+        ORDER BY month, resource, source_line
+        """,  # noqa: S608 - queries of the package
         {"paths": paths},
     )
     names = ", ".join(column.name for column in SERIES_MONTHS.columns)
