@@ -43,8 +43,8 @@ class Unnamed:
         some = ", ".join(self.sample)
         if self.count == 1 and not self.is_part:
             return f"1 file lies there that the contract does not name, {some}"
-        than = "More than " if self.is_part else ""
-        return f"{than}{self.count:,} files lie there that the contract does not name, such as {some}"
+        count = f"More than {self.count - 1:,}" if self.is_part else f"{self.count:,}"
+        return f"{count} files lie there that the contract does not name, such as {some}"
 
 
 class UnnamedFiles:

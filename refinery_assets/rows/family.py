@@ -134,26 +134,24 @@ def _judge(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The clean rows with their `point`, sorted by it; and the faulty rows."""
     family, month = file.family, file.month
-    starts = [first_lines.get(part.file.name, 1) for part in parts]
+    with_rows = {first_lines.get(part.file.name, 1): part for part in parts if part.rows}
     clean = None
-    columns = _columns(parts, starts)
+    columns = _columns(with_rows)
     if columns is not None and (clean := clean_rows(columns, family, month, odd_hosts)) is not None:
         points = _in_order(clean)
         if not _has_repeats(points):
             return points, clean.drop("point").clear()
     del columns, clean
-    blocks = (
-        _counted_on(block, start) for part, start in zip(parts, starts, strict=True) for block in part.read_lines()
-    )
+    blocks = (_counted_on(block, start) for start, part in with_rows.items() for block in part.read_lines())
     rows = scrub(blocks, family, month, overshoot, odd_hosts)
     clean = rows.filter(rows["fault"].is_null())
     return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
 
 
-def _columns(parts: Sequence[Part], starts: Sequence[int]) -> pl.DataFrame | None:
-    """The typed columns of all parts; None when anything of any is in doubt."""
+def _columns(parts: Mapping[int, Part]) -> pl.DataFrame | None:
+    """The typed columns of all parts, by the number of their first line; None when anything of any is in doubt."""
     read = []
-    for part, start in zip(parts, starts, strict=True):
+    for start, part in parts.items():
         columns = part.read_columns()
         if columns is None:
             return None

@@ -169,9 +169,7 @@ def read_part(file: FeedFile) -> Part:
 
 
 def read_month(file: FeedFile) -> list[Part]:
-    """Read the files of a family's month that are there and hold rows, in order.
-
-    A day without rows is left out where others have some.
+    """Read the files of a family's month that are there, in order. A day may be without rows where others have some.
 
     Raises:
         RefusedFileError: There is none, or one cannot be read, its header does not serve, or its export did not finish.
@@ -187,11 +185,10 @@ def read_month(file: FeedFile) -> list[Part]:
     for part in parts:
         if problem := part.header_problem:
             raise RefusedFileError(f"{part.file.name}, line 1: the header {problem}. Export the file again.")
-    with_rows = [part for part in parts if part.unfinished != NO_ROWS] or parts
-    for part in with_rows:
+    for part in [part for part in parts if part.unfinished != NO_ROWS] or parts:
         if sign := part.unfinished:
             raise RefusedFileError(f"{part.file.name} {sign}; export it again.")
-    return with_rows
+    return parts
 
 
 def newest_day(part: Part, month: Month) -> date | None:
