@@ -106,16 +106,17 @@ class FeedFile:
             FileNotFoundError: Nothing stands in the file's place.
             RefusedFileError: What stands there is not a regular file, or may not be read.
         """
+        path = self.path
         try:
             # A FIFO or a device would block or never end, so it is not even opened.
-            if not stat.S_ISREG(self.path.stat().st_mode):
+            if not stat.S_ISREG(path.stat().st_mode):
                 raise RefusedFileError(f"{self.name} is not a regular file; put the exported file there.")
-            if not self.follow_links and not self.path.resolve().is_relative_to(self.root.resolve()):
+            if not self.follow_links and not path.resolve().is_relative_to(self.root.resolve()):
                 raise RefusedFileError(
                     f"{self.name} leads out of the feed's root by a symbolic link; put the file itself "
                     "there, or set REFINERY_FOLLOW_LINKS=yes."
                 )
-            return self.path.read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             raise
         except OSError as error:

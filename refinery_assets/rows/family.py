@@ -21,7 +21,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, digest_of_parts
 from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, clean_rows, no_odd_hosts
 from refinery_assets.rows.gaps import plug
-from refinery_assets.rows.parts import Part, read_month
+from refinery_assets.rows.parts import Part, columns_of, lines_of, read_month
 from refinery_assets.rows.points import in_blocks, point_of
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.series import summarize
@@ -136,35 +136,15 @@ def _judge(
     family, month = file.family, file.month
     with_rows = {first_lines.get(part.file.name, 1): part for part in parts if part.rows}
     clean = None
-    columns = _columns(with_rows)
+    columns = columns_of(with_rows)
     if columns is not None and (clean := clean_rows(columns, family, month, odd_hosts)) is not None:
         points = _in_order(clean)
         if not _has_repeats(points):
             return points, clean.drop("point").clear()
     del columns, clean
-    blocks = (_counted_on(block, start) for start, part in with_rows.items() for block in part.read_lines())
-    rows = scrub(blocks, family, month, overshoot, odd_hosts)
+    rows = scrub(lines_of(with_rows), family, month, overshoot, odd_hosts)
     clean = rows.filter(rows["fault"].is_null())
     return _in_order(clean.with_columns(point_of(clean))), rows.filter(rows["fault"].is_not_null())
-
-
-def _columns(parts: Mapping[int, Part]) -> pl.DataFrame | None:
-    """The typed columns of all parts, by the number of their first line; None when anything of any is in doubt."""
-    read = []
-    for start, part in parts.items():
-        columns = part.read_columns()
-        if columns is None:
-            return None
-        read.append(_counted_on(columns, start))
-    # Files that differ in the type of a column are told apart row by row.
-    if any(columns.schema != read[0].schema for columns in read):
-        return None
-    return pl.concat(read, rechunk=True) if len(read) > 1 else read[0]
-
-
-def _counted_on(rows: pl.DataFrame, start: int) -> pl.DataFrame:
-    """The rows with lines numbered on from those of the files before; `start` is the number of the first line."""
-    return rows if start == 1 else rows.with_columns(pl.col("source_line") + (start - 1))
 
 
 def _first_lines(parts: Sequence[Part]) -> dict[str, int]:

@@ -6,7 +6,7 @@ formats are read (`read.py`, `parquet.py`) and what the rows come to (`family.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -22,6 +22,7 @@ from refinery_assets.feed.files import (
     content_digest,
     count_data_rows,
     count_letter,
+    header_line,
     header_problem,
 )
 from refinery_assets.feed.text import text_of
@@ -189,6 +190,52 @@ def read_month(file: FeedFile) -> list[Part]:
         if sign := part.unfinished:
             raise RefusedFileError(f"{part.file.name} {sign}; export it again.")
     return parts
+
+
+def columns_of(parts: Mapping[int, Part]) -> pl.DataFrame | None:
+    """The typed columns of files that hold rows, by the number of their first line; None when anything is in doubt."""
+    texts = [part for part in parts.values() if isinstance(part, TextPart)]
+    headers = {header_line(text.data) for text in texts}
+    if len(parts) > 1 and len(texts) == len(parts) and len(headers) == 1:
+        return _columns_at_once(texts, list(parts))
+    read = []
+    for start, part in parts.items():
+        columns = part.read_columns()
+        if columns is None:
+            return None
+        read.append(_counted_on(columns, start))
+    # Files that differ in the type of a column are told apart row by row.
+    if any(columns.schema != read[0].schema for columns in read):
+        return None
+    return pl.concat(read, rechunk=True) if len(read) > 1 else read[0]
+
+
+def _columns_at_once(texts: Sequence[TextPart], starts: Sequence[int]) -> pl.DataFrame | None:
+    """The same of texts with one header: parsed one by one, small files take twice the time."""
+    if not all(text.data.endswith(b"\n") for text in texts):
+        return None
+    first, *others = (text.data for text in texts)
+    columns = read_columns(b"".join([first, *(data[data.index(b"\n") + 1 :] for data in others)]), texts[0].file.family)
+    if columns is None:
+        return None
+    # What was read without doubt has a row in every line but the headers.
+    lines = [
+        pl.int_range(start + 1, start + text.lines, dtype=pl.UInt32, eager=True)
+        for start, text in zip(starts, texts, strict=True)
+    ]
+    return columns.replace_column(0, pl.concat(lines, rechunk=True).alias("source_line"))
+
+
+def lines_of(parts: Mapping[int, Part]) -> Iterator[pl.DataFrame]:
+    """The rows of files one after the other, as of `read.read_lines`."""
+    return (_counted_on(block, start) for start, part in parts.items() for block in part.read_lines())
+
+
+def _counted_on(rows: pl.DataFrame, start: int) -> pl.DataFrame:
+    """The rows with lines numbered on from those of the files before; `start` is the number of the first line."""
+    if start == 1:
+        return rows
+    return rows.replace_column(0, (rows["source_line"] + (start - 1)).alias("source_line"))
 
 
 def newest_day(part: Part, month: Month) -> date | None:
