@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 
 from refinery_assets.contract.families import DateFormat, Encoding, Family, Fault, Unit
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError
+from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows
 from refinery_assets.rows.clean import percent
 from refinery_assets.rows.days import as_text, day_of
 from refinery_assets.rows.family import Refined, refine_file
 from refinery_assets.rows.parts import TextPart, newest_day
-from refinery_assets.rows.read import read_columns
+from refinery_assets.rows.read import read_columns, read_lines
+from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.source_checks import inspect_file
 from refinery_assets_tests.dialects import Dialect, Reading, day_written, parquet
 from refinery_assets_tests.hostile import FAMILY, MONTH, read_clean
@@ -270,3 +272,74 @@ def test_bytes_that_are_no_text_of_the_encoding_spoil_their_own_line_alone() -> 
     assert [row["source_line"] for row in found.stats.sample] == [3]
     with pytest.raises(RefusedFileError, match="ends in the middle of line 5"):
         refined_bytes(family, text.encode("utf-16-le", "surrogatepass") + b"2")
+
+
+FOREIGN = Dialect(
+    FAMILY.model_copy(update={"delimiter": ";", "decimal": ",", "date_format": DateFormat.GERMAN}),
+    ("rack", *FAMILY.columns[::-1]),
+)
+SOUND_FOREIGN = FOREIGN.bytes_of(
+    [Reading(day, f"web.{number}", Decimal(number) / 8, Decimal(4)) for number, day in enumerate(MONTH.days)]
+)
+
+
+@steady
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(SOUND_FOREIGN.index(b"\n") + 1, len(SOUND_FOREIGN)),
+            st.integers(0, 3),
+            st.one_of(
+                st.binary(max_size=3),
+                st.sampled_from([b";", b"\n", b'"', b"\r\n", b"\0", b".", b",", b"NULL", b"\x01", b"\xc2\x85", b"e9"]),
+            ),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_of_a_foreign_file_spoiled_at_random_both_readers_say_the_same(
+    edits: list[tuple[int, int, bytes]], line_end: str
+) -> None:
+    data, family = SOUND_FOREIGN, FOREIGN.family
+    for at, removed, put in edits:
+        data = data[:at] + put + data[at + removed :]
+    if line_end != "\n":
+        data = data.replace(b"\r\n", b"\n").replace(b"\n", line_end.encode())
+
+    exact = scrub(read_lines(data, family), family, MONTH, 0.0)
+    fast = read_clean(data, family, MONTH)
+
+    assert exact.height == count_data_rows(data, family)
+    if fast is not None:
+        assert set(exact["fault"].drop_nulls()) <= {Fault.DUPLICATE, Fault.SUPERSEDED}
+        kept = ["source_line", "ds", "host_id", "y", "capacity"]
+        assert fast.select(kept).equals(exact.select(kept))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "uncompressed"])
+def test_a_damaged_parquet_file_is_refused_or_adds_up(
+    tmp_path: Path, compression: Literal["zstd", "snappy", "uncompressed"]
+) -> None:
+    frame = pl.DataFrame({"date": MONTH.days, "host_id": "web-1", "cpu_p95": 1.5, "max_cores": 8.0})
+    file = FeedFile(tmp_path, FAMILY.model_copy(update=DECLARED["Parquet"]), MONTH)
+    file.path.parent.mkdir(parents=True)
+    frame.write_parquet(file.path, compression=compression)
+    whole = file.path.read_bytes()
+    refused = 0
+    chance = random.Random(17)  # noqa: S311 - the same damage at every run
+    for _ in range(80):
+        data = bytearray(whole)
+        for _ in range(chance.choice([1, 1, 3, 20])):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        file.path.write_bytes(bytes(data))
+        facts = inspect_file(file)
+        try:
+            stats = refine_file(file, Settings()).stats
+        except RefusedFileError as refusal:
+            refused += 1
+            assert facts.absent or facts.unfinished or facts.header_problem, refusal  # noqa: PT017 - one of two outcomes
+        else:
+            assert stats.csv_rows == facts.rows
+    assert refused > 20

@@ -28,7 +28,8 @@ _PER_SECOND = {DateFormat.EPOCH_SECONDS: 1, DateFormat.EPOCH_MILLISECONDS: 1000}
 # So many digits that a 64-bit number of microseconds holds them, and far more than any feed needs.
 _EPOCH = r"^[0-9]{1,14}(?:\.0+)?$"
 _SECONDS_PER_DAY = 24 * 60 * 60
-_DAYS_TO_YEAR_10000 = (date.max - date(1970, 1, 1)).days + 1
+_EPOCH_DAY = date(1970, 1, 1)
+_PER_DAY = {"d": 1} | {unit: _SECONDS_PER_DAY * parts for unit, parts in (("ms", 10**3), ("us", 10**6), ("ns", 10**9))}
 
 
 def day_text(day: date, date_format: DateFormat) -> str:
@@ -47,17 +48,25 @@ def as_text(days: pl.Series, date_format: DateFormat) -> pl.Series:
         return days
     if not isinstance(days.dtype, pl.Date | pl.Datetime):
         return days.cast(pl.String)
-    if isinstance(days.dtype, pl.Datetime) and days.dtype.time_zone not in {None, "UTC"}:
-        return days.dt.to_string("%Y-%m-%d %H:%M:%S%.f%z")
-    moments = days.cast(pl.Datetime("ns")) if days.dtype == pl.Date else days.dt.replace_time_zone(None)
-    if date_format in _PER_SECOND:
-        written = moments.dt.epoch("s").cast(pl.String)
-        if date_format is DateFormat.EPOCH_MILLISECONDS:
-            written += "000"
-    else:
-        written = moments.dt.to_string(_CODES[date_format])
-    is_midnight = moments == moments.dt.truncate("1d")
-    return written.zip_with(is_midnight, moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f"))
+    unit = days.dtype.time_unit if isinstance(days.dtype, pl.Datetime) else "d"
+    zone = days.dtype.time_zone if isinstance(days.dtype, pl.Datetime) else None
+    number, per_day = days.to_physical().cast(pl.Int64), _PER_DAY[unit]
+    # A damaged file may hold years that no calendar has, and Polars panics over them.
+    is_in_calendar = (number // per_day).is_between((date.min - _EPOCH_DAY).days, (date.max - _EPOCH_DAY).days)
+    moments = days.to_frame().select(pl.when(is_in_calendar).then(days.name)).to_series()
+    if unit == "d":
+        return _midnights(moments, date_format).fill_null(number.cast(pl.String) + " days from 1970")
+    other = moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f" + "%z" * (zone is not None)).fill_null(
+        number.cast(pl.String) + f" {unit} from 1970"
+    )
+    is_midnight = (number % per_day == 0) & (zone in {None, "UTC"})
+    return _midnights(moments.cast(pl.Date), date_format).zip_with(is_in_calendar & is_midnight, other)
+
+
+def _midnights(days: pl.Series, date_format: DateFormat) -> pl.Series:
+    if date_format not in _PER_SECOND:
+        return days.dt.to_string(_CODES[date_format])
+    return (days.to_physical().cast(pl.Int64) * _SECONDS_PER_DAY * _PER_SECOND[date_format]).cast(pl.String)
 
 
 def day_of(name: str, date_format: DateFormat) -> pl.Expr:
@@ -71,7 +80,11 @@ def day_of(name: str, date_format: DateFormat) -> pl.Expr:
         number = pl.when(text.str.contains(_EPOCH)).then(text.str.replace(r"\..*", "").cast(pl.Int64, strict=False))
         days = pl.when(number % per_day == 0).then(number // per_day)
         # A day past the year 9999 is none.
-        return pl.when(days < _DAYS_TO_YEAR_10000).then(days.cast(pl.Int32).cast(pl.Date)).cast(pl.Datetime("us"))
+        return (
+            pl.when(days <= (date.max - _EPOCH_DAY).days)
+            .then(days.cast(pl.Int32).cast(pl.Date))
+            .cast(pl.Datetime("us"))
+        )
     code = _CODES[date_format]
     pattern = code
     for letters, digits in _DIGITS.items():

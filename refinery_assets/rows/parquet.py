@@ -18,6 +18,8 @@ from refinery_assets.rows.days import as_text
 from refinery_assets.rows.read import COLUMNS, CONTROL_CHARACTERS, named_columns
 
 _MAGIC = b"PAR1"
+# Polars panics over some damaged files instead of refusing them.
+_DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 _ROWS_AT_ONCE = 500_000
 _BYTES_PER_VALUE = 8
 
@@ -57,24 +59,24 @@ class ParquetTable:
         import pyarrow as pa  # noqa: PLC0415
         import pyarrow.parquet as pq  # noqa: PLC0415
 
+        columns = self._family.columns
         try:
             with pq.ParquetFile(pa.BufferReader(self._raw)) as opened:
                 footer, names = opened.metadata, opened.schema_arrow.names
-        except (OSError, pa.ArrowException) as error:
+            groups = (footer.row_group(number) for number in range(footer.num_row_groups))
+            chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+            packed = sum(
+                chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.strip().lower() in columns
+            )
+        except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
             raise self._damaged(error) from None
-        columns = self._family.columns
-        groups = (footer.row_group(number) for number in range(footer.num_row_groups))
-        chunks = (group.column(number) for group in groups for number in range(group.num_columns))
-        packed = sum(
-            chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.strip().lower() in columns
-        )
         # A value that repeats takes next to nothing in the file, and its full size in memory.
         return footer.num_rows, names, max(packed, footer.num_rows * len(columns) * _BYTES_PER_VALUE)
 
     def _wrong_type(self) -> str | None:
         try:
             schema = pl.read_parquet_schema(io.BytesIO(self._raw))
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from None
         for name, column in zip(COLUMNS, self._family.columns, strict=False):
             kind = schema[self._names[column]]
@@ -90,7 +92,7 @@ class ParquetTable:
                 return f"holds {kind} in the column {column}; expected {expected}"
         return None
 
-    def _damaged(self, error: Exception) -> RefusedFileError:
+    def _damaged(self, error: BaseException) -> RefusedFileError:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         return RefusedFileError(f"{self._file.name} cannot be read as Parquet ({cause}); export it again.")
 
@@ -100,7 +102,7 @@ class ParquetTable:
         names = [self._names[column] for column in self._family.columns]
         try:
             frame = pl.read_parquet(io.BytesIO(self._raw), columns=names, hive_partitioning=False)
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except _DAMAGE as error:
             raise self._damaged(error) from None
         day, host, *numbers = (frame[name] for name in names)
         return [
