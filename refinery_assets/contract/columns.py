@@ -98,7 +98,12 @@ _CAPACITY_SOURCE = "{capacity_columns}"
 _Y_SOURCE = "{value_columns}"
 
 PARTITION_COLUMNS = (
-    Column("source_line", "UINTEGER", "the line in the file; the header is line 1; null where imputed"),
+    Column(
+        "source_line",
+        "UINTEGER",
+        "the line in the file, the header being line 1, counted on through the days where each has a file; the row in a "
+        "Parquet file; null where imputed",
+    ),
     Column("ds", "TIMESTAMP", _DAY, source="{date_columns}"),
     Column("host_id", "VARCHAR", "the host as the file names it, stripped", source="{host_columns}"),
     Column("y", "DOUBLE", "p95 utilization of the day", _PERCENT, _Y_SOURCE),
@@ -131,8 +136,12 @@ QUARANTINED_ROWS = Relation(
         Column("month", "VARCHAR NOT NULL", "the month whose file held the row, as YYYY-MM"),
         Column("resource", "VARCHAR NOT NULL", _RESOURCE),
         Column("source_file", "VARCHAR NOT NULL", "the file, relative to the root of the feed"),
-        Column("source_line", "BIGINT NOT NULL", "the line in that file; the header is line 1"),
-        Column("raw", "VARCHAR", "the line as it stood"),
+        Column(
+            "source_line",
+            "BIGINT NOT NULL",
+            "the line in that file, the header being line 1; the row in a Parquet file",
+        ),
+        Column("raw", "VARCHAR", "the line as it stood; of a Parquet file, as CSV would have it"),
         Column(
             "fault",
             "VARCHAR NOT NULL",

@@ -1,4 +1,4 @@
-"""From files to bytes: where the files of a month lie, their headers and line counts, what changed in them.
+"""From files to text: where the files of a month lie, their unpacking, headers and line counts, what changed in them.
 
 Not here: what the lines say (`rows`).
 """

@@ -241,7 +241,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
             **{str(fault): stats.faults.get(fault, 0) for fault in Fault},
         },
         f"The file is {stats.name}." if stats.quarantined else "",
-        offenders=stats.sample,
+        offenders=[{"file": stats.name, **row} for row in stats.sample],
         recovery=recovery,
     )
 
