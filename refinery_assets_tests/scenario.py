@@ -5,7 +5,7 @@ Here: what many test modules share. Not here: fixtures (`conftest.py`) and anyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from refinery_assets.operations.partitions import range_tags
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 Rows = list[tuple[Any, ...]]
+GivenPublished = Callable[..., None]
+"""Lays down what a run over the months named leaves: warehouse, read copy, partitions, reports."""
 
 
 def asset_and_check(name: str) -> tuple[str, str]:

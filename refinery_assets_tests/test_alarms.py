@@ -20,7 +20,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations import alerts as alarms
 from refinery_assets.operations.alerts import FAILED_RUNS, append_line, describe_failure
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, GivenPublished, Sandbox
 from refinery_assets_tests.test_crowds import held_by_another_process
 
 TOKEN = "token-4711"  # noqa: S105 - nobody's
@@ -97,8 +97,10 @@ def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(
     ]
 
 
-def test_a_failure_that_no_check_explains_names_its_cause(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_failure_that_no_check_explains_names_its_cause(
+    sandbox: Sandbox, given_published: GivenPublished, tmp_path: Path
+) -> None:
+    given_published(FEBRUARY)
     impatient = Sandbox(replace(sandbox.settings, lock_wait_seconds=0.0, lock_retries=0), sandbox.instance)
     with held_by_another_process(sandbox.settings.warehouse) as holder:
         outcome = impatient.materialize(["processed_data"], FEBRUARY)

@@ -14,7 +14,7 @@ import pytest
 from refinery_assets.contract.months import Month
 from refinery_assets_tests.crashes import crash, make_harness
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, GivenPublished, Sandbox
 
 REFINE_UNDER_A_FILE_SIZE_LIMIT = """
 import resource, sys
@@ -135,8 +135,10 @@ def unwritable(path: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
-def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY).success
+def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
     before = sandbox.published()
     with unwritable(sandbox.settings.warehouse):
         outcome = sandbox.refine(JANUARY, FEBRUARY)
@@ -149,8 +151,9 @@ def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(sandbo
 
 def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
     sandbox: Sandbox,
+    given_published: GivenPublished,
 ) -> None:
-    assert sandbox.refine(JANUARY).success
+    given_published(JANUARY)
     folder = sandbox.settings.telemetry / "cpu_utilization"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with unwritable(folder):
@@ -174,8 +177,8 @@ def test_a_telemetry_folder_that_cannot_be_made_is_named(sandbox: Sandbox) -> No
 
 
 @pytest.mark.slow
-def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY).success
+def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
     before = sandbox.published()
     partition = sandbox.settings.telemetry / "memory_stats" / "2024-01.parquet"
     partition.write_bytes(partition.read_bytes()[:-100])

@@ -20,7 +20,7 @@ from refinery_assets.warehouse.plan import Plan, make_plan
 from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.storage import WarehouseHeldError
 from refinery_assets_tests.changes import ALL, Changes
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Outcome, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Outcome, Sandbox
 
 APRIL = Month(2024, 4)
 
@@ -43,8 +43,10 @@ def test_a_held_warehouse_without_a_read_copy_is_said(sandbox: Sandbox) -> None:
         make_plan(settings, [[JANUARY]])
 
 
-def test_while_a_run_holds_the_warehouse_the_read_copy_is_compared_with(sandbox: Sandbox) -> None:
-    sandbox.refine(JANUARY)
+def test_while_a_run_holds_the_warehouse_the_read_copy_is_compared_with(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
     with warehouse_held(sandbox.settings.warehouse):
         plan = plan_of(sandbox, JANUARY)
     assert plan.compared_with == sandbox.settings.read_copy
@@ -60,8 +62,8 @@ def test_without_a_warehouse_every_month_would_be_refused(sandbox: Sandbox) -> N
     assert not sandbox.settings.warehouse.exists()
 
 
-def test_a_plan_leaves_no_trace(sandbox: Sandbox, tmp_path: Path) -> None:
-    sandbox.refine(JANUARY)
+def test_a_plan_leaves_no_trace(sandbox: Sandbox, given_published: GivenPublished, tmp_path: Path) -> None:
+    given_published(JANUARY)
     sandbox.edit_line(CPU, JANUARY, 2, sandbox.lines(CPU, JANUARY)[2])
     sandbox.write_bytes(MEMORY, FEBRUARY, b"")
     before, runs = everything_on_disk(tmp_path), sandbox.instance.get_run_records()
@@ -71,8 +73,8 @@ def test_a_plan_leaves_no_trace(sandbox: Sandbox, tmp_path: Path) -> None:
     assert sandbox.instance.get_run_records() == runs
 
 
-def test_a_plan_tells_series_and_hosts_that_come_and_go(sandbox: Sandbox) -> None:
-    sandbox.refine(JANUARY)
+def test_a_plan_tells_series_and_hosts_that_come_and_go(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
     ((gone, new),) = sandbox.query("SELECT min(node_name), max(node_name) FROM hosts")
     for family in FAMILIES:
         lines = sandbox.lines(family, JANUARY)
@@ -88,8 +90,10 @@ def test_a_plan_tells_series_and_hosts_that_come_and_go(sandbox: Sandbox) -> Non
     assert (difference.series_added, difference.series_removed) == (len(FAMILIES), len(FAMILIES))
 
 
-def test_a_month_that_nothing_has_changed_for_is_planned_as_unchanged(sandbox: Sandbox) -> None:
-    sandbox.refine(*ALL)
+def test_a_month_that_nothing_has_changed_for_is_planned_as_unchanged(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(*ALL)
     assert {result.state for result in plan_of(sandbox, *ALL).results.values()} == {State.UNCHANGED}
 
 

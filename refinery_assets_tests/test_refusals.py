@@ -22,6 +22,7 @@ from refinery_assets_tests.scenario import (
     MARCH,
     MEMORY,
     NETWORK,
+    GivenPublished,
     Sandbox,
 )
 
@@ -102,9 +103,9 @@ INVENTORY: dict[str, tuple[str, Spoil]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("check", "spoil"), ENTRANCE.values(), ids=ENTRANCE.keys())
 def test_the_month_stays_and_the_others_are_published_when_the_feed_is(
-    sandbox: Sandbox, check: str, spoil: Spoil
+    sandbox: Sandbox, given_published: GivenPublished, check: str, spoil: Spoil
 ) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+    given_published(JANUARY, FEBRUARY)
     before = sandbox.published()
     spoil(sandbox)
 
@@ -198,8 +199,10 @@ def test_nothing_is_published_when_the_inventory_has(sandbox: Sandbox, check: st
 
 
 @pytest.mark.parametrize("family", [CPU, NETWORK], ids=lambda family: family.name)
-def test_too_many_faulty_rows_stop_the_month_at_the_family(sandbox: Sandbox, family: Family) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_too_many_faulty_rows_stop_the_month_at_the_family(
+    sandbox: Sandbox, given_published: GivenPublished, family: Family
+) -> None:
+    given_published(FEBRUARY)
     before = sandbox.published()
     lines = sandbox.lines(family, FEBRUARY)
     spoiled = [line.replace("2024-02-", "2024/02/") for line in lines[1:8]]
@@ -294,8 +297,8 @@ def test_the_month_before_stays_when_there_is(sandbox: Sandbox, check: str, spoi
     assert lenient.published() == before
 
 
-def test_a_thin_month_is_refused_by_its_coverage(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_thin_month_is_refused_by_its_coverage(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(FEBRUARY)
     before = sandbox.published()
     sandbox.execute(
         "INSERT INTO hosts SELECT * REPLACE (node_name || '-b' AS node_name) FROM hosts WHERE variant <> 'SEVERE'"
@@ -307,8 +310,8 @@ def test_a_thin_month_is_refused_by_its_coverage(sandbox: Sandbox) -> None:
     assert sandbox.published() == before
 
 
-def test_a_lost_row_is_told_by_row_parity(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY, MARCH).success
+def test_a_lost_row_is_told_by_row_parity(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(FEBRUARY, MARCH)
     sandbox.execute("DELETE FROM processed_data WHERE ds = '2024-02-10' AND resource = 'cpu' AND y > 50")
 
     outcome = sandbox.audit()
@@ -333,8 +336,10 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize(("check", "change"), TAMPERED.items(), ids=TAMPERED.keys())
-def test_the_audit_of_the_published_table_finds(sandbox: Sandbox, check: str, change: str) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_the_audit_of_the_published_table_finds(
+    sandbox: Sandbox, given_published: GivenPublished, check: str, change: str
+) -> None:
+    given_published(FEBRUARY)
     assert sandbox.audit().failed_checks == set()
     sandbox.execute(change)
 
@@ -353,8 +358,8 @@ def test_a_family_that_was_never_refined_keeps_the_month_out(sandbox: Sandbox) -
     assert sandbox.published_rows() == 0
 
 
-def test_a_family_newer_than_the_others_keeps_the_month_out(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_family_newer_than_the_others_keeps_the_month_out(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(FEBRUARY)
     before = sandbox.published()
     _without_last_day(sandbox)
 
