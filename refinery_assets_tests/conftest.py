@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,10 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install, make_home
-from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox
+from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox, settings_in
+
+# For scikit-learn, before it is loaded: its threads spin while they wait, at the cost of what else is tested.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:
@@ -34,19 +38,6 @@ def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     make_sample(folder, hosts=20, first=JANUARY, last=MARCH, seed=7)
     return folder
-
-
-def settings_in(folder: Path) -> Settings:
-    """Settings over a copy of the small fleet."""
-    return Settings(
-        feed=folder / "legacy" / "inputs",
-        warehouse=folder / "refinery.duckdb",
-        telemetry=folder / "telemetry",
-        reports=folder / "reports",
-        alert_log=folder / "alerts.jsonl",
-        first_month=JANUARY,
-        last_month=Month(2024, 12),
-    )
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,19 @@ CPU, MEMORY, DISK, NETWORK = FAMILIES
 Rows = list[tuple[Any, ...]]
 GivenPublished = Callable[..., None]
 """Lays down what a run over the months named leaves: warehouse, read copy, partitions, reports."""
+
+
+def settings_in(folder: Path) -> Settings:
+    """Settings over a copy of the small fleet."""
+    return Settings(
+        feed=folder / "legacy" / "inputs",
+        warehouse=folder / "refinery.duckdb",
+        telemetry=folder / "telemetry",
+        reports=folder / "reports",
+        alert_log=folder / "alerts.jsonl",
+        first_month=JANUARY,
+        last_month=Month(2024, 12),
+    )
 
 
 def asset_and_check(name: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from refinery_assets_tests.scenario import FEBRUARY, JANUARY, GivenPublished, Sa
 from refinery_assets_tests.server import served
 
 # Launched at once; CROWD in the environment asks for more of them by hand.
-CROWD = int(os.environ.get("CROWD", "5"))
+CROWD = int(os.environ.get("CROWD", "3"))
 
 HOLD = """
 import sys, duckdb
@@ -123,7 +123,7 @@ else:
 
 
 @pytest.fixture
-def many_months(tmp_path: Path) -> Installation:
+def many_months(tmp_path: Path, dagster_home: Path) -> Installation:
     first, last = Month(2023, 1), Month(2023, 1)
     for _ in range(CROWD - 1):
         last = last.next
@@ -137,7 +137,7 @@ def many_months(tmp_path: Path) -> Installation:
         first_month=first,
         last_month=last,
     )
-    return install(tmp_path, settings)
+    return install(tmp_path, settings, home=dagster_home)
 
 
 @pytest.mark.slow
