@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandb
 
 # For scikit-learn, before it is loaded: its threads spin while they wait, at the cost of what else is tested.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure() -> None:
+    """A shell lets what it puts in the background ignore SIGINT, and servers started from there never end by it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
