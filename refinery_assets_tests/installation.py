@@ -25,6 +25,16 @@ from refinery_assets_tests.scenario import Sandbox
 BIN = Path(sys.executable).parent
 
 
+@contextmanager
+def opened(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of a home."""
+    with (
+        patch.dict(os.environ, DAGSTER_HOME=str(home)),
+        dg.DagsterInstance.from_config(str(home)) as instance,
+    ):
+        yield instance
+
+
 @dataclass(frozen=True)
 class Installation:
     """A folder with feed, warehouse and Dagster home, and the environment that points there."""
@@ -76,10 +86,7 @@ class Installation:
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """The Dagster instance, as the started processes use it."""
-        with (
-            patch.dict(os.environ, DAGSTER_HOME=str(self.home)),
-            dg.DagsterInstance.from_config(str(self.home)) as instance,
-        ):
+        with opened(self.home) as instance:
             yield instance
 
     @contextmanager
@@ -89,11 +96,20 @@ class Installation:
             yield Sandbox(self.settings, instance)
 
 
-def install(folder: Path, settings: Settings, **variables: str) -> Installation:
-    """Make the Dagster home by the project's own file, and open it once, for two must not make it at once."""
-    installation = Installation(folder, settings, variables)
-    installation.home.mkdir()
-    shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", installation.home)
-    with installation.instance() as instance:
+def make_home(home: Path) -> Path:
+    """Make a Dagster home by the project's own file, and open it once, for two must not make it at once."""
+    home.mkdir()
+    shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", home)
+    with opened(home) as instance:
         instance.get_runs(limit=1)
+    return home
+
+
+def install(folder: Path, settings: Settings, *, home: Path | None = None, **variables: str) -> Installation:
+    """Settle in a folder, with a Dagster home of its own: a copy of `home` where there is one, which is cheaper."""
+    installation = Installation(folder, settings, variables)
+    if home is None:
+        make_home(installation.home)
+    else:
+        shutil.copytree(home, installation.home)
     return installation

@@ -5,8 +5,9 @@ Here: what many test modules share. Not here: fixtures (`conftest.py`) and anyth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -25,6 +26,21 @@ from refinery_assets.operations.partitions import range_tags
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 Rows = list[tuple[Any, ...]]
+GivenPublished = Callable[..., None]
+"""Lays down what a run over the months named leaves: warehouse, read copy, partitions, reports."""
+
+
+def settings_in(folder: Path) -> Settings:
+    """Settings over a copy of the small fleet."""
+    return Settings(
+        feed=folder / "legacy" / "inputs",
+        warehouse=folder / "refinery.duckdb",
+        telemetry=folder / "telemetry",
+        reports=folder / "reports",
+        alert_log=folder / "alerts.jsonl",
+        first_month=JANUARY,
+        last_month=Month(2024, 12),
+    )
 
 
 def asset_and_check(name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,10 +21,11 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations import alerts as alarms
 from refinery_assets.operations.alerts import FAILED_RUNS, append_line, describe_failure
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, GivenPublished, Sandbox, settings_in
 from refinery_assets_tests.test_crowds import held_by_another_process
 
 TOKEN = "token-4711"  # noqa: S105 - nobody's
+Failed = tuple[Sandbox, str]
 
 
 @dataclass
@@ -64,10 +66,15 @@ def receiver(*answers: int) -> Iterator[Receiver]:
             serving.join()
 
 
-@pytest.fixture
-def failed_run(sandbox: Sandbox) -> str:
-    sandbox.file(DISK, FEBRUARY).path.unlink()
-    return sandbox.refine(JANUARY, FEBRUARY).run_id
+@pytest.fixture(scope="module")
+def failed(small_fleet: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failed]:
+    """A failed run, the only one of its instance; the alarms of it change neither."""
+    folder = tmp_path_factory.mktemp("failed")
+    shutil.copytree(small_fleet, folder, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        sandbox = Sandbox(settings_in(folder), instance)
+        sandbox.file(DISK, FEBRUARY).path.unlink()
+        yield sandbox, sandbox.refine(JANUARY, FEBRUARY).run_id
 
 
 def alarm(sandbox: Sandbox, run_id: str, alert_log: Path, url: str | None = None) -> list[dict[str, Any]]:
@@ -83,9 +90,8 @@ def alarm(sandbox: Sandbox, run_id: str, alert_log: Path, url: str | None = None
     return [json.loads(line) for line in alert_log.read_text(encoding="utf-8").splitlines()]
 
 
-def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(
-    sandbox: Sandbox, failed_run: str, tmp_path: Path
-) -> None:
+def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(failed: Failed, tmp_path: Path) -> None:
+    sandbox, failed_run = failed
     (line,) = alarm(sandbox, failed_run, tmp_path / "new" / "alerts.jsonl")
 
     assert (line["run_id"], line["job"], line["months"]) == (failed_run, "refine", "2024-01...2024-02")
@@ -97,8 +103,10 @@ def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(
     ]
 
 
-def test_a_failure_that_no_check_explains_names_its_cause(sandbox: Sandbox, tmp_path: Path) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_failure_that_no_check_explains_names_its_cause(
+    sandbox: Sandbox, given_published: GivenPublished, tmp_path: Path
+) -> None:
+    given_published(FEBRUARY)
     impatient = Sandbox(replace(sandbox.settings, lock_wait_seconds=0.0, lock_retries=0), sandbox.instance)
     with held_by_another_process(sandbox.settings.warehouse) as holder:
         outcome = impatient.materialize(["processed_data"], FEBRUARY)
@@ -126,7 +134,8 @@ def told(sandbox: Sandbox) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def test_a_log_on_a_full_disk_is_told_in_the_post(sandbox: Sandbox, failed_run: str) -> None:
+def test_a_log_on_a_full_disk_is_told_in_the_post(failed: Failed) -> None:
+    sandbox, failed_run = failed
     with receiver(200) as there:
         errors, _ = evaluate(sandbox, replace(sandbox.settings, alert_log=Path("/dev/full"), alert_url=there.url))
 
@@ -137,7 +146,8 @@ def test_a_log_on_a_full_disk_is_told_in_the_post(sandbox: Sandbox, failed_run: 
     assert errors == []
 
 
-def test_an_alert_that_reaches_nobody_stands_in_the_tick(sandbox: Sandbox, failed_run: str) -> None:
+def test_an_alert_that_reaches_nobody_stands_in_the_tick(failed: Failed) -> None:
+    sandbox, failed_run = failed
     with receiver(403) as there:
         settings = replace(sandbox.settings, alert_log=Path("/dev/full"), alert_url=there.url)
         ((error,), _) = evaluate(sandbox, settings)
@@ -148,14 +158,16 @@ def test_an_alert_that_reaches_nobody_stands_in_the_tick(sandbox: Sandbox, faile
     assert TOKEN not in error
 
 
-def test_without_an_address_a_log_that_cannot_be_written_is_told_by_the_tick(sandbox: Sandbox, failed_run: str) -> None:
+def test_without_an_address_a_log_that_cannot_be_written_is_told_by_the_tick(failed: Failed) -> None:
+    sandbox, failed_run = failed
     ((error,), _) = evaluate(sandbox, replace(sandbox.settings, alert_log=Path("/dev/full")))
 
     assert "REFINERY_ALERT_URL is not set" in error
     assert failed_run in error
 
 
-def test_a_run_that_failed_before_the_first_look_is_told_and_only_once(sandbox: Sandbox, failed_run: str) -> None:
+def test_a_run_that_failed_before_the_first_look_is_told_and_only_once(failed: Failed) -> None:
+    sandbox, failed_run = failed
     _, cursor = evaluate(sandbox, sandbox.settings)
     evaluate(sandbox, sandbox.settings, cursor)
 
@@ -224,16 +236,16 @@ def test_a_line_goes_behind_those_that_are_there(tmp_path: Path) -> None:
     assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_the_line_is_posted_where_an_address_is_set(sandbox: Sandbox, failed_run: str, tmp_path: Path) -> None:
+def test_the_line_is_posted_where_an_address_is_set(failed: Failed, tmp_path: Path) -> None:
+    sandbox, failed_run = failed
     with receiver(204) as there:
         lines = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
 
     assert there.received == lines
 
 
-def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(
-    sandbox: Sandbox, failed_run: str, tmp_path: Path
-) -> None:
+def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(failed: Failed, tmp_path: Path) -> None:
+    sandbox, failed_run = failed
     with receiver(503, 200) as there:
         lines = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
 
@@ -243,8 +255,9 @@ def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(
 
 @pytest.mark.parametrize(("answer", "tries"), [(500, alarms.POST_TRIES), (403, 1), (302, 1)])
 def test_a_server_that_will_not_take_it_is_noted_without_the_token(
-    sandbox: Sandbox, failed_run: str, tmp_path: Path, answer: int, tries: int
+    failed: Failed, tmp_path: Path, answer: int, tries: int
 ) -> None:
+    sandbox, failed_run = failed
     with receiver(answer) as there:
         alert, note = alarm(sandbox, failed_run, tmp_path / "alerts.jsonl", there.url)
 
@@ -254,9 +267,8 @@ def test_a_server_that_will_not_take_it_is_noted_without_the_token(
     assert TOKEN not in (tmp_path / "alerts.jsonl").read_text()
 
 
-def test_a_server_that_hangs_is_given_up(
-    sandbox: Sandbox, failed_run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_hangs_is_given_up(failed: Failed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox, failed_run = failed
     monkeypatch.setattr(alarms, "POST_SECONDS", 0.2)
     # It takes the connection, and never answers.
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -266,7 +278,8 @@ def test_a_server_that_hangs_is_given_up(
     assert note["not_delivered"] == "127.0.0.1 did not take it (ReadTimeoutError)"
 
 
-def test_a_server_that_is_not_there_is_noted(sandbox: Sandbox, failed_run: str, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_noted(failed: Failed, tmp_path: Path) -> None:
+    sandbox, failed_run = failed
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 

@@ -14,7 +14,7 @@ from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.runs import LOCATION, start_run
 from refinery_assets_tests.browser import browser_page, find_browser
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import FEBRUARY
+from refinery_assets_tests.scenario import JANUARY
 from refinery_assets_tests.server import served
 
 # Everything that is waited for; the pages load on two busy cores.
@@ -40,7 +40,9 @@ def is_answer_to_a_launch(response: Response) -> bool:
 
 
 @pytest.mark.slow
-def test_a_month_materialized_in_the_ui_shows_its_checks_and_its_report(installation: Installation) -> None:
+def test_the_ui_shows_a_month_that_it_materializes_and_its_report_and_lists_runs_from_outside_with_their_job(
+    installation: Installation,
+) -> None:
     program = find_browser()
     if program is None:
         pytest.skip("no browser on this machine: install chromium, as .ci/run does where it may")
@@ -75,32 +77,19 @@ def test_a_month_materialized_in_the_ui_shows_its_checks_and_its_report(installa
         expect(chart).to_be_visible()
         source = chart.get_attribute("src") or ""
 
+        with installation.sandbox() as sandbox:
+            assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(2,)]
+            (of_the_ui,) = [run.run_id for run in sandbox.instance.get_runs()]
+            start_run(sandbox.instance, build_defs(sandbox.settings), REFINE, [JANUARY])
+            installation.launch("--job", "refine", "--partition", "2024-03").communicate()
+            from_outside = {run.run_id for run in sandbox.instance.get_runs()} - {of_the_ui}
+        assert len(from_outside) == 2
+        page.goto(f"{server.url}/locations/{LOCATION}/jobs/{REFINE}/runs")
+        for run_id in from_outside:
+            expect(page.get_by_text(run_id[:8], exact=True).first).to_be_visible()
+        page.goto(f"{server.url}/overview/activity/timeline")
+        expect(page.get_by_text(REFINE, exact=True).first).to_be_visible()
+
     shown = base64.b64decode(source.partition("base64,")[2])
     assert shown == (installation.settings.reports / "2024-02" / "behaviors.png").read_bytes()
     assert Image.open(BytesIO(shown)).format == "PNG"
-    with installation.sandbox() as sandbox:
-        assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(2,)]
-
-
-@pytest.mark.slow
-def test_runs_that_were_started_outside_of_the_ui_are_listed_with_their_job(
-    installation: Installation,
-) -> None:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no browser on this machine: install chromium, as .ci/run does where it may")
-    expect.set_options(timeout=_PATIENCE_MS)
-    installation.launch("--job", "refine", "--partition", "2024-01").communicate()
-    with installation.sandbox() as sandbox:
-        start_run(sandbox.instance, build_defs(sandbox.settings), REFINE, [FEBRUARY])
-        runs = [run.run_id for run in sandbox.instance.get_runs()]
-    assert len(runs) == 2
-    with served(installation) as server, browser_page(program) as page:
-        page.set_default_timeout(_PATIENCE_MS)
-
-        page.goto(f"{server.url}/locations/{LOCATION}/jobs/{REFINE}/runs")
-        for run_id in runs:
-            expect(page.get_by_text(run_id[:8], exact=True).first).to_be_visible()
-
-        page.goto(f"{server.url}/overview/activity/timeline")
-        expect(page.get_by_text(REFINE, exact=True).first).to_be_visible()

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from refinery_assets.cli import app
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MEMORY, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Sandbox
 from refinery_assets_tests.test_plan import warehouse_held
 
 MODULE = (sys.executable, "-m", "refinery_assets.cli")
@@ -128,8 +128,10 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
 
 
 @pytest.mark.slow
-def test_an_export_into_a_file_names_it(installation: Installation, tmp_path: Path) -> None:
-    assert refinery(installation, "run", "2024-01").exit_code == 0
+def test_an_export_into_a_file_names_it(
+    installation: Installation, given_published: GivenPublished, tmp_path: Path
+) -> None:
+    given_published(JANUARY)
     (tmp_path / "file").touch()
     result = refinery(installation, "export", "--to", str(tmp_path / "file"))
     assert result.exit_code == 4
@@ -196,8 +198,10 @@ def test_months_with_a_gap_between_are_two_runs(installation: Installation) -> N
 
 
 @pytest.mark.slow
-def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(installation: Installation) -> None:
-    assert refinery(installation, "run", "all").exit_code == 0
+def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(
+    installation: Installation, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, MARCH)
     with installation.sandbox() as sandbox:
         lines = sandbox.lines(CPU, FEBRUARY)
         sandbox.write_lines(CPU, FEBRUARY, lines[:1] + lines[2:] + lines[1:2])
@@ -208,8 +212,8 @@ def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(installation
 
 
 @pytest.mark.slow
-def test_force_rewrites_what_has_not_changed(installation: Installation) -> None:
-    assert refinery(installation, "run", "2024-01").exit_code == 0
+def test_force_rewrites_what_has_not_changed(installation: Installation, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
     assert months_by_state(refinery(installation, "run", "2024-01", "--json")) == {"2024-01": "unchanged"}
     assert months_by_state(refinery(installation, "run", "2024-01", "--json", "--force")) == {"2024-01": "published"}
 
@@ -290,8 +294,10 @@ def test_explain_shows_quarantined_lines_as_they_stood(installation: Installatio
 
 
 @pytest.mark.slow
-def test_an_audit_finds_a_table_that_somebody_has_changed(installation: Installation) -> None:
-    assert refinery(installation, "run", "all").exit_code == 0
+def test_an_audit_finds_a_table_that_somebody_has_changed(
+    installation: Installation, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, MARCH)
     assert refinery(installation, "audit").exit_code == 0
     with installation.sandbox() as sandbox:
         sandbox.execute("UPDATE processed_data SET y = 1 WHERE ds = '2024-02-03'")
@@ -301,8 +307,10 @@ def test_an_audit_finds_a_table_that_somebody_has_changed(installation: Installa
 
 
 @pytest.mark.slow
-def test_a_report_is_printed_or_written_with_its_charts(installation: Installation, tmp_path: Path) -> None:
-    assert refinery(installation, "run", "2024-01").exit_code == 0
+def test_a_report_is_printed_or_written_with_its_charts(
+    installation: Installation, given_published: GivenPublished, tmp_path: Path
+) -> None:
+    given_published(JANUARY)
     assert refinery(installation, "report", "2024-01").stdout.startswith("# 2024-01 is published: 2,480 rows")
     assert refinery(installation, "report", "2024-01", "--to", str(tmp_path / "out")).exit_code == 0
     written = {path.name for path in (tmp_path / "out" / "2024-01").iterdir()}
@@ -318,9 +326,10 @@ def test_there_is_nothing_to_accept_yet(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status"]])
-def test_neither_dagster_nor_polars_is_loaded_without_need(installation: Installation, arguments: list[str]) -> None:
-    if "status" in arguments:
-        assert refinery(installation, "run", "2024-01").exit_code == 0
+def test_neither_dagster_nor_polars_is_loaded_without_need(
+    installation: Installation, given_published: GivenPublished, arguments: list[str]
+) -> None:
+    given_published(JANUARY)
     code = (
         "import sys, refinery_assets.cli as cli\n"
         "try:\n    cli.main()\n"
@@ -353,10 +362,10 @@ def test_in_a_pipe_there_is_a_line_for_each_step(installation: Installation) -> 
 
 @pytest.mark.slow
 def test_dagsters_own_lines_are_shown_on_request(installation: Installation) -> None:
-    process = installation.start_into(subprocess.PIPE, *MODULE, "run", "2024-01", "--log")
-    output, _ = process.communicate()
-    assert process.returncode == 0
-    assert "1 month published (2024-01)." in output
+    result = refinery(installation, "run", "2024-01", "--log")
+    assert result.exit_code == 0
+    assert "1 month published (2024-01)." in result.output
+    assert " - dagster - INFO - refine - " in result.output
 
 
 def test_at_a_terminal_there_are_a_progress_bar_and_a_table(installation: Installation) -> None:

@@ -18,11 +18,11 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, GivenPublished, Sandbox
 from refinery_assets_tests.server import served
 
 # Launched at once; CROWD in the environment asks for more of them by hand.
-CROWD = int(os.environ.get("CROWD", "5"))
+CROWD = int(os.environ.get("CROWD", "3"))
 
 HOLD = """
 import sys, duckdb
@@ -49,8 +49,10 @@ def held_by_another_process(warehouse: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY).success
+def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
     before = sandbox.published()
     impatient = Sandbox(
         replace(sandbox.settings, lock_wait_seconds=0.5, lock_retries=1, lock_retry_seconds=0.1),
@@ -68,8 +70,8 @@ def test_a_warehouse_held_beyond_the_limit_fails_the_run_and_names_the_holder(sa
 
 
 @pytest.mark.slow
-def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY).success
+def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
     with held_by_another_process(sandbox.settings.warehouse) as holder:
         assert holder.stdin is not None
         release = threading.Timer(1.5, holder.stdin.close)
@@ -81,8 +83,10 @@ def test_a_warehouse_held_for_a_while_delays_the_run(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_during_many_rewrites_sees_whole_months_only(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+def test_a_reader_during_many_rewrites_sees_whole_months_only(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, FEBRUARY)
     whole = [(1, 4 * 20 * 31), (2, 4 * 20 * 29)]
     seen = []
     ended = threading.Event()
@@ -119,7 +123,7 @@ else:
 
 
 @pytest.fixture
-def many_months(tmp_path: Path) -> Installation:
+def many_months(tmp_path: Path, dagster_home: Path) -> Installation:
     first, last = Month(2023, 1), Month(2023, 1)
     for _ in range(CROWD - 1):
         last = last.next
@@ -133,7 +137,7 @@ def many_months(tmp_path: Path) -> Installation:
         first_month=first,
         last_month=last,
     )
-    return install(tmp_path, settings)
+    return install(tmp_path, settings, home=dagster_home)
 
 
 @pytest.mark.slow

@@ -8,14 +8,14 @@ import pytest
 from refinery_assets.build import build_defs
 from refinery_assets.contract.columns import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
 from refinery_assets.rows.family import PARTITION_SCHEMA
-from refinery_assets_tests.scenario import JANUARY, Sandbox
+from refinery_assets_tests.scenario import JANUARY, GivenPublished, Sandbox
 
 
 @pytest.mark.parametrize("relation", [*TABLES, *VIEWS], ids=lambda relation: relation.name)
 def test_the_warehouse_has_the_columns_types_and_comments_of_the_dictionary(
-    sandbox: Sandbox, relation: Relation
+    sandbox: Sandbox, given_published: GivenPublished, relation: Relation
 ) -> None:
-    assert sandbox.refine(JANUARY).success
+    given_published(JANUARY)
 
     found = sandbox.query(
         "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index",

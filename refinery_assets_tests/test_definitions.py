@@ -23,7 +23,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.rows.family import Refined
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_partitions import Partition
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, GivenPublished, Sandbox
 
 BIN = Path(sys.executable).parent
 
@@ -128,8 +128,8 @@ def test_both_entry_points_load(command: list[str], tmp_path: Path) -> None:
     assert loading.returncode == 0, loading.stderr
 
 
-def test_a_partition_is_read_back_by_a_downstream_asset(sandbox: Sandbox) -> None:
-    sandbox.refine(FEBRUARY)
+def test_a_partition_is_read_back_by_a_downstream_asset(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(FEBRUARY)
     seen: list[pl.DataFrame] = []
 
     defs = build_defs(sandbox.settings)

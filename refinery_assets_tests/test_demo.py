@@ -1,4 +1,4 @@
-"""`make demo`'s path on a small fleet: the command as a process of its own, as make starts it."""
+"""`make demo`'s path on a small fleet: once in a process of its own, as make starts it, else in this one."""
 
 from __future__ import annotations
 
@@ -7,29 +7,44 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import duckdb
 import pytest
+from typer.testing import CliRunner, Result
 
 from refinery_assets.checks.rules import counted
+from refinery_assets.cli import app
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.sample.demo_folder import DemoError, DemoFolder, SampleOrder
+from refinery_assets_tests.test_plan import warehouse_held
 
 MARCH = Month(2024, 3)
 ORDER = SampleOrder(20, "2024-01", "2024-03")
 LARGER = SampleOrder(30, "2024-01", "2024-03")
 
 
-def run_demo(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    arguments = ["--folder", str(folder), "--first", "2024-01", "--last", "2024-03", *options]
+def arguments(folder: Path, options: Sequence[str]) -> list[str]:
+    return ["demo", "--folder", str(folder), "--first", "2024-01", "--last", "2024-03", *options]
+
+
+def run_demo(folder: Path, *options: str) -> Result:
+    """The command in this process, in a folder that no path it prints is relative to; it takes its own Dagster home."""
+    with tempfile.TemporaryDirectory() as elsewhere, chdir(elsewhere):
+        return CliRunner().invoke(app, arguments(folder, options), env={"DAGSTER_HOME": None})
+
+
+def start_demo(folder: Path, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "refinery_assets.cli", "demo", *arguments],
+        [sys.executable, "-m", "refinery_assets.cli", *arguments(folder, options)],
         cwd=PROJECT_ROOT,
         env=os.environ | variables,
         capture_output=True,
@@ -73,7 +88,7 @@ def test_a_bad_argument_is_refused_in_one_sentence_and_the_demo_stays_as_it_was(
 
     demo = run_demo(tmp_path, "--hosts", "20", *options)
 
-    assert demo.returncode == 2
+    assert demo.exit_code == 2
     assert demo.stderr.splitlines()[-1].endswith(sentence)
     assert "Traceback" not in demo.stderr
     assert contents(tmp_path) == before
@@ -87,7 +102,7 @@ def test_a_file_that_the_demo_did_not_write_is_named_and_kept(tmp_path: Path, na
 
     demo = run_demo(tmp_path, "--hosts", "20")
 
-    assert demo.returncode == 2
+    assert demo.exit_code == 2
     assert f"{name} in {tmp_path} is in the demo's way: the demo did not write it" in demo.stderr
     assert contents(tmp_path) == {theirs: b"theirs"}
 
@@ -121,12 +136,12 @@ def test_a_warehouse_that_another_process_holds_is_named_and_nothing_is_touched(
     DemoFolder(tmp_path).prepare(ORDER)
     before = contents(tmp_path)
 
-    with duckdb.connect(tmp_path / "refinery.duckdb"):
+    with warehouse_held(tmp_path / "refinery.duckdb") as holder:
         demo = run_demo(tmp_path, "--hosts", "30")
 
-    assert demo.returncode == 2
+    assert demo.exit_code == 2
     assert f"The demo's warehouse {tmp_path / 'refinery.duckdb'} cannot be written" in demo.stderr
-    assert f"PID {os.getpid()}" in demo.stderr
+    assert f"PID {holder}" in demo.stderr
     assert contents(tmp_path) == before
 
 
@@ -139,7 +154,7 @@ def test_a_month_that_is_refused_besides_the_one_that_is_meant_to_be_ends_the_de
 
     demo = run_demo(tmp_path, "--hosts", "20")
 
-    assert demo.returncode == 1, demo.stderr
+    assert demo.exit_code == 1, demo.output
     assert "2024-02: legacy_feed fragmentation_complete failed" in demo.stdout
     assert "2024-03: legacy_feed fragmentation_complete failed" in demo.stdout
 
@@ -147,10 +162,11 @@ def test_a_month_that_is_refused_besides_the_one_that_is_meant_to_be_ends_the_de
 # What it does.
 
 
+@pytest.mark.slow
 def test_the_demo_shows_gaps_quarantine_and_a_refused_month_which_is_repaired_as_it_says(tmp_path: Path) -> None:
     demo = run_demo(tmp_path, "--hosts", "20")
 
-    assert demo.returncode == 0, demo.stderr
+    assert demo.exit_code == 0, demo.output
     assert "2024-02: refused" in demo.stdout
     assert "2024/02/storage_usage_202402.csv ends in the middle of line" in demo.stdout
     assert "all 10 behaviors retained" in demo.stdout
@@ -166,7 +182,7 @@ def test_the_demo_shows_gaps_quarantine_and_a_refused_month_which_is_repaired_as
     (move,) = [line.strip() for line in demo.stdout.splitlines() if line.strip().startswith("mv ")]
     subprocess.run(["sh", "-c", move], check=True)
     again = run_demo(tmp_path, "--hosts", "20")
-    assert again.returncode == 0, again.stderr
+    assert again.exit_code == 0, again.output
     assert "refused" not in again.stdout
     assert query(tmp_path, "SELECT count(DISTINCT month) FROM series_months") == [(3,)]
     # The file that was moved there is still the demo's, which another sample may replace.
@@ -184,9 +200,8 @@ def test_a_sample_of_an_earlier_edition_is_made_anew(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_demo_says_how_to_go_on(tmp_path: Path) -> None:
-    arguments = ["--folder", str(tmp_path), "--hosts", "20", "--first", "2024-01", "--last", "2024-03"]
     with subprocess.Popen(
-        [sys.executable, "-m", "refinery_assets.cli", "demo", *arguments],
+        [sys.executable, "-m", "refinery_assets.cli", *arguments(tmp_path, ["--hosts", "20"])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,12 +216,13 @@ def test_an_interrupted_demo_says_how_to_go_on(tmp_path: Path) -> None:
     assert printed.endswith("Run the demo again to finish it.\n")
 
 
+@pytest.mark.slow
 def test_the_demo_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "demo", tmp_path / "theirs"
     usual = [*(PROJECT_ROOT / "data").glob("*"), *Settings().reports.glob("*")]
 
     # Settings that lead elsewhere are those of the user's own data.
-    demo = run_demo(
+    demo = start_demo(
         ours,
         "--hosts",
         "20",
@@ -258,10 +274,11 @@ def test_an_interrupted_sample_is_made_anew(tmp_path: Path) -> None:
     assert cpu_of_march(tmp_path).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_and_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_demo(tmp_path, "--hosts", "20").returncode == 0
+    assert run_demo(tmp_path, "--hosts", "20").exit_code == 0
     with duckdb.connect(tmp_path / "refinery.duckdb") as connection:
         connection.execute("CREATE TABLE my_forecasts AS SELECT 42 AS y")
     # A month that the sample does not hold, and a note beside one that it does.
@@ -276,7 +293,7 @@ def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_an
 
     demo = run_demo(tmp_path, "--hosts", "30", "--last", "2024-01")
 
-    assert demo.returncode == 0, demo.stderr
+    assert demo.exit_code == 0, demo.output
     assert [file.read_text() for file in theirs] == ["theirs", "theirs"]
     assert [file.name for file in february.iterdir()] == ["note"]
     assert not (tmp_path / "legacy" / "inputs" / "2024" / "03").exists()

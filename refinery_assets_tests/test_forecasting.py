@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from refinery_assets.cli import app
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.sample import walkthrough
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.walkthrough import HISTORY, forecast
 from refinery_assets.warehouse.export import export_months
@@ -117,18 +118,19 @@ def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Install
         assert picture.format == "PNG"
 
 
-def test_a_walk_without_a_warehouse_ends_in_one_sentence(tmp_path: Path, installation: Installation) -> None:
-    walked = run(
-        [sys.executable, "-m", "refinery_assets.sample.walkthrough"],
-        env=installation.environment | {"REFINERY_WAREHOUSE": str(tmp_path / "none.duckdb")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_walk_without_a_warehouse_ends_in_one_sentence(
+    tmp_path: Path, installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (installation.environment | {"REFINERY_WAREHOUSE": str(tmp_path / "none.duckdb")}).items():
+        monkeypatch.setenv(name, value)
 
-    assert walked.returncode == 1
-    assert "none.duckdb is not there" in walked.stderr
-    assert "Traceback" not in walked.stderr
+    with pytest.raises(SystemExit) as ended:
+        walkthrough.main([])
+
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert "none.duckdb is not there" in told
+    assert len(told.splitlines()) == 1
 
 
 def test_exported_months_are_read_without_options(

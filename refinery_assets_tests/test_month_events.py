@@ -1,6 +1,8 @@
 """What Dagster knows of each month after one run over many; a small graph whose months are good or bad."""
 
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from refinery_assets.assets.month_events import (
 from refinery_assets.contract.months import Month
 from refinery_assets.operations.event_log import KeptOpenEventLog
 from refinery_assets.operations.partitions import ONE_RUN, range_tags
-from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.installation import opened
 
 MONTHS = dg.MonthlyPartitionsDefinition("2024-01", fmt="%Y-%m", end_date="2024-07")
 ALL = ("2024-01", "2024-02", "2024-03", "2024-04", "2024-05", "2024-06")
@@ -171,26 +173,49 @@ def _sound(asset: str) -> dg.AssetCheckSpec:
     return monthly_check_spec("sound", asset, MONTHS, description="Is it?", blocking=True)
 
 
-@pytest.fixture(params=["in memory", "stock files", "files of this project"])
-def graph(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Graph]:
-    if request.param == "files of this project":
-        installation: Installation = request.getfixturevalue("installation")
-        with installation.instance() as instance:
+STORAGES = ("in memory", "stock files", "files of this project")
+
+
+@contextmanager
+def graph_over(storage: str, folder: Path, dagster_home: Path) -> Iterator[Graph]:
+    if storage == "files of this project":
+        shutil.copytree(dagster_home, folder / "dagster")
+        with opened(folder / "dagster") as instance:
             assert isinstance(instance.event_log_storage, KeptOpenEventLog)
             yield Graph(instance)
-    elif request.param == "stock files":
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    elif storage == "stock files":
+        with dg.DagsterInstance.local_temp(str(folder)) as instance:
             yield Graph(instance)
     else:
         with dg.DagsterInstance.ephemeral() as instance:
             yield Graph(instance)
 
 
-@pytest.mark.slow
-def test_bad_months_of_a_range_fail_and_the_others_are_materialized(graph: Graph) -> None:
-    ran = graph.run(*ALL)
+@pytest.fixture(params=STORAGES)
+def graph(request: pytest.FixtureRequest, tmp_path: Path, dagster_home: Path) -> Iterator[Graph]:
+    with graph_over(request.param, tmp_path, dagster_home) as graph:
+        yield graph
 
-    assert not ran.success
+
+@dataclass
+class Ran:
+    """A graph that ran once over all months, and nothing since."""
+
+    graph: Graph
+    result: dg.ExecuteInProcessResult
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dagster_home: Path) -> Iterator[Ran]:
+    with graph_over(request.param, tmp_path_factory.mktemp("ran"), dagster_home) as graph:
+        yield Ran(graph, graph.run(*ALL))
+
+
+@pytest.mark.slow
+def test_bad_months_of_a_range_fail_and_the_others_are_materialized(ran: Ran) -> None:
+    graph = ran.graph
+
+    assert not ran.result.success
     assert graph.last_steps == ["table"]
     for asset in ASSETS:
         assert graph.months_shown(asset) == {"materialized": set(GOOD), "failed": set(BAD)}
@@ -198,20 +223,17 @@ def test_bad_months_of_a_range_fail_and_the_others_are_materialized(graph: Graph
 
 
 @pytest.mark.slow
-def test_every_evaluation_belongs_to_a_month_and_no_planned_one_is_left(graph: Graph) -> None:
-    graph.run(*ALL)
-
+def test_every_evaluation_belongs_to_a_month_and_no_planned_one_is_left(ran: Ran) -> None:
     for asset in ASSETS:
-        assert sorted(str(record.partition) for record in graph.history(asset)) == list(ALL)
-        assert {record.status.value for record in graph.history(asset)} == {"SUCCEEDED", "FAILED"}
+        history = ran.graph.history(asset)
+        assert sorted(str(record.partition) for record in history) == list(ALL)
+        assert {record.status.value for record in history} == {"SUCCEEDED", "FAILED"}
 
 
 @pytest.mark.slow
-def test_a_materialized_month_carries_its_metadata_and_its_data_version(graph: Graph) -> None:
-    graph.run(*ALL)
-
+def test_a_materialized_month_carries_its_metadata_and_its_data_version(ran: Ran) -> None:
     for asset in ASSETS:
-        records = graph.instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+        records = ran.graph.instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
         assert {
             record.partition_key: (
                 record.asset_materialization.tags["dagster/data_version"],
@@ -224,13 +246,23 @@ def test_a_materialized_month_carries_its_metadata_and_its_data_version(graph: G
 
 
 @pytest.mark.slow
-def test_the_result_of_a_run_in_process_holds_the_events(graph: Graph) -> None:
-    ran = graph.run(*ALL)
+def test_the_result_of_a_run_in_process_holds_the_events(ran: Ran) -> None:
+    result = ran.result
 
-    assert len(ran.get_asset_check_evaluations()) == len(ASSETS) * len(ALL)
-    assert len(ran.get_asset_materialization_events()) == len(ASSETS) * len(GOOD)
-    stored = graph.instance.all_logs(ran.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    assert len(result.get_asset_check_evaluations()) == len(ASSETS) * len(ALL)
+    assert len(result.get_asset_materialization_events()) == len(ASSETS) * len(GOOD)
+    stored = ran.graph.instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     assert {(entry.step_key, entry.job_name) for entry in stored} == {(asset, "refine") for asset in ASSETS}
+
+
+@pytest.mark.slow
+def test_an_asset_that_failed_a_month_is_among_those_that_a_rerun_from_failed_assets_takes(
+    ran: Ran,
+) -> None:
+    # It takes an asset that was materialized for any month only when a blocking check of it failed.
+    failed = [found for found in ran.result.get_asset_check_evaluations() if not found.passed]
+    assert {found.asset_key.to_user_string() for found in failed} == set(ASSETS)
+    assert all(found.blocking for found in failed)
 
 
 @pytest.mark.slow
@@ -304,18 +336,6 @@ def test_a_step_is_the_last_one_where_no_step_of_the_run_waits_for_it(graph: Gra
 
     assert graph.last_steps[0] == "family"
     assert sorted(graph.last_steps[1:]) == ["feed", "table"]
-
-
-@pytest.mark.slow
-def test_an_asset_that_failed_a_month_is_among_those_that_a_rerun_from_failed_assets_takes(
-    graph: Graph,
-) -> None:
-    ran = graph.run(*ALL)
-
-    # It takes an asset that was materialized for any month only when a blocking check of it failed.
-    failed = [found for found in ran.get_asset_check_evaluations() if not found.passed]
-    assert {found.asset_key.to_user_string() for found in failed} == set(ASSETS)
-    assert all(found.blocking for found in failed)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse import gate, publish
 from refinery_assets.warehouse.family_partitions import Partition
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
 LOST = ("srv-00001", "srv-00002", "srv-00003")
 FAMILY_NAMES = [family.name for family in FAMILIES]
@@ -44,9 +44,9 @@ def with_capacity(sandbox: Sandbox, month: Month, capacity: int) -> None:
     ],
 )
 def test_hosts_that_vanish_from_the_export_are_missed_even_where_no_receipt_can_be_trusted(
-    sandbox: Sandbox, change: str
+    sandbox: Sandbox, given_published: GivenPublished, change: str
 ) -> None:
-    assert sandbox.refine(JANUARY, MARCH).success
+    given_published(JANUARY, MARCH)
     sandbox.execute(change)
     before = sandbox.published()
     without_hosts(sandbox, FEBRUARY, LOST)
@@ -58,8 +58,10 @@ def test_hosts_that_vanish_from_the_export_are_missed_even_where_no_receipt_can_
     assert sandbox.published() == before
 
 
-def test_rows_that_were_never_published_are_removed_from_the_table(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, MARCH).success
+def test_rows_that_were_never_published_are_removed_from_the_table(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, MARCH)
     before = sandbox.published()
     sandbox.execute(
         "INSERT INTO processed_data SELECT * REPLACE ('ghost' AS host_id) FROM processed_data "
@@ -71,8 +73,10 @@ def test_rows_that_were_never_published_are_removed_from_the_table(sandbox: Sand
     assert sandbox.published() == before
 
 
-def test_a_host_that_the_inventory_spells_otherwise_by_now_is_the_same_host(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+def test_a_host_that_the_inventory_spells_otherwise_by_now_is_the_same_host(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, FEBRUARY)
     sandbox.execute("UPDATE hosts SET node_name = 'SRV-00003' WHERE node_name = 'srv-00003'")
 
     outcome = sandbox.refine(JANUARY, FEBRUARY)
@@ -84,8 +88,8 @@ def test_a_host_that_the_inventory_spells_otherwise_by_now_is_the_same_host(sand
     ]
 
 
-def test_families_refined_one_by_one_do_not_mix_two_exports(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_families_refined_one_by_one_do_not_mix_two_exports(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(FEBRUARY)
     before = sandbox.published()
     with_capacity(sandbox, FEBRUARY, 7)
     assert sandbox.materialize(["cpu_utilization"], FEBRUARY).success
@@ -100,9 +104,9 @@ def test_families_refined_one_by_one_do_not_mix_two_exports(sandbox: Sandbox) ->
 
 
 def test_a_partition_that_another_run_writes_while_it_is_published_refuses_the_month(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, given_published: GivenPublished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+    given_published(JANUARY, FEBRUARY)
     before = sandbox.published()
     scan = gate.scan_partitions
 
@@ -121,8 +125,10 @@ def test_a_partition_that_another_run_writes_while_it_is_published_refuses_the_m
     assert sandbox.published() == before
 
 
-def test_a_damaged_partition_is_made_anew_by_the_next_run_but_one(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_damaged_partition_is_made_anew_by_the_next_run_but_one(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(FEBRUARY)
     before = sandbox.published()
     path = Partition(sandbox.settings.telemetry, CPU, FEBRUARY).path
     whole = path.read_bytes()
@@ -150,8 +156,10 @@ def test_a_report_made_alone_leaves_a_refused_month_red(sandbox: Sandbox) -> Non
     assert list(status.deserialize_failed_partition_subsets(months).get_partition_keys()) == ["2024-02"]
 
 
-def test_a_run_that_looks_at_a_part_only_does_not_make_a_published_month_refused(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_a_run_that_looks_at_a_part_only_does_not_make_a_published_month_refused(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(FEBRUARY)
     assert sandbox.materialize([LEGACY_FEED], FEBRUARY).success
     assert sandbox.materialize(FAMILY_NAMES, FEBRUARY).success
 
@@ -175,8 +183,10 @@ def test_publishing_from_partitions_does_not_say_of_the_files_that_they_are_ther
     assert "legacy_feed.source_files_present" not in outcome.checks
 
 
-def test_views_follow_the_inventory_although_no_month_has_changed(sandbox: Sandbox) -> None:
-    assert sandbox.refine(FEBRUARY).success
+def test_views_follow_the_inventory_although_no_month_has_changed(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(FEBRUARY)
     sandbox.execute("ALTER TABLE hosts DROP COLUMN region")
 
     assert sandbox.refine(FEBRUARY).success

@@ -20,7 +20,7 @@ from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.publish import State, publish
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, Sandbox
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, GivenPublished, Sandbox
 
 
 def test_bad_rows_within_tolerance_are_published_as_quarantined_with_a_warning(sandbox: Sandbox) -> None:
@@ -64,8 +64,8 @@ def test_every_planted_row_is_quarantined_by_its_fault_and_no_other(tmp_path: Pa
     assert {row[-1] for row in planted} == {str(fault) for fault in Fault}
 
 
-def test_the_tables_have_the_columns_of_the_contract(sandbox: Sandbox) -> None:
-    sandbox.refine(JANUARY)
+def test_the_tables_have_the_columns_of_the_contract(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
 
     for table in (PROCESSED_DATA, QUARANTINED_ROWS):
         found = sandbox.query(
@@ -130,8 +130,8 @@ def test_the_same_month_twice_and_the_months_in_any_order_give_the_same_table(sa
     assert sandbox.published() == at_once
 
 
-def test_one_month_rewritten_leaves_the_others_alone(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY, MARCH).success
+def test_one_month_rewritten_leaves_the_others_alone(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY, FEBRUARY, MARCH)
     others = "SELECT * FROM processed_data WHERE month(ds) <> 2 ORDER BY ALL"
     before = sandbox.query(others)
     for family in FAMILIES:
@@ -205,8 +205,10 @@ def test_a_table_of_that_name_made_by_somebody_else_is_refused_and_kept(sandbox:
 
 
 @pytest.mark.slow
-def test_months_apart_are_published_in_one_transaction_without_those_between(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY, MARCH).success
+def test_months_apart_are_published_in_one_transaction_without_those_between(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, FEBRUARY, MARCH)
     sandbox.execute("DELETE FROM processed_data WHERE month(ds) <> 2")
     kept = sandbox.processed()
     run = RunSoFar("by hand", FeedExtent(JANUARY, MARCH), sandbox.settings.today)

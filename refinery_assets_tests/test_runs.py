@@ -19,7 +19,7 @@ from refinery_assets.operations.partitions import MonthOutsideWindowError, month
 from refinery_assets.operations.processes import RunProcess
 from refinery_assets.operations.runs import LOCATION, PROCESS_TAG, start_run
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, MARCH, Sandbox
+from refinery_assets_tests.scenario import DISK, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
 SEEN = {CODE_LOCATION_TAG: LOCATION, REPOSITORY_LABEL_TAG: f"__repository__@{LOCATION}"}
 
@@ -148,8 +148,8 @@ def test_a_run_started_here_publishes_and_is_seen_under_the_code_location(sandbo
     assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data ORDER BY 1") == [(1,), (2,)]
 
 
-def test_a_job_without_months_is_started_without_any(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY).success
+def test_a_job_without_months_is_started_without_any(sandbox: Sandbox, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
 
     ran = start_run(sandbox.instance, build_defs(sandbox.settings), AUDIT)
 

@@ -119,12 +119,11 @@ def test_a_port_in_use_is_refused_at_once_and_no_daemon_is_started(installation:
 @pytest.mark.parametrize(
     ("by_make", "before", "number"),
     [
-        (False, None, signal.SIGTERM),
         (False, ignore_interrupts, signal.SIGINT),
         (True, ignore_interrupts, signal.SIGTERM),
         (True, None, signal.SIGINT),
     ],
-    ids=["SIGTERM", "SIGINT in the background", "make, SIGTERM in the background", "make, SIGINT"],
+    ids=["SIGINT in the background", "make, SIGTERM in the background", "make, SIGINT"],
 )
 def test_a_second_one_is_refused_and_a_signal_ends_the_first_with_all_it_started(
     installation: Installation,

@@ -15,7 +15,7 @@ from refinery_assets.contract.columns import (
     INVENTORY_ATTRIBUTES,
 )
 from refinery_assets.contract.packaged import FAMILIES
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Rows, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Rows, Sandbox
 
 FEATURES = [column.name for column in DAILY_FEATURES.columns if column.name.startswith("y_")]
 
@@ -81,8 +81,10 @@ def test_a_series_shows_the_capacity_that_was_stated_last(sandbox: Sandbox) -> N
     assert sandbox.query("SELECT capacity FROM series WHERE host_id = ? AND resource = 'memory'", [host]) == [(4711.0,)]
 
 
-def test_the_panel_is_the_table_with_its_limits_and_attributes(sandbox: Sandbox) -> None:
-    sandbox.refine(JANUARY)
+def test_the_panel_is_the_table_with_its_limits_and_attributes(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
 
     assert sandbox.query(
         "SELECT host_id || '/' || resource, ds, y, cap, 0.0::DOUBLE FROM processed_data ORDER BY 1, 2"
@@ -90,8 +92,10 @@ def test_the_panel_is_the_table_with_its_limits_and_attributes(sandbox: Sandbox)
     assert sandbox.query("SELECT count(DISTINCT (scenario, variant)) FROM forecast_panel") == [(10,)]
 
 
-def test_views_follow_the_table_and_the_inventory_without_being_made_again(sandbox: Sandbox) -> None:
-    sandbox.refine(JANUARY)
+def test_views_follow_the_table_and_the_inventory_without_being_made_again(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
     host = first_host(sandbox)
     sandbox.execute("UPDATE hosts SET region = 'the moon' WHERE node_name = ?", [host])
     sandbox.execute("DELETE FROM processed_data WHERE resource <> 'cpu' OR host_id <> ?", [host])
