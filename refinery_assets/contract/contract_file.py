@@ -133,13 +133,26 @@ def load_contract(path: Path) -> Contract:
         ContractError: It cannot be read, or declares what cannot be.
     """
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ContractError(
-            f"The contract {path} cannot be read ({error.strerror}); see to REFINERY_CONTRACT."
-        ) from None
+        raise ContractError(f"The contract {path} cannot be read ({error.strerror}); expected a TOML file.") from None
     except UnicodeDecodeError:
         raise ContractError(f"The contract {path} is not UTF-8 text; save it as that.") from None
+    return read_contract(text, path)
+
+
+def read_contract(text: str, path: Path) -> Contract:
+    """Read the text of a contract file.
+
+    Args:
+        text: The text.
+        path: The file, as messages name it, and from whose folder other files are looked for.
+
+    Raises:
+        ContractError: It declares what cannot be.
+    """
+    try:
+        declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ContractError(f"The contract {path} is not TOML: {error}.") from None
     try:

@@ -1,0 +1,57 @@
+"""The commands `refinery contract check`, `show` and `infer`.
+
+Here: arguments and what is printed. Not here: how a contract is read, written or inferred (`contract/contract_file.py`,
+`contract/contract_text.py`, `feed/infer.py`), and what becomes of errors (`errors.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refinery_assets.contract.contract_text import contract_as_toml
+from refinery_assets.contract.settings import Settings
+
+contract_app = typer.Typer(
+    name="contract",
+    help="Check, show or propose the contract: the TOML file that says what a feed looks like.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+File = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="a contract file; else REFINERY_CONTRACT, or the packaged one")
+]
+
+
+@contract_app.command()
+def check(file: File = None) -> None:
+    """Say whether a contract file can be used, and if not, why."""
+    settings, name = _settings(file), _name(file)
+    families = [f"{family.name} ({family.resource})" for family in settings.contract.families]
+    count = "1 family" if len(families) == 1 else f"{len(families)} families"
+    typer.echo(f"{name} is valid: {count}, {', '.join(families)}.")
+
+
+@contract_app.command()
+def show(file: File = None) -> None:
+    """Print the contract in force, with every default, as TOML.
+
+    Limits that it does not set, or that the environment overrides, stand beside it as comments.
+    """
+    settings = _settings(file)
+    typer.echo(contract_as_toml(settings.contract, asdict(settings)), nl=False)
+
+
+def _settings(file: Path | None) -> Settings:
+    chosen = {} if file is None else {"REFINERY_CONTRACT": str(file.absolute())}
+    return Settings.from_environment({**os.environ, **chosen})
+
+
+def _name(file: Path | None) -> str:
+    named = str(file) if file is not None else os.environ.get("REFINERY_CONTRACT", "").strip()
+    return f"The contract {named}" if named else "The packaged contract"
