@@ -47,6 +47,30 @@ def show(file: File = None) -> None:
     typer.echo(contract_as_toml(settings.contract, asdict(settings)), nl=False)
 
 
+@contract_app.command()
+def infer(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="the folder of a feed, or some of its files")],
+    to: Annotated[Path | None, typer.Option("--to", help="write it to this file, which must not be there yet")] = None,
+) -> None:
+    """Propose a contract from somebody's files, for you to edit.
+
+    What was guessed stands beside its reasons; what the files do not say is marked CHOOSE.
+    """
+    from refinery_assets.feed.infer.proposal import propose_contract
+
+    if to is not None and to.exists():
+        raise typer.BadParameter(f"{to} is there already; name another file.")
+    text = propose_contract(paths, to or Path("contract.toml"))
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(text, encoding="utf-8")
+    open_points = text.count("CHOOSE:")
+    left = "nothing is left open" if not open_points else f"look for CHOOSE, which stands there {open_points} times"
+    typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
+
+
 def _settings(file: Path | None) -> Settings:
     chosen = {} if file is None else {"REFINERY_CONTRACT": str(file.absolute())}
     return Settings.from_environment({**os.environ, **chosen})
