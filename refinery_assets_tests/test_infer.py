@@ -181,7 +181,8 @@ def test_a_wide_parquet_file_gives_a_family_for_each_column(tmp_path: Path) -> N
     duckdb.execute(
         """
         COPY (SELECT (DATE '2024-01-01' + d::INT) AS day, 'srv-' || h AS node, 20 + d + h / 7 AS cpu_pct,
-            8 AS cpu_cores, 40 + d / 3 AS mem_pct, 64 AS mem_gb, 9 AS gpus FROM range(31) t(d), range(5) u(h)) TO $file (FORMAT parquet)
+            8 AS cpu_cores, 40 + d / 3 AS mem_pct, 64 AS mem_gb, 9 AS gpus FROM range(31) t(d), range(5) u(h))
+        TO $file (FORMAT parquet)
         """,
         {"file": str(tmp_path / "feed" / "fleet_2024-01.parquet")},
     )

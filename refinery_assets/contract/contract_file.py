@@ -74,8 +74,9 @@ class Behaviors(Part):
         count: How many there must be at least.
     """
 
-    names: tuple[
-        Annotated[Behavior, BeforeValidator(_behavior), Field(description="a text such as SEASONAL/EXTREME")], ...
+    names: Annotated[
+        tuple[Annotated[Behavior, BeforeValidator(_behavior)], ...],
+        Field(description='a list of texts such as "SEASONAL/EXTREME"'),
     ] = ()
     count: Annotated[int, Field(ge=0, strict=True, description="a whole number, 0 or more")] | None = None
 
@@ -199,7 +200,7 @@ def _mistake(error: ValidationError, declared: dict[str, Any]) -> str:
     value = first["input"]
     if isinstance(location[-1], int) and isinstance(value, dict | list):
         return f"{section} is {value!r}; expected a table of keys and values."
-    if isinstance(value, dict) or key in Contract.model_fields:
+    if key == location[0]:
         return f"{section} is {value!r}; expected {_expected(Contract, key)}."
     return f"{section} {key} is {value!r}; expected {_expected(model, key)}."
 
