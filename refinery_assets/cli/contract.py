@@ -1,7 +1,7 @@
 """The commands `refinery contract check`, `show` and `infer`.
 
 Here: arguments and what is printed. Not here: how a contract is read, written or inferred (`contract/contract_file.py`,
-`contract/contract_text.py`, `feed/infer.py`), and what becomes of errors (`errors.py`).
+`contract/contract_text.py`, `feed/infer/proposal.py`), and what becomes of errors (`errors.py`).
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ File = Annotated[
 @contract_app.command()
 def check(file: File = None) -> None:
     """Say whether a contract file can be used, and if not, why."""
+    from refinery_assets.warehouse.own_rules import publish_rules
+
     settings, name = _settings(file), _name(file)
+    publish_rules(settings.contract)
     families = [f"{family.name} ({family.resource})" for family in settings.contract.families]
     count = "1 family" if len(families) == 1 else f"{len(families)} families"
-    typer.echo(f"{name} is valid: {count}, {', '.join(families)}.")
+    rules = [rule.name for rule in settings.contract.rule]
+    own = f"; {'rule' if len(rules) == 1 else 'rules'} {', '.join(rules)}" if rules else ""
+    typer.echo(f"{name} is valid: {count}, {', '.join(families)}{own}.")
 
 
 @contract_app.command()

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from refinery_assets.contract.families import Behavior, ColumnName, Family, FeedTolerances, Lines, Part
+from refinery_assets.contract.own_rules import OwnRule
 
 PACKAGED_FILE = Path(__file__).with_name("contract.toml")
 
@@ -95,6 +96,7 @@ class Contract(Part):
         inventory: The hosts.
         behaviors: The behaviors that must be there.
         tolerances: The limits; a setting of the environment overrides each.
+        rule: Rules of the team's own.
     """
 
     feed: Lines = Lines()
@@ -102,6 +104,7 @@ class Contract(Part):
     inventory: Inventory = Inventory()
     behaviors: Behaviors = Behaviors()
     tolerances: FeedTolerances = FeedTolerances()
+    rule: Annotated[tuple[OwnRule, ...], Field(description="one [[rule]] or more, or none")] = ()
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -115,8 +118,9 @@ class Contract(Part):
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all that is declared, defaults included."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """A digest of all that is declared, defaults and the texts of queries included."""
+        queries = "\0".join(rule.query for rule in self.rule)
+        return hashlib.sha256(f"{self.model_dump_json()}{queries}".encode()).hexdigest()
 
     def family_named(self, name: str) -> Family:
         """The family of that name.
@@ -125,6 +129,9 @@ class Contract(Part):
             KeyError: There is none.
         """
         return {family.name: family for family in self.family}[name]
+
+
+_LISTS: Mapping[str, type[BaseModel]] = {"family": Family, "rule": OwnRule}
 
 
 def load_contract(path: Path) -> Contract:
@@ -162,7 +169,20 @@ def read_contract(text: str, path: Path) -> Contract:
         raise ContractError(f"The contract {path}: {_mistake(error, declared)}") from None
     for clash in _clashes(contract):
         raise ContractError(f"The contract {path}: {clash}")
+    for rule in contract.rule:
+        _read_query(rule, path)
     return contract
+
+
+def _read_query(rule: OwnRule, path: Path) -> None:
+    try:
+        rule.read_query(path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ContractError(
+            f"The contract {path}: [[rule]] {rule.name} sql is {rule.sql!r}, which cannot be read ({why}); expected a "
+            "file with one SELECT, relative to the contract file."
+        ) from None
 
 
 @cache
@@ -208,16 +228,16 @@ def _mistake(error: ValidationError, declared: dict[str, Any]) -> str:
 def _section(location: Sequence[str | int], declared: dict[str, Any]) -> tuple[str, type[BaseModel]]:
     """The section that a mistake stands in, as people write it, and its model."""
     first, *rest = location
-    if first == "family":
+    if first in _LISTS:
         number = next((part for part in rest if isinstance(part, int)), None)
         if number is None:
-            return "[[family]]", Contract
-        family = declared["family"][number]
-        name = family.get("name") if isinstance(family, dict) else None
+            return f"[[{first}]]", Contract
+        given = declared[str(first)][number]
+        name = given.get("name") if isinstance(given, dict) else None
         called = f" ({name})" if isinstance(name, str) else ""
         if "tolerances" in rest[:-1]:
             return f"[family.tolerances] of family {number + 1}{called}", Family.model_fields["tolerances"].annotation  # type: ignore[return-value]
-        return f"[[family]] {number + 1}{called}", Family
+        return f"[[{first}]] {number + 1}{called}", _LISTS[str(first)]
     model = Contract.model_fields[str(first)].annotation if first in Contract.model_fields else None
     if len(location) > 1 and isinstance(model, type) and issubclass(model, BaseModel):
         return f"[{first}]", model
@@ -247,11 +267,12 @@ def _clashes(contract: Contract) -> Iterator[str]:
     """What single keys do not show: what contradicts each other, each as a sentence."""
     families, inventory, behaviors = contract.families, contract.inventory, contract.behaviors
     for what, names in (
-        ("the name", [family.name for family in families]),
-        ("the resource", [family.resource for family in families]),
+        ("families have the name", [family.name for family in families]),
+        ("families have the resource", [family.resource for family in families]),
+        ("rules have the name", [rule.name for rule in contract.rule]),
     ):
         for name in _repeated(names):
-            yield f"two families have {what} {name!r}; give each its own."
+            yield f"two {what} {name!r}; give each its own."
     for number, family in enumerate(families):
         yield from _clashes_within(family)
         for other in families[:number]:

@@ -1,7 +1,7 @@
 """A contract written as TOML, which reads back to the same contract.
 
 Here: how keys and values are written. Not here: reading (`contract_file.py`), and what a proposal says beside them
-(`feed/infer.py`).
+(`feed/infer/proposal.py`).
 """
 
 from __future__ import annotations

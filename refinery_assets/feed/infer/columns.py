@@ -1,7 +1,7 @@
 """What the columns of sampled files are: date, host, utilization, capacity; and how days and numbers are written.
 
 Here: guesses from names and values, each with the lines that it rests on. Not here: how days are written
-(`infer/days.py`), reading a sample (`infer/sample.py`), and the words of a proposal (`infer/proposal.py`).
+(`days.py`), reading a sample (`sample.py`), and the words of a proposal (`proposal.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How a column writes days: the formats that fit, and what tells them apart.
 
 Here: formats against texts, and against the month that a file's path names. Not here: which column it is
-(`infer/columns.py`).
+(`columns.py`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is found in somebody's files: the families they may be, and the inventory.
 
 Here: which files are looked into, and what they are put together to. Not here: what is seen in one file (the modules
-beside this one), and the words (`infer/proposal.py`).
+beside this one), and the words (`proposal.py`).
 """
 
 from __future__ import annotations

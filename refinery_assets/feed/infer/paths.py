@@ -1,6 +1,6 @@
 """Which part of a file's path is a date, and which names the family.
 
-Here: paths alone. Not here: what is in the files (`infer/sample.py`).
+Here: paths alone. Not here: what is in the files (`sample.py`).
 """
 
 from __future__ import annotations

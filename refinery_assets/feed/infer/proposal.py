@@ -1,6 +1,6 @@
 """A contract proposed for somebody's files, as TOML with the reasons beside each key.
 
-Here: the words. Not here: which files are looked into (`infer/findings.py`), and what is seen in them.
+Here: the words. Not here: which files are looked into (`findings.py`), and what is seen in them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A sample of a file's lines, with the way they are written.
 
 Here: encoding, delimiter, quotation mark and header, and some of the rows. Not here: what the
-columns mean (`infer/columns.py`).
+columns mean (`columns.py`).
 """
 
 from __future__ import annotations
