@@ -70,7 +70,7 @@ def test_files_whose_paths_name_no_month_are_refused(tmp_path: Path) -> None:
     ("content", "why"),
     [
         (b"", "it is empty"),
-        (b"\x00\x01\x02\n\x00" * 9, "zero bytes"),
+        (b"\x00\x00\x02\n\x00" * 9, "zero bytes"),
         (b"date;host;y\n", "no row fits its header"),
         (b"by hand\n\ndate;host;y\n1;2;3\n1;2;3\n", "its first line is no header"),
     ],

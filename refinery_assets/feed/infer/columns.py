@@ -24,7 +24,7 @@ _VALUE_WORDS = {
 }  # fmt: skip
 _CAPACITY_WORDS = {
     "max", "cap", "capacity", "total", "size", "limit", "cores", "vcpu", "vcpus", "cpus", "gb", "mb", "tb", "gib",
-    "mib", "tib", "kb", "mbps", "gbps", "kbps", "provisioned", "installed", "kerne", "count", "speed", "memory", "ram",
+    "mib", "tib", "kb", "mbps", "gbps", "kbps", "provisioned", "installed", "kerne", "count", "speed",
 }  # fmt: skip
 _UNITS = {
     "cores": "cores", "kerne": "cores", "vcpu": "cores", "vcpus": "cores", "cpus": "cores", "gb": "GB", "mb": "MB",
@@ -195,7 +195,7 @@ def number_in(text: str, decimal: str) -> float | None:
 
 
 def _split(name: str) -> list[str]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("%", " percent ")
     return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
 
 

@@ -20,7 +20,6 @@ from refinery_assets.feed.infer.paths import Dated
 _FIRST_LINES, _MORE_LINES = 1_000, 20_000
 _LONGEST_LINE = 4 << 20
 _DELIMITERS, _QUOTES = (",", ";", "|", ":", "\t", " "), ('"', "'")
-_BYTE_ORDER_MARKS = ("\xff\xfe", "\xfe\xff")
 
 
 class UnreadableSampleError(Exception):
@@ -93,14 +92,17 @@ def _name_lines(connection: duckdb.DuckDBPyConnection, path: Path) -> Encoding:
         raise UnreadableSampleError(refusal)
     else:
         encoding = Encoding.LATIN1
-    ((first, binary),) = connection.execute(
-        "SELECT first(line ORDER BY number), bool_or(contains(line, chr(0))) FROM lines"
-    ).fetchall()
-    if (first or "").startswith(_BYTE_ORDER_MARKS) and _read_lines(connection, path, Encoding.UTF16) is None:
-        return Encoding.UTF16
-    if binary:
+    # Every other byte of UTF-16 is zero, mostly, and no other text has zero bytes.
+    if not _has_zero_bytes(connection):
+        return encoding
+    if _read_lines(connection, path, Encoding.UTF16) or _has_zero_bytes(connection):
         raise UnreadableSampleError("it holds zero bytes, as text does not")
-    return encoding
+    return Encoding.UTF16
+
+
+def _has_zero_bytes(connection: duckdb.DuckDBPyConnection) -> bool:
+    ((found,),) = connection.execute("SELECT bool_or(contains(line, chr(0))) FROM lines").fetchall()
+    return bool(found)
 
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, path: Path, encoding: Encoding) -> str | None:
