@@ -116,6 +116,7 @@ class Table:
 
     Attributes:
         samples: The files that were looked into.
+        columns: All columns, in the header's order.
         date: The column of the day; None: no column holds days.
         days: How they are written.
         host: The column of the host's name; None: none was found.
@@ -127,6 +128,7 @@ class Table:
     """
 
     samples: Sequence[Sample]
+    columns: Sequence[Column]
     date: Column | None
     days: Days | None
     host: Column | None
@@ -166,6 +168,7 @@ def inspect(samples: Sequence[Sample]) -> Table:
     used = {column.name for each in series for column in (each.value, each.capacity) if column}
     return Table(
         samples,
+        named,
         dated[0] if dated else None,
         dated[1] if dated else None,
         host,

@@ -198,19 +198,21 @@ def _why_nothing(found: Findings) -> str:
 
 
 def _find_inventory(connection: duckdb.DuckDBPyConnection, found: Findings) -> InventoryFile | None:
-    """The file without a date in its path that has most of the feed's hosts in one column."""
+    """The file without a date in its path that has most of the feed's hosts in one column, each once."""
     hosts = {place.text.lower() for family in found.families if family.table.host for place in family.table.host.places}
     for path in found.undated:
         try:
             table = inspect([read_sample(connection, Dated(path, 0, 0), least_columns=1)])
         except UnreadableSampleError:
             continue
-        columns = [column for column in (table.host, table.date, *table.unused) if column]
+        columns = [
+            column
+            for column in (table.host, table.date, *table.unused)
+            if column and len({place.text for place in column.places}) == len(column.places)
+        ]
         listed = {column.name: len(hosts & {place.text.lower() for place in column.places}) for column in columns}
         best = max(columns, key=lambda column: listed[column.name], default=None)
         if best is not None and 2 * listed[best.name] >= len(hosts) > 0:
-            others = [column for column in columns if column is not best]
-            names = table.samples[0].header
-            others.sort(key=lambda column: names.index(column.name))
+            others = [column for column in table.columns if column.name != best.name]
             return InventoryFile(path, best, others, listed[best.name], len(hosts))
     return None

@@ -71,8 +71,8 @@ def _head(found: Findings) -> Iterator[str]:
         yield from _comment(f"Not read: {found.name(path)}: {why}.")
     if found.undated:
         shown = listing(map(found.name, found.undated))
-        count = counted(len(found.undated), "file fits", "files fit")
-        yield from _comment(f"{count} no pattern with year and month, and stay unread: {shown}.")
+        count = counted(len(found.undated), "file")
+        yield from _comment(f"Not named by it: {count} whose path has no year and month: {shown}.")
 
 
 def _feed(found: Findings) -> Iterator[str]:

@@ -17,7 +17,7 @@ import duckdb
 from refinery_assets.contract.families import Encoding
 from refinery_assets.feed.infer.paths import Dated
 
-_FIRST_LINES, _MORE_LINES = 1_000, 20_000
+_FIRST_LINES, _MORE_LINES = 1_000, 4_000
 _LONGEST_LINE = 4 << 20
 _DELIMITERS, _QUOTES = (",", ";", "|", ":", "\t", " "), ('"', "'")
 
