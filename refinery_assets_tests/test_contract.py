@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from refinery_assets.contract.contract_file import ContractError, load_contract, packaged_contract
 from refinery_assets.contract.contract_text import contract_as_toml
 from refinery_assets.contract.families import Behavior, Unit
-from refinery_assets.contract.settings import SettingError, Settings
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.warehouse.own_rules import publish_rules
 
 CPU = '[[family]]\nname = "cpu_load"\nresource = "cpu"\nvalue = "p95"\n'
 MEMORY = CPU.replace("cpu", "memory").replace("p95", "m95")
@@ -173,3 +176,21 @@ def test_a_contract_written_out_reads_back_to_the_same_contract(tmp_path: Path) 
         assert load_contract(file) == each
         assert load_contract(file).digest == each.digest
     assert packaged_contract().behaviors.names[0] == Behavior("STEADY_GROWTH", "NORMAL")
+
+
+def test_the_contract_in_the_docs_can_be_used(tmp_path: Path) -> None:
+    page = (PROJECT_ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    contract, rule, query = (
+        textwrap.dedent(re.search(rf"(?m)^    {first}(?:.*\n)(?:(?:    .*)?\n)*", page)[0])  # type: ignore[index]
+        for first in (r"\[\[family\]\]", r"\[\[rule\]\]", "SELECT month, ds")
+    )
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "capacity_known.sql").write_text(query)
+    (tmp_path / "contract.toml").write_text(contract + rule)
+
+    found = load_contract(tmp_path / "contract.toml")
+
+    assert [rule.name for rule in publish_rules(found)][-1] == "capacity_known"
+    assert (found.tolerances.overshoot, found.families[1].tolerances.quarantine_tolerance) == (20, 0.05)
+    # The packaged layout, but for who lists the hosts.
+    assert found.families[0] == packaged_contract().families[0]

@@ -216,13 +216,13 @@ def _mistake(error: ValidationError, declared: dict[str, Any]) -> str:
     if first["type"] == "missing":
         if len(location) == 1:
             return "it declares no family; expected one [[family]] or more."
-        return f"{section} lacks {key}; expected {_expected(model, key)}."
+        return f"{section} lacks {key}; expected {expected_of(model, key)}."
     value = first["input"]
     if isinstance(location[-1], int) and isinstance(value, dict | list):
         return f"{section} is {value!r}; expected a table of keys and values."
     if key == location[0]:
-        return f"{section} is {value!r}; expected {_expected(Contract, key)}."
-    return f"{section} {key} is {value!r}; expected {_expected(model, key)}."
+        return f"{section} is {value!r}; expected {expected_of(Contract, key)}."
+    return f"{section} {key} is {value!r}; expected {expected_of(model, key)}."
 
 
 def _section(location: Sequence[str | int], declared: dict[str, Any]) -> tuple[str, type[BaseModel]]:
@@ -248,8 +248,8 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return list(model.model_fields)
 
 
-def _expected(model: type[BaseModel], key: str) -> str:
-    """The words for what was expected of a key; they stand with its type."""
+def expected_of(model: type[BaseModel], key: str) -> str:
+    """What a key of a section takes, in the words in which another value is refused; they stand with its type."""
     found = model.model_fields.get(key)
     if found is None:
         return "another value"
