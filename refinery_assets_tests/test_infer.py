@@ -245,6 +245,16 @@ def test_families_that_differ_say_so_themselves(tmp_path: Path) -> None:
     assert contract.feed.delimiter == ","
 
 
+def test_of_a_resources_columns_the_95th_percentile_is_taken(tmp_path: Path) -> None:
+    header = "date,host,cpu_avg,cpu_p95,cpu_max,cpu_count,note\x1b"
+    text = lines(header, 1, lambda day, host, n: f"{day},{host},{day.day},{percent(day, n)},{60 + day.day},8,x")
+    write(tmp_path / "feed" / "usage_202401.csv", text)
+    contract, said = inferred(tmp_path / "feed")
+    (cpu,) = contract.families
+    assert cpu.columns == ("date", "host", "cpu_p95", "cpu_count")
+    assert "Not used: cpu_avg, cpu_max, note?." in said
+
+
 # The commands.
 
 

@@ -7,7 +7,7 @@ Here: guesses from names and values, each with the lines that it rests on. Not h
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,10 +22,13 @@ _VALUE_WORDS = {
     "p95", "util", "utilization", "utilisation", "usage", "used", "pct", "percent", "load", "auslastung", "busy",
     "value", "y", "fraction", "ratio", "share",
 }  # fmt: skip
+_BEST_WORDS = {"p95", "95", "q95", "95th"}
 _CAPACITY_WORDS = {
-    "max", "cap", "capacity", "total", "size", "limit", "cores", "vcpu", "vcpus", "cpus", "gb", "mb", "tb", "gib",
-    "mib", "tib", "kb", "mbps", "gbps", "kbps", "provisioned", "installed", "kerne", "count", "speed",
+    "cap", "capacity", "cores", "vcpu", "vcpus", "cpus", "gb", "mb", "tb", "gib", "mib", "tib", "kb", "mbps", "gbps",
+    "kbps", "provisioned", "installed", "kerne",
 }  # fmt: skip
+# Of a utilization as well, as in cpu_max.
+_PERHAPS_CAPACITY_WORDS = {"max", "total", "size", "limit", "count", "speed"}
 _UNITS = {
     "cores": "cores", "kerne": "cores", "vcpu": "cores", "vcpus": "cores", "cpus": "cores", "gb": "GB", "mb": "MB",
     "tb": "TB", "kb": "KB", "gib": "GiB", "mib": "MiB", "tib": "TiB", "mbps": "Mbps", "gbps": "Gbps", "kbps": "Kbps",
@@ -243,7 +246,7 @@ def _is_constant(fields: Sequence[Place], hosts: Sequence[Place]) -> bool:
 
 def _series(columns: Sequence[Column]) -> list[Series]:
     capacities = [column for column in columns if _is_capacity(column)]
-    values = [column for column in columns if column not in capacities and _is_value(column)]
+    values = _best([column for column in columns if column not in capacities and _is_value(column)])
     found = []
     for value in values:
         alike = [column for column in capacities if column.resource and column.resource == value.resource]
@@ -257,11 +260,16 @@ def _series(columns: Sequence[Column]) -> list[Series]:
     return found
 
 
+def _best(values: Sequence[Column]) -> list[Column]:
+    """The columns without those of a resource that has a 95th percentile as well, such as its mean."""
+    best = {column.resource for column in values if column.words & _BEST_WORDS}
+    return [column for column in values if column.words & _BEST_WORDS or column.resource not in best]
+
+
 def _is_capacity(column: Column) -> bool:
-    by_name = Counter(word in _CAPACITY_WORDS for word in column.words)[True]
-    if column.words & _VALUE_WORDS and not (by_name and column.is_constant):
-        return False
-    return bool(by_name) and (column.is_constant or not column.words & _VALUE_WORDS)
+    if column.is_constant:
+        return bool(column.words & (_CAPACITY_WORDS | _PERHAPS_CAPACITY_WORDS))
+    return bool(column.words & _CAPACITY_WORDS) and not column.words & _VALUE_WORDS
 
 
 def _is_value(column: Column) -> bool:

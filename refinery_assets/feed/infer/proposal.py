@@ -6,6 +6,7 @@ Here: the words. Not here: which files are looked into (`findings.py`), and what
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from refinery_assets.feed.infer.findings import Family, Findings, InventoryFile,
 _WIDTH = 112
 _DEFAULT = Lines()
 _CHOOSE = "CHOOSE:"
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _FROM_WORDS = {"from", "start", "since", "installed", "commissioned", "created"}
 _TO_WORDS = {"to", "until", "end", "retired", "decommissioned", "removed"}
 
@@ -44,8 +46,15 @@ def propose_contract(paths: Sequence[Path], contract: Path) -> str:
 
 
 def _comment(text: str) -> list[str]:
+    # TOML wants no such characters in its comments, and a header may have any.
+    plain = _CONTROL.sub("?", text)
     return textwrap.wrap(
-        text, _WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False, break_on_hyphens=False
+        plain,
+        _WIDTH,
+        initial_indent="# ",
+        subsequent_indent="#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 
@@ -227,7 +236,7 @@ def _all_families(found: Findings) -> Iterator[str]:
                 f"columns: {', '.join(family.table.samples[-1].header)}."
             )
         yield f"name = {toml_value(family.name)}"
-        if resource_in(family.resource) is None:
+        if resource_in(family.resource) is None or family.resource[-1].isdigit():
             yield from _comment(f"{_CHOOSE} which resource is it? The names do not say.")
         yield f"resource = {toml_value(family.resource)}"
         if _pattern(family) != shared_path:
