@@ -24,7 +24,7 @@ from refinery_assets.feed.infer.sample import Sample, UnreadableSampleError, rea
 
 _MOST_KINDS = 24
 # Files of a kind that are looked into, the first and the last among them.
-_MOST_MONTHS, _MOST_DAYS = 3, 12
+_MOST_MONTHS, _MOST_DAYS = 3, 31
 _DIGITS = re.compile(r"\d{4}|\d{2}|(year|month|day)=\d+")
 
 
