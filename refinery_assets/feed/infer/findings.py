@@ -110,7 +110,8 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
         if path.is_dir():
             for file in path.absolute().rglob("*"):
                 hidden = any(part.startswith(".") for part in file.relative_to(path.absolute()).parts)
-                if file.is_file() and not hidden:
+                # A contract may lie with the files that it is of.
+                if file.is_file() and not hidden and file.suffix != ".toml":
                     yield file
         elif path.is_file():
             yield path.absolute()

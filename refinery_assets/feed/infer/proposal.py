@@ -97,6 +97,7 @@ def _feed(found: Findings) -> Iterator[str]:
     yield f"path = {toml_value(pattern)}"
     for key in _LINES:
         yield from _line_key(key, found)
+    yield from _absent(found)
 
 
 def _pattern(family: Family) -> str:
@@ -151,22 +152,18 @@ def _date_format_why(found: Findings, family: Family) -> str:
     return text
 
 
-def _absent(family: Family) -> tuple[str, ...]:
-    table = family.table
-    seen = {text for column in _columns(family) for text in column.absent}
-    if table.host:
-        seen |= {place.text.lower() for place in table.host.places} & set(_DEFAULT.absent)
-    return (*_DEFAULT.absent, *sorted(seen - set(_DEFAULT.absent)))
-
-
-def _absent_why(found: Findings, family: Family) -> str:
-    seen = {text: place for column in _columns(family) for text, place in column.absent.items()}
-    more = [found.at(place) for text, place in seen.items() if text not in _DEFAULT.absent]
-    if not more:
-        return "An empty field always stands for no value. These are the default, compared without regard to case."
-    return (
-        f"The default, and what stands in columns of numbers: {', '.join(more)}. {_CHOOSE} is any of them no such word?"
-    )
+def _absent(found: Findings) -> Iterator[str]:
+    """The words for a missing value, of all families together."""
+    columns = [column for family in found.families for column in _columns(family)]
+    seen = {text: place for column in columns for text, place in column.absent.items() if text not in _DEFAULT.absent}
+    if seen:
+        yield from _comment(
+            f"The default, and what stands in columns of numbers: {listing(map(found.at, seen.values()))}. "
+            f"{_CHOOSE} is any of them no word for a missing value?"
+        )
+    else:
+        yield from _comment("The default, compared without regard to case; an empty field always stands for no value.")
+    yield f"absent = {toml_value([*_DEFAULT.absent, *sorted(seen)])}"
 
 
 def _columns(family: Family) -> list[Column]:
@@ -188,7 +185,6 @@ _LINES = {
         ),
     ),
     "date_format": _LineKey(_date_format, _date_format_why),
-    "absent": _LineKey(_absent, _absent_why),
 }
 
 
