@@ -49,6 +49,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
                 database=str(settings.warehouse),
                 connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
                 lock_wait_seconds=settings.lock_wait_seconds,
+                is_made=settings.contract.inventory.is_file,
             ),
             "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },

@@ -29,8 +29,8 @@ from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.own_rules import publish_rules
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
-from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import Reaudit, reaudit
 from refinery_assets.warehouse.tables import ForeignTableError
@@ -56,7 +56,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
                 },
             )
         ],
-        check_specs=check_specs(PROCESSED_DATA, PUBLISH_RULES, partitions),
+        check_specs=check_specs(PROCESSED_DATA, publish_rules(settings.contract), partitions),
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
         can_subset=True,

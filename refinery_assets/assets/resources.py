@@ -21,6 +21,7 @@ from refinery_assets.warehouse.storage import (
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    ensure_warehouse,
     open_warehouse,
 )
 
@@ -45,9 +46,11 @@ class Warehouse(DuckDBResource):
 
     Attributes:
         lock_wait_seconds: How long it waits.
+        is_made: Whether a missing file is made after all, because the inventory is a file of its own.
     """
 
     lock_wait_seconds: float
+    is_made: bool = False
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run waits for its place in the pool: take back places that killed runs still hold."""
@@ -73,6 +76,8 @@ class Warehouse(DuckDBResource):
             WarehouseHeldError: Another process holds the file; the message names it.
             WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
         """
+        if self.is_made:
+            ensure_warehouse(self.path)
         with open_warehouse(
             self.path, read_only=read_only, wait_seconds=self.lock_wait_seconds, config=self.connection_config
         ) as connection:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from refinery_assets.cli.contract import contract_app
 from refinery_assets.cli.errors import (
     EXIT_HELD,
     EXIT_INTERRUPTED,
@@ -66,6 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(contract_app, epilog=_EPILOG)
 
 
 def _month(text: object) -> Month:

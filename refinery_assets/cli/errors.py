@@ -49,6 +49,8 @@ def _known(error: Exception) -> int | None:
         return EXIT_USAGE
     # By name, because importing them would slow down every command.
     codes = {
+        "ContractError": EXIT_USAGE,
+        "NothingToInferError": EXIT_USAGE,
         "MonthSelectionError": EXIT_USAGE,
         "MonthOutsideWindowError": EXIT_USAGE,
         "WarehouseHeldError": EXIT_HELD,

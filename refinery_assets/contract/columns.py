@@ -101,8 +101,8 @@ PARTITION_COLUMNS = (
     Column(
         "source_line",
         "UINTEGER",
-        "the line in the file, the header being line 1, counted on through the days where each has a file; the row in a "
-        "Parquet file; null where imputed",
+        "the line in the file, the header being line 1, counted on through the days where each has a file; the row "
+        "in a Parquet file; null where imputed",
     ),
     Column("ds", "TIMESTAMP", _DAY, source="{date_columns}"),
     Column("host_id", "VARCHAR", "the host as the file names it, stripped", source="{host_columns}"),

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from refinery_assets.contract.families import Behavior, ColumnName, Family, FeedTolerances, Lines, Part
+from refinery_assets.contract.own_rules import OwnRule
 
 PACKAGED_FILE = Path(__file__).with_name("contract.toml")
 
@@ -74,8 +75,9 @@ class Behaviors(Part):
         count: How many there must be at least.
     """
 
-    names: tuple[
-        Annotated[Behavior, BeforeValidator(_behavior), Field(description="a text such as SEASONAL/EXTREME")], ...
+    names: Annotated[
+        tuple[Annotated[Behavior, BeforeValidator(_behavior)], ...],
+        Field(description='a list of texts such as "SEASONAL/EXTREME"'),
     ] = ()
     count: Annotated[int, Field(ge=0, strict=True, description="a whole number, 0 or more")] | None = None
 
@@ -94,6 +96,7 @@ class Contract(Part):
         inventory: The hosts.
         behaviors: The behaviors that must be there.
         tolerances: The limits; a setting of the environment overrides each.
+        rule: Rules of the team's own.
     """
 
     feed: Lines = Lines()
@@ -101,6 +104,7 @@ class Contract(Part):
     inventory: Inventory = Inventory()
     behaviors: Behaviors = Behaviors()
     tolerances: FeedTolerances = FeedTolerances()
+    rule: Annotated[tuple[OwnRule, ...], Field(description="one [[rule]] or more, or none")] = ()
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -114,8 +118,9 @@ class Contract(Part):
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all that is declared, defaults included."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """A digest of all that is declared, defaults and the texts of queries included."""
+        queries = "\0".join(rule.query for rule in self.rule)
+        return hashlib.sha256(f"{self.model_dump_json()}{queries}".encode()).hexdigest()
 
     def family_named(self, name: str) -> Family:
         """The family of that name.
@@ -126,6 +131,9 @@ class Contract(Part):
         return {family.name: family for family in self.family}[name]
 
 
+_LISTS: Mapping[str, type[BaseModel]] = {"family": Family, "rule": OwnRule}
+
+
 def load_contract(path: Path) -> Contract:
     """Read a contract file.
 
@@ -133,13 +141,26 @@ def load_contract(path: Path) -> Contract:
         ContractError: It cannot be read, or declares what cannot be.
     """
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ContractError(
-            f"The contract {path} cannot be read ({error.strerror}); see to REFINERY_CONTRACT."
-        ) from None
+        raise ContractError(f"The contract {path} cannot be read ({error.strerror}); expected a TOML file.") from None
     except UnicodeDecodeError:
         raise ContractError(f"The contract {path} is not UTF-8 text; save it as that.") from None
+    return read_contract(text, path)
+
+
+def read_contract(text: str, path: Path) -> Contract:
+    """Read the text of a contract file.
+
+    Args:
+        text: The text.
+        path: The file, as messages name it, and from whose folder other files are looked for.
+
+    Raises:
+        ContractError: It declares what cannot be.
+    """
+    try:
+        declared = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ContractError(f"The contract {path} is not TOML: {error}.") from None
     try:
@@ -148,7 +169,20 @@ def load_contract(path: Path) -> Contract:
         raise ContractError(f"The contract {path}: {_mistake(error, declared)}") from None
     for clash in _clashes(contract):
         raise ContractError(f"The contract {path}: {clash}")
+    for rule in contract.rule:
+        _read_query(rule, path)
     return contract
+
+
+def _read_query(rule: OwnRule, path: Path) -> None:
+    try:
+        rule.read_query(path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ContractError(
+            f"The contract {path}: [[rule]] {rule.name} sql is {rule.sql!r}, which cannot be read ({why}); expected a "
+            "file with one SELECT, relative to the contract file."
+        ) from None
 
 
 @cache
@@ -182,28 +216,28 @@ def _mistake(error: ValidationError, declared: dict[str, Any]) -> str:
     if first["type"] == "missing":
         if len(location) == 1:
             return "it declares no family; expected one [[family]] or more."
-        return f"{section} lacks {key}; expected {_expected(model, key)}."
+        return f"{section} lacks {key}; expected {expected_of(model, key)}."
     value = first["input"]
     if isinstance(location[-1], int) and isinstance(value, dict | list):
         return f"{section} is {value!r}; expected a table of keys and values."
-    if isinstance(value, dict) or key in Contract.model_fields:
-        return f"{section} is {value!r}; expected {_expected(Contract, key)}."
-    return f"{section} {key} is {value!r}; expected {_expected(model, key)}."
+    if key == location[0]:
+        return f"{section} is {value!r}; expected {expected_of(Contract, key)}."
+    return f"{section} {key} is {value!r}; expected {expected_of(model, key)}."
 
 
 def _section(location: Sequence[str | int], declared: dict[str, Any]) -> tuple[str, type[BaseModel]]:
     """The section that a mistake stands in, as people write it, and its model."""
     first, *rest = location
-    if first == "family":
+    if first in _LISTS:
         number = next((part for part in rest if isinstance(part, int)), None)
         if number is None:
-            return "[[family]]", Contract
-        family = declared["family"][number]
-        name = family.get("name") if isinstance(family, dict) else None
+            return f"[[{first}]]", Contract
+        given = declared[str(first)][number]
+        name = given.get("name") if isinstance(given, dict) else None
         called = f" ({name})" if isinstance(name, str) else ""
         if "tolerances" in rest[:-1]:
             return f"[family.tolerances] of family {number + 1}{called}", Family.model_fields["tolerances"].annotation  # type: ignore[return-value]
-        return f"[[family]] {number + 1}{called}", Family
+        return f"[[{first}]] {number + 1}{called}", _LISTS[str(first)]
     model = Contract.model_fields[str(first)].annotation if first in Contract.model_fields else None
     if len(location) > 1 and isinstance(model, type) and issubclass(model, BaseModel):
         return f"[{first}]", model
@@ -214,8 +248,8 @@ def _keys(model: type[BaseModel]) -> list[str]:
     return list(model.model_fields)
 
 
-def _expected(model: type[BaseModel], key: str) -> str:
-    """The words for what was expected of a key; they stand with its type."""
+def expected_of(model: type[BaseModel], key: str) -> str:
+    """What a key of a section takes, in the words in which another value is refused; they stand with its type."""
     found = model.model_fields.get(key)
     if found is None:
         return "another value"
@@ -233,11 +267,12 @@ def _clashes(contract: Contract) -> Iterator[str]:
     """What single keys do not show: what contradicts each other, each as a sentence."""
     families, inventory, behaviors = contract.families, contract.inventory, contract.behaviors
     for what, names in (
-        ("the name", [family.name for family in families]),
-        ("the resource", [family.resource for family in families]),
+        ("families have the name", [family.name for family in families]),
+        ("families have the resource", [family.resource for family in families]),
+        ("rules have the name", [rule.name for rule in contract.rule]),
     ):
         for name in _repeated(names):
-            yield f"two families have {what} {name!r}; give each its own."
+            yield f"two {what} {name!r}; give each its own."
     for number, family in enumerate(families):
         yield from _clashes_within(family)
         for other in families[:number]:

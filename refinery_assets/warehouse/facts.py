@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import SAMPLE_SIZE, Row
+from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.differences import Difference
@@ -81,6 +81,7 @@ class MonthOfTable:
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
         unknown_hosts: A sample of hosts that the inventory lacks, with file and line where that is known.
         repeated: A sample of repeated points.
+        own: What the contract's own rules found, by name.
     """
 
     month: Month
@@ -93,6 +94,7 @@ class MonthOfTable:
     as_published: bool | None = None
     unknown_hosts: Sequence[Row] = ()
     repeated: Sequence[Row] = ()
+    own: Mapping[str, Finding] = field(default_factory=dict)
 
     @property
     def resources(self) -> Sequence[str]:

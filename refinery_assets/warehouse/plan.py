@@ -27,7 +27,7 @@ from refinery_assets.warehouse.inventory import InventoryFacts, odd_host_names
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.publish import MonthResult, publish, refuse_all
 from refinery_assets.warehouse.snapshot import copy_warehouse
-from refinery_assets.warehouse.storage import WarehouseMissingError, open_warehouse
+from refinery_assets.warehouse.storage import WarehouseMissingError, ensure_warehouse, open_warehouse
 
 _NOT_A_RUN = "plan"
 
@@ -72,13 +72,16 @@ def make_plan(
         copies = replace(
             settings, warehouse=Path(folder) / "warehouse.duckdb", telemetry=Path(folder) / "telemetry", read_copy=None
         )
+        compared_with: Path | None = None
+        missing: str | None = None
         try:
             compared_with = copy_warehouse(settings, copies.warehouse)
         except WarehouseMissingError as error:
-            missing: str | None = str(error).rstrip(".")
-            compared_with = None
-        else:
-            missing = None
+            if settings.contract.inventory.is_file:
+                # As a run makes it.
+                ensure_warehouse(copies.warehouse)
+            else:
+                missing = str(error).rstrip(".")
         results: dict[Month, MonthResult] = {}
         left_out: list[Month] = []
         for span in spans:

@@ -38,7 +38,7 @@ from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_par
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
-from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
@@ -65,7 +65,7 @@ def every_rule(contract: Contract) -> dict[str, Sequence[Rule[Any]]]:
         LEGACY_FEED: ENTRANCE_RULES,
         HOST_INVENTORY: INVENTORY_RULES,
         **{family.name: FAMILY_RULES for family in contract.families},
-        PROCESSED_DATA: PUBLISH_RULES,
+        PROCESSED_DATA: publish_rules(contract),
     }
 
 
@@ -141,10 +141,11 @@ def publish(
     results: dict[Month, MonthResult] = {}
     open_months = _judge_inventory(connection, months, settings, run, results)
     candidates = _candidates(connection, open_months, settings, run, results) if open_months else []
+    broken: dict[str, str] = {}
     while candidates:
         try:
             with transaction(connection):
-                written = _write(connection, candidates, settings, run)
+                written = _write(connection, candidates, settings, run, broken)
                 _record(connection, run, [*results.values(), *written.values()])
                 make_views(connection, settings.contract)
         except _RefusedError as error:
@@ -155,6 +156,9 @@ def publish(
                     verdicts = merge(candidate.verdicts, error.refused[candidate.month])
                     results[candidate.month] = _refused(candidate.month, verdicts, settings.contract)
             candidates = [each for each in candidates if each.month not in error.refused]
+        except OwnRuleError as error:
+            # After it nothing more can be done in its transaction. The next one leaves its query out.
+            broken[error.rule] = str(error)
         except duckdb.Error:
             # What was counted before need not show every damage: a column, for one, is read only here.
             damaged = _damaged(candidates, settings)
@@ -305,11 +309,13 @@ def _write(
     candidates: Sequence[_Candidate],
     settings: Settings,
     run: RunSoFar,
+    broken: Mapping[str, str],
 ) -> dict[Month, MonthResult]:
     """Write the months and judge them by the publish checks.
 
     Raises:
         _RefusedError: Some of them fail.
+        OwnRuleError: A query of the contract's own rules fails; `broken` has those that did before.
     """
     months = [candidate.month for candidate in candidates]
     files = partitions(settings, months)
@@ -325,7 +331,10 @@ def _write(
     if changed := _written_meanwhile(candidates, settings, run):
         raise _RefusedError(changed)
     evidence = _evidence(connection, candidates, settings, differences, paths)
-    verdicts = {month: judge(PUBLISH_RULES, PROCESSED_DATA, month, evidence[month]) for month in months}
+    own = judge_by_own_rules(connection, months, settings.contract, broken)
+    evidence = {month: replace(facts, own=own[month]) for month, facts in evidence.items()}
+    rules = publish_rules(settings.contract)
+    verdicts = {month: judge(rules, PROCESSED_DATA, month, evidence[month]) for month in months}
     failed = {month: found for month, found in verdicts.items() if any(verdict.failed for verdict in found)}
     if failed:
         raise _RefusedError(failed)

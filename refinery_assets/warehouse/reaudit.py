@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from refinery_assets.checks.rules import Verdict, judge, not_judged
+from refinery_assets.checks.rules import Finding, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
@@ -19,7 +19,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.facts import MonthOfTable, read_inventory, sum_up, table_facts, with_samples
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.tables import table_names
 
@@ -57,12 +57,11 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     if not months:
         return Reaudit(problem=NOTHING_PUBLISHED)
     tables = table_names(connection)
+    rules = publish_rules(settings.contract)
     facts = inspect_inventory(connection, settings)
     judged = {month: judge(INVENTORY_RULES, HOST_INVENTORY, month, facts) for month in months}
     if any(verdict.failed for verdict in judged[months[0]]):
-        missing = [
-            verdict for month in months for verdict in not_judged(PUBLISH_RULES, PROCESSED_DATA, month, judged[month])
-        ]
+        missing = [verdict for month in months for verdict in not_judged(rules, PROCESSED_DATA, month, judged[month])]
         return Reaudit([*(verdict for found in judged.values() for verdict in found), *missing])
     has_receipts = {PUBLICATIONS.name, SERIES_MONTHS.name} <= tables
     if not has_receipts:
@@ -75,10 +74,24 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     inventory = read_inventory(connection)
     sum_up(connection, months)
     found = table_facts(connection, months)
+    own = _judge_by_own_rules(connection, months, settings)
     for month in months:
         as_published = None
         if (receipt := receipts.get(month)) and receipt.is_comparable:
             as_published = receipt.holds(standing[month])
-        evidence = MonthOfTable(month, found[month], None, inventory, settings, as_published=as_published)
-        judged[month] += judge(PUBLISH_RULES, PROCESSED_DATA, month, with_samples(connection, evidence))
+        evidence = MonthOfTable(
+            month, found[month], None, inventory, settings, as_published=as_published, own=own[month]
+        )
+        judged[month] += judge(rules, PROCESSED_DATA, month, with_samples(connection, evidence))
     return Reaudit([verdict for verdicts in judged.values() for verdict in verdicts])
+
+
+def _judge_by_own_rules(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], settings: Settings
+) -> dict[Month, dict[str, Finding]]:
+    broken: dict[str, str] = {}
+    while True:
+        try:
+            return judge_by_own_rules(connection, months, settings.contract, broken)
+        except OwnRuleError as error:
+            broken[error.rule] = str(error)

@@ -71,6 +71,7 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
     """
     limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
     parts = [inventory, limits, *((each.family.name, each.digest, each.rules) for each in stats)]
+    parts += [(rule.name, str(rule.severity), rule.query) for rule in settings.contract.rule]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -23,7 +23,7 @@ _LOCK_POLL_SECONDS = 0.2
 
 
 class WarehouseMissingError(Exception):
-    """The warehouse file is not there; the refinery does not make it, because the inventory lives in it."""
+    """The warehouse file is not there; the refinery does not make it where the inventory lives in it."""
 
 
 class WarehouseHeldError(Exception):
@@ -45,6 +45,20 @@ def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     return duckdb.connect(path, config={"storage_compatibility_version": STORAGE_VERSION})
+
+
+def ensure_warehouse(path: Path) -> None:
+    """Make the file unless it is there, for a contract whose inventory is a file, so that nobody has to load one.
+
+    Raises:
+        WarehouseUnusableError: It cannot be made.
+    """
+    if path.is_file():
+        return
+    try:
+        open_or_make_warehouse(path).close()
+    except (OSError, duckdb.Error) as error:
+        raise _unusable(path, error) from error
 
 
 @contextmanager
@@ -98,7 +112,7 @@ def _wait_for_connection(
             time.sleep(_LOCK_POLL_SECONDS)
 
 
-def _unusable(path: Path, error: duckdb.Error) -> WarehouseUnusableError:
+def _unusable(path: Path, error: Exception) -> WarehouseUnusableError:
     return WarehouseUnusableError(
         f"The warehouse {path} cannot be used and is unchanged; check its permissions and the free space on its "
         f"disk, then run again. DuckDB says: {error}"

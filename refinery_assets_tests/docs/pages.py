@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import refinery_assets
@@ -22,3 +23,15 @@ def replace_section(page: str, name: str, content: str) -> str:
     if not (begin and closing and end):
         raise ValueError(f"The page lacks the marks of the section '{name}'.")
     return f"{before}{begin}{comment}{closing}{content}{end}{after}"
+
+
+def sentence(text: str) -> str:
+    """The text on one line, with a capital first letter."""
+    words = " ".join(text.split())
+    return f"{words[0].upper()}{words[1:]}"
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [names, ["---"] * len(names), *rows]
+    return "".join(f"| {' | '.join(line)} |\n".replace("  ", " ") for line in lines)

@@ -21,6 +21,7 @@ from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.inventory import INVENTORY_RULES
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
+from refinery_assets_tests.docs.pages import sentence, table
 
 # As the docstring of `Settings` has it: `name: meaning; None: what that means (`REFINERY_NAME`).`
 _ATTRIBUTE = re.compile(
@@ -44,7 +45,7 @@ FAULT_MEANINGS = {
 
 def feed() -> str:
     """The families of files."""
-    return _table(
+    return table(
         ("family (asset, file prefix)", "resource", "columns", "unit of capacity"),
         (
             (f"`{family.name}`", f"`{family.resource}`", f"`{','.join(family.columns)}`", family.capacity_unit or "")
@@ -57,14 +58,14 @@ def settings() -> str:
     """Every variable with its default, what it takes and what it means."""
     defaults = Settings()
     described = _ATTRIBUTE.finditer(inspect.getdoc(Settings) or "")
-    return _table(
+    return table(
         ("variable", "default", "expected", "meaning"),
         (
             (
                 f"`{each['variable']}`",
                 _default(getattr(defaults, each["name"]), each["none"]),
                 _expected(each["variable"]),
-                _sentence(each["meaning"]),
+                sentence(each["meaning"]),
             )
             for each in described
         ),
@@ -100,7 +101,7 @@ def checks() -> str:
         ("each family", FAMILY_RULES),
         (f"`{PROCESSED_DATA}`", PUBLISH_RULES),
     )
-    return _table(
+    return table(
         ("asset", "check", "when", "what to do"),
         ((asset, f"`{rule.name}`", rule.description, rule.recovery) for asset, of_asset in rules for rule in of_asset),
     )
@@ -108,7 +109,7 @@ def checks() -> str:
 
 def faults() -> str:
     """Every fault of a row, in the order in which they are looked for."""
-    return _table(("fault", "the row"), ((f"`{fault}`", FAULT_MEANINGS[fault]) for fault in Fault))
+    return table(("fault", "the row"), ((f"`{fault}`", FAULT_MEANINGS[fault]) for fault in Fault))
 
 
 def automation() -> str:
@@ -121,7 +122,7 @@ def automation() -> str:
             (f"`{each.name}`", kind, "on" if each.default_status in on else "off", each.description or "")
             for each in group or ()
         ]
-    return _table(("name", "kind", "at first", "what it does"), rows)
+    return table(("name", "kind", "at first", "what it does"), rows)
 
 
 def data_dictionary() -> str:
@@ -136,22 +137,12 @@ def data_dictionary() -> str:
 
 
 def _relation(relation: Relation) -> str:
-    heading = f"### `{relation.name}` ({relation.kind})\n\n{_sentence(relation.meaning)}.\n\n"
+    heading = f"### `{relation.name}` ({relation.kind})\n\n{sentence(relation.meaning)}.\n\n"
     names = ("column", "type", "meaning", "unit", "from", "rule")
-    return heading + _table(
+    return heading + table(
         names, (_column(column) for column in in_the_words_of(packaged_contract(), relation.columns))
     )
 
 
 def _column(column: Column) -> tuple[str, ...]:
     return (f"`{column.name}`", column.sql_type, column.meaning, column.unit, column.source, column.rule)
-
-
-def _sentence(text: str) -> str:
-    words = " ".join(text.split())
-    return f"{words[0].upper()}{words[1:]}"
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [names, ["---"] * len(names), *rows]
-    return "".join(f"| {' | '.join(line)} |\n".replace("  ", " ") for line in lines)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from refinery_assets_tests.docs import import_map, reference
+from refinery_assets_tests.docs import contract, import_map, reference
 from refinery_assets_tests.docs.pages import replace_section
 
 GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "contract.md": {"keys": contract.keys},
     "architecture.md": {"map of the rooms": import_map.as_mermaid},
     "reference.md": {
         "feed": reference.feed,

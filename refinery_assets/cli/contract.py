@@ -1,0 +1,86 @@
+"""The commands `refinery contract check`, `show` and `infer`.
+
+Here: arguments and what is printed. Not here: how a contract is read, written or inferred (`contract/contract_file.py`,
+`contract/contract_text.py`, `feed/infer/proposal.py`), and what becomes of errors (`errors.py`).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refinery_assets.contract.contract_text import contract_as_toml
+from refinery_assets.contract.settings import Settings
+
+contract_app = typer.Typer(
+    name="contract",
+    help="Check, show or propose the contract: the TOML file that says what a feed looks like.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+File = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="a contract file; else REFINERY_CONTRACT, or the packaged one")
+]
+
+
+@contract_app.command()
+def check(file: File = None) -> None:
+    """Say whether a contract file can be used, and if not, why."""
+    from refinery_assets.warehouse.own_rules import publish_rules
+
+    settings, name = _settings(file), _name(file)
+    publish_rules(settings.contract)
+    families = [f"{family.name} ({family.resource})" for family in settings.contract.families]
+    count = "1 family" if len(families) == 1 else f"{len(families)} families"
+    rules = [rule.name for rule in settings.contract.rule]
+    own = f"; {'rule' if len(rules) == 1 else 'rules'} {', '.join(rules)}" if rules else ""
+    typer.echo(f"{name} is valid: {count}, {', '.join(families)}{own}.")
+
+
+@contract_app.command()
+def show(file: File = None) -> None:
+    """Print the contract in force, with every default, as TOML.
+
+    Limits that it does not set, or that the environment overrides, stand beside it as comments.
+    """
+    settings = _settings(file)
+    typer.echo(contract_as_toml(settings.contract, asdict(settings)), nl=False)
+
+
+@contract_app.command()
+def infer(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="the folder of a feed, or some of its files")],
+    to: Annotated[Path | None, typer.Option("--to", help="write it to this file, which must not be there yet")] = None,
+) -> None:
+    """Propose a contract from somebody's files, for you to edit.
+
+    What was guessed stands beside its reasons; what the files do not say is marked CHOOSE.
+    """
+    from refinery_assets.feed.infer.proposal import propose_contract
+
+    if to is not None and to.exists():
+        raise typer.BadParameter(f"{to} is there already; name another file.")
+    text = propose_contract(paths, to or Path("contract.toml"))
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(text, encoding="utf-8")
+    open_points = text.count("CHOOSE:")
+    left = "nothing is left open" if not open_points else f"look for CHOOSE, which stands there {open_points} times"
+    typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
+
+
+def _settings(file: Path | None) -> Settings:
+    chosen = {} if file is None else {"REFINERY_CONTRACT": str(file.absolute())}
+    return Settings.from_environment({**os.environ, **chosen})
+
+
+def _name(file: Path | None) -> str:
+    named = str(file) if file is not None else os.environ.get("REFINERY_CONTRACT", "").strip()
+    return f"The contract {named}" if named else "The packaged contract"
