@@ -253,6 +253,7 @@ def _likely_cause(data: bytes, line: bytes, family: Family) -> str | None:
     signs = {
         "is compressed with gzip": data.startswith(b"\x1f\x8b"),
         "is compressed with Zstandard": data.startswith(b"\x28\xb5\x2f\xfd"),
+        "is a ZIP archive or a spreadsheet": data.startswith(b"PK\x03\x04"),
         "is a Parquet file": data.startswith(b"PAR1"),
         **_signs_of_another_encoding(data, line, family),
         "ends its lines with a carriage return alone": b"\r" in line,
@@ -275,7 +276,7 @@ def _signs_of_another_encoding(data: bytes, line: bytes, family: Family) -> dict
 
 
 def blanks(lines: Lines) -> str:
-    """What a line may hold and still be blank, so that it is no row. The reader and the count must agree on it."""
+    """What a line may hold and still be blank, and not a row. The reader and the count must agree on it."""
     return _BLANKS.replace(lines.delimiter, "")
 
 
@@ -288,7 +289,7 @@ def count_data_rows(data: bytes, lines: Lines) -> int:
     if any(
         ((letters[:-1] == _LINE_END) & (letters[1:] <= _GREATEST_BLANK)).any() for letters in _pieces(data, overlap=1)
     ):
-        # The pattern also meets the nothing behind the last line end, which is no line.
+        # The pattern also matches the empty end after the last line break, which is not a line.
         blank_line = re.compile(rb"\n[%s]*(?=\n|\Z)" % blanks(lines).encode())
         rows -= sum(1 for match in blank_line.finditer(data) if match.end() < len(data) or match[0] != b"\n")
     return max(rows, 0)

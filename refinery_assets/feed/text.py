@@ -51,7 +51,7 @@ def text_of(raw: bytes, file: FeedFile) -> bytes:
 def transcoded(raw: bytes, lines: Lines) -> bytes:
     """Text in the declared encoding as UTF-8, without a byte order mark.
 
-    What is no text in that encoding becomes bytes that are not UTF-8, so that the lines with it can be told.
+    What is no text in that encoding becomes bytes that are not UTF-8, so that the lines that hold it are found.
     """
     if lines.encoding is Encoding.UTF16:
         return _joined(_from_utf_16(raw))

@@ -76,7 +76,7 @@ class UnnamedFiles:
                 names = sorted(
                     (inside / entry.name).as_posix() for entry in looked_at if entry.is_file(follow_symlinks=False)
                 )
-        # A folder that is not there, or cannot be listed, is told by the files that are missing from it.
+        # A folder that is not there, or cannot be listed, shows by the files that are missing from it.
         except OSError:
             return Unnamed()
         unnamed = [name for name in names if not self._is_known(name)]

@@ -204,7 +204,7 @@ def columns_of(parts: Mapping[int, Part]) -> pl.DataFrame | None:
         if columns is None:
             return None
         read.append(_counted_on(columns, start))
-    # Files that differ in the type of a column are told apart row by row.
+    # Files that differ in the type of a column are judged row by row.
     if any(columns.schema != read[0].schema for columns in read):
         return None
     return pl.concat(read, rechunk=True) if len(read) > 1 else read[0]

@@ -59,8 +59,8 @@ def read_columns(data: bytes, family: Family) -> pl.DataFrame | None:
     if family.decimal == "," and count_letter(data, b".") != _count_dots(header_line(data), texts):
         return None
     others = [rows[place] for place in types if place not in places]
-    is_told_apart = any(text.str.contains(CONTROL_CHARACTERS).any() for text in others)
-    return None if is_told_apart else named_columns([rows[place] for place in places], first_line=2)
+    is_in_doubt = any(text.str.contains(CONTROL_CHARACTERS).any() for text in others)
+    return None if is_in_doubt else named_columns([rows[place] for place in places], first_line=2)
 
 
 def _parsed(data: bytes, family: Family, types: Mapping[str, pl.DataType]) -> pl.DataFrame | None:

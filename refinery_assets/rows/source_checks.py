@@ -143,7 +143,7 @@ def _inspect_part(file: FeedFile) -> FileFacts:
     except RefusedFileError as error:
         return FileFacts(file.family, file.name, absent=str(error))
     facts = FileFacts(file.family, file.name, rows=part.rows, digest=part.digest)
-    # What follows a header that does not serve cannot be judged, so nothing more is said of the file.
+    # Nothing after an unusable header can be judged, so the file gets no further finding.
     if problem := part.header_problem:
         return replace(facts, header_problem=problem)
     try:
