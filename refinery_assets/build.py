@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from refinery_assets.assets.accept import build_accept
 from refinery_assets.assets.families import build_family
 from refinery_assets.assets.host_inventory import build_host_inventory, build_host_inventory_checks
 from refinery_assets.assets.io_manager import TelemetryIOManager
@@ -36,7 +37,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_monthly_report(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings, partitions)],
-        jobs=build_jobs(),
+        jobs=[*build_jobs(), build_accept(settings)],
         schedules=[build_daily_refine(settings)],
         sensors=[
             build_feed_changes(settings),

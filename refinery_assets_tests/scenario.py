@@ -232,3 +232,12 @@ def _reason(event: dg.DagsterEvent) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message if error is not None else ""
+
+
+def repeat_the_month_before(sandbox: Sandbox, month: Month) -> None:
+    """Give a month the files of the month before under new dates: a plausible lie."""
+    for family in FAMILIES:
+        head, *rows = sandbox.lines(family, month.previous)
+        days = {str(day) for day in month.days}
+        moved = [row.replace(str(month.previous), str(month), 1) for row in rows]
+        sandbox.write_lines(family, month, [head, *(row for row in moved if row[:10] in days)])

@@ -178,7 +178,7 @@ def test_a_publication_notes_every_check_that_let_it_pass(sandbox: Sandbox) -> N
         "FROM audits GROUP BY month ORDER BY month"
     )
     for (month, checks, first, last, audited, made_by), expected in zip(rows, ("2024-01", "2024-02"), strict=True):
-        assert (month, checks, made_by) == (expected, 3 + 3 + 2 * len(FAMILIES) + 8, version("refinery-assets"))
+        assert (month, checks, made_by) == (expected, 3 + 3 + 3 * len(FAMILIES) + 15, version("refinery-assets"))
         assert before <= first == last == audited <= before + timedelta(minutes=5)
     assert verdicts_of(sandbox, outcome.run_id) == [("2024-02", "quarantine_within_tolerance", "warning", "WARN", True)]
 

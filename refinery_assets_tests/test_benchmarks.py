@@ -75,7 +75,7 @@ def test_the_shape_has_the_steps_checks_and_events_of_the_graph(
     of_the_graph = events(build_defs(sandbox.settings))
 
     assert events(shape) == of_the_graph
-    assert of_the_graph.total() == len(MONTHS) * (8 + 22), "assets and checks"
+    assert of_the_graph.total() == len(MONTHS) * (8 + 33), "assets and checks"
 
 
 def test_rewriting_is_the_job_refine_with_a_tag_that_asks_for_it() -> None:

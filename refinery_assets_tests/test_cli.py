@@ -20,7 +20,16 @@ from typer.testing import CliRunner, Result
 from refinery_assets.cli import app
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Sandbox
+from refinery_assets_tests.scenario import (
+    CPU,
+    FEBRUARY,
+    JANUARY,
+    MARCH,
+    MEMORY,
+    GivenPublished,
+    Sandbox,
+    repeat_the_month_before,
+)
 from refinery_assets_tests.test_plan import warehouse_held
 
 MODULE = (sys.executable, "-m", "refinery_assets.cli")
@@ -317,9 +326,31 @@ def test_a_report_is_printed_or_written_with_its_charts(
     assert written == {"report.md", "behaviors.png", "coverage.png"}
 
 
-def test_there_is_nothing_to_accept_yet(installation: Installation) -> None:
-    assert refinery(installation, "accept").stdout == "There is nothing to accept.\n"
-    assert refinery(installation, "accept", "2024-01", "row_parity").exit_code == 2
+def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_such(installation: Installation) -> None:
+    with installation.sandbox() as sandbox:
+        repeat_the_month_before(sandbox, FEBRUARY)
+    assert refinery(installation, "run", "2024-01..2024-02").exit_code == 1
+    for arguments, why_not in (
+        (["row_parity", "--why", "it is"], "row_parity cannot be accepted; expected one of month_is_new, "),
+        (["levels_plausible", "--why", "it is"], "levels_plausible of 2024-02 did not fail; it came out as passed."),
+        (["month_is_new"], "A month is not accepted without a reason: give it with --why."),
+        (["month_is_new", "--withdraw"], "month_is_new of 2024-02 is not accepted, so there is nothing to take back."),
+    ):
+        refused = refinery(installation, "accept", "2024-02", *arguments)
+        assert (refused.exit_code, refused.stderr[: len(why_not)]) == (2, why_not)
+
+    accepted = refinery(installation, "accept", "2024-02", "month_is_new", "--why", "A [b]frozen[/b] fleet")
+
+    assert accepted.exit_code == 0
+    assert accepted.stdout.startswith("month_is_new of 2024-02 was accepted by ")
+    planned = refinery(installation, "plan", "2024-02")
+    assert "2024-02: would be published" in planned.stdout
+    assert "says: A [b]frozen[/b] fleet" in planned.stdout
+    assert refinery(installation, "run", "2024-02").exit_code == 0
+    assert "accepted month_is_new" in refinery(installation, "status").stdout
+    assert "Accepted: month_is_new of 2024-02 was accepted by " in refinery(installation, "explain", "2024-02").stdout
+    assert refinery(installation, "accept", "2024-02", "month_is_new", "--withdraw").exit_code == 0
+    assert "accepted month_is_new" not in refinery(installation, "status").stdout
 
 
 # What is loaded, and what is shown.

@@ -62,6 +62,7 @@ def test_names_are_those_of_the_contract() -> None:
         "host_inventory.behaviors_complete",
         *(f"{family.name}.rows_accounted_for" for family in FAMILIES),
         *(f"{family.name}.quarantine_within_tolerance" for family in FAMILIES),
+        *(f"{family.name}.rows_like_their_hosts" for family in FAMILIES),
         "processed_data.row_parity",
         "processed_data.referential_integrity",
         "processed_data.behavioral_retention",
@@ -70,8 +71,15 @@ def test_names_are_those_of_the_contract() -> None:
         "processed_data.utilization_in_range",
         "processed_data.fleet_coverage",
         "processed_data.published_rows_kept",
+        "processed_data.month_is_new",
+        "processed_data.families_distinct",
+        "processed_data.units_plausible",
+        "processed_data.hosts_in_place",
+        "processed_data.precision_kept",
+        "processed_data.sensors_alive",
+        "processed_data.levels_plausible",
     }
-    assert {job.name for job in defs.jobs or []} == {"refine", "audit"}
+    assert {job.name for job in defs.jobs or []} == {"refine", "audit", "accept"}
 
 
 def test_every_asset_is_monthly_described_and_backfilled_in_one_run() -> None:

@@ -347,4 +347,4 @@ def test_materialize_all_shows_the_inventorys_checks_as_the_job_does(sandbox: Sa
     by_lineage = sandbox.materialize(everything, JANUARY, force=True)
 
     assert set(by_lineage.evaluations) == set(by_job.evaluations)
-    assert pl.Series(list(by_lineage.evaluations)).len() == 3 + 3 + 2 * 4 + 8
+    assert pl.Series(list(by_lineage.evaluations)).len() == 3 + 3 + 3 * 4 + 15

@@ -213,6 +213,18 @@ def test_the_figures_are_those_of_the_months_series(warehouse: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_month_stands_beside_those_before_it_marked(warehouse: Path) -> None:
+    text = report_of(warehouse, FEBRUARY).markdown
+
+    assert "| resource | 2024-01 | **2024-02** |" in text
+    for name in ("level %", "spread, points", "standing still, % of series", "capacity"):
+        before, now = rows_of(text, f"cpu: {name}")[1:]
+        assert (before.startswith("**"), now.startswith("**")) == (False, True)
+    levels = [median(level(month, "cpu", number) for number in range(20)) for month in (JANUARY, FEBRUARY)]
+    assert rows_of(text, "cpu: level %")[1:] == [shown(levels[0]), f"**{shown(levels[1])}**"]
+    assert "Beside the months before" not in report_of(warehouse, JANUARY).markdown
+
+
 def test_a_month_published_again_says_what_changed(warehouse: Path) -> None:
     assert "The first publication, on 2024-04-01 06:00 UTC." in report_of(warehouse, MARCH).markdown
 

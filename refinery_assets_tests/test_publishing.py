@@ -136,14 +136,14 @@ def test_one_month_rewritten_leaves_the_others_alone(sandbox: Sandbox, given_pub
     before = sandbox.query(others)
     for family in FAMILIES:
         head, *rows = sandbox.lines(family, FEBRUARY)
-        sandbox.write_lines(family, FEBRUARY, [head, *(f"{row.rpartition(',')[0]},7" for row in rows)])
+        # Of every fourth host: that all limits are others would not be believed.
+        changed = [f"{row.rpartition(',')[0]},7" if at % 4 == 0 else row for at, row in enumerate(rows)]
+        sandbox.write_lines(family, FEBRUARY, [head, *changed])
 
     assert sandbox.refine(FEBRUARY).success
 
     assert sandbox.query(others) == before
-    assert sandbox.query("SELECT count(*), min(capacity), max(capacity) FROM processed_data WHERE month(ds) = 2") == [
-        (4 * 20 * 29, 7.0, 7.0)
-    ]
+    assert sandbox.query("SELECT count(*) FROM processed_data WHERE month(ds) = 2 AND capacity = 7") == [(4 * 5 * 29,)]
 
 
 @pytest.mark.slow

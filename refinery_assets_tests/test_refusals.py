@@ -13,6 +13,8 @@ import pytest
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
+from refinery_assets.sample.feed import write_feed
+from refinery_assets.sample.fleet import Fleet
 from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 from refinery_assets_tests.scenario import (
     CPU,
@@ -131,11 +133,7 @@ def test_a_hole_between_exported_months_fails(sandbox: Sandbox) -> None:
 
 def test_five_faults_in_five_months_are_told_in_one_run(sandbox: Sandbox) -> None:
     months = [Month(2024, month) for month in range(1, 9)]
-    for month in months[3:]:
-        for family in (CPU, MEMORY, DISK, NETWORK):
-            text = "\n".join(sandbox.lines(family, JANUARY)).replace("2024-01-", f"{month}-")
-            days = {f"{month}-{day:02d}" for day in range(month.last_day.day + 1, 32)}
-            sandbox.write_lines(family, month, [line for line in text.split("\n") if line[:10] not in days])
+    write_feed(sandbox.settings.feed, Fleet.make(hosts=20, first=months[0], last=months[-1], seed=7))
     sandbox.file(CPU, months[0]).path.unlink()
     sandbox.edit_line(MEMORY, months[2], 1, "date,host,memory_p95,memory_gb")
     _cut(sandbox, lambda _: b"", DISK, months[4])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from itertools import groupby
+from statistics import median
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -91,6 +92,9 @@ def test_a_series_is_summed_up_by_its_readings_alone() -> None:
         "first_day": date(2024, 5, 2),
         "last_day": date(2024, 5, 8),
         "capacity": 4.0,
+        "median_y": 10.0,
+        "decimals": 0,
+        "capacities": 3,
     }
 
 
@@ -129,6 +133,17 @@ def test_the_capacity_is_the_one_stated_last(capacities: tuple[float | None, ...
     (series,) = summed_up([Reading(day, 1.0, capacity) for day, capacity in enumerate(capacities, start=1)])
 
     assert series["capacity"] == last
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [((3.0, 100.0), 0), ((0.5, 3.0), 1), ((0.29, 0.57, 99.99), 2), ((0.1234,), 4), ((1 / 3,), 6)],
+    ids=["whole", "halves", "hundredths that no double is", "four", "no decimal fraction"],
+)
+def test_decimals_are_those_that_the_finest_reading_is_written_with(values: tuple[float, ...], decimals: int) -> None:
+    (series,) = summed_up(of_days(*values))
+
+    assert series["decimals"] == decimals
 
 
 def test_a_host_spelled_in_two_cases_is_one_series_spelled_as_in_its_last_row() -> None:
@@ -227,7 +242,15 @@ def counted_one_by_one(host: str, rows: Iterable[Reading], month: Month) -> dict
         "first_day": first_day,
         "last_day": last_day,
         "capacity": stated[-1] if stated else None,
+        "median_y": pytest.approx(median(values)),
+        "decimals": max(decimals_of(value) for value in values),
+        "capacities": len(set(stated)),
     }
+
+
+def decimals_of(value: float) -> int:
+    """The decimals that a value needs, at most six."""
+    return next((number for number in range(6) if abs(value * 10**number - round(value * 10**number)) <= 1e-5), 6)
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)

@@ -80,7 +80,7 @@ def test_every_check_tells_counts_summary_and_recovery_for_every_month_whether_i
 
     outcome = sandbox.refine(FEBRUARY, MARCH)
 
-    assert len(outcome.checks) == 22
+    assert len(outcome.checks) == 33
     assert set(outcome.evaluations) == {(name, str(month)) for name in outcome.checks for month in (FEBRUARY, MARCH)}
     for name, month in outcome.evaluations:
         told = outcome.metadata(*asset_and_check(name), Month.parse(str(month)))

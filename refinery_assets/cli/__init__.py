@@ -24,7 +24,6 @@ from refinery_assets.cli.errors import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     EXIT_TROUBLE,
-    EXIT_USAGE,
     describe,
     fail,
 )
@@ -181,6 +180,7 @@ def status(as_json: AsJson = False) -> None:
                     "inputs": str(each.inputs),
                     "publication": asdict(each.receipt) | {"month": str(each.month)} if each.receipt else None,
                     "last_audit": asdict(each.audit) if each.audit else None,
+                    "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in each.waivers],
                 }
                 for each in found.months
             ],
@@ -215,6 +215,7 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
                 "failed": [asdict(check) for check in failed],
                 "warnings": [asdict(check) for check in warnings],
             },
+            "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in found.waivers],
             "quarantined": dict(found.quarantined),
             "quarantined_sample": [dict(row) for row in found.sample],
         }
@@ -223,16 +224,30 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
 
 @app.command(epilog=_EPILOG)
 def accept(
-    month: Annotated[Month | None, typer.Argument(metavar="[MONTH]", parser=_month, help="the month")] = None,
-    check: Annotated[str | None, typer.Argument(metavar="[CHECK]", help="the check that refuses it")] = None,
+    month: OneMonth,
+    check: Annotated[str, typer.Argument(metavar="CHECK", help="the plausibility check that refuses it")],
+    why: Annotated[str, typer.Option("--why", help="the reason, which the check will quote")] = "",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="take it back")] = False,
 ) -> None:
-    """Accept a month that a check refuses (none so far)."""
-    if month is not None or check is not None:
-        fail(
-            "No check can be accepted yet; mend the month's files as refinery explain says, and run it again.",
-            EXIT_USAGE,
-        )
-    typer.echo("There is nothing to accept.")
+    """Accept a month that a plausibility check refuses.
+
+    For exactly the files, settings and inventory that it was refused with; the check then is a warning that quotes the
+    reason. Run the month again to publish it.
+    """
+    settings = _settings()
+    import getpass
+
+    from refinery_assets.warehouse import acceptance
+    from refinery_assets.warehouse.storage import open_warehouse
+
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=settings.lock_wait_seconds) as connection:
+        if withdraw:
+            acceptance.withdraw(connection, month, check)
+            typer.echo(f"{check} of {month} is accepted no longer; refinery run {month} judges it again.")
+            return
+        waiver = acceptance.accept(connection, settings, month, check, why=why, who=getpass.getuser())
+    typer.echo(waiver.sentence)
+    typer.echo(f"To publish it: refinery run {month}")
 
 
 @app.command(epilog=_EPILOG)

@@ -95,6 +95,7 @@ _IMPUTED = "true where a gap of at most `REFINERY_MAX_GAP_DAYS` days was filled 
 _CAPACITY = "the physical limit that the feed states; null where it states none"
 _CAPACITY_UNIT = "{capacity_units}"
 _CAPACITY_SOURCE = "{capacity_columns}"
+_SINCE = "null in a month that an older version published"
 _Y_SOURCE = "{value_columns}"
 
 PARTITION_COLUMNS = (
@@ -211,6 +212,27 @@ PUBLICATIONS = Relation(
             "digest of the month's rows in `processed_data`, `quarantined_rows` and `series_months`, in any order",
         ),
         Column("version", "VARCHAR NOT NULL", "the versions of the refinery, of its digests and of DuckDB"),
+        Column("checks_off", "VARCHAR", "plausibility checks that were off, and so looked at nothing; null: none"),
+    ),
+)
+
+WAIVERS = Relation(
+    "waivers",
+    "table",
+    "one row per month and check that somebody has accepted",
+    (
+        Column("month", "VARCHAR NOT NULL", "the month accepted, as YYYY-MM"),
+        Column("check_name", "VARCHAR NOT NULL", "the check that refuses it"),
+        Column("reason", "VARCHAR NOT NULL", "why it is right all the same"),
+        Column("who", "VARCHAR NOT NULL", "who says so"),
+        Column("accepted_at", "TIMESTAMP NOT NULL", "when", "UTC"),
+        Column(
+            "input_digest",
+            "VARCHAR NOT NULL",
+            "the inputs that it holds for",
+            rule="holds for no others (`publications.input_digest`)",
+        ),
+        Column("withdrawn_at", "TIMESTAMP", "when it was taken back; null: it is in force", "UTC"),
     ),
 )
 
@@ -238,6 +260,9 @@ SERIES_MONTHS = Relation(
             "UBIGINT NOT NULL",
             "digest of all rows of the series: `ds`, `y`, `capacity`, `is_imputed`",
         ),
+        Column("median_y", "DOUBLE", f"median of the readings; {_SINCE}", _PERCENT),
+        Column("decimals", "INTEGER", f"decimals that the readings are written with, at most 6; {_SINCE}"),
+        Column("capacities", "INTEGER", f"distinct limits that the feed stated; {_SINCE}"),
     ),
 )
 
@@ -356,7 +381,7 @@ DAILY_FEATURES = Relation(
     ),
 )
 
-TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS, PUBLICATIONS, SERIES_MONTHS)
+TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS, PUBLICATIONS, SERIES_MONTHS, WAIVERS)
 """What the refinery keeps in the warehouse."""
 
 VIEWS = (SERIES, FORECAST_PANEL, DAILY_FEATURES)

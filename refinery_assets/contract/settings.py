@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from refinery_assets.contract.contract_file import Contract, ContractError, load_contract, packaged_contract
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.plausibility import PlausibilitySettings
 
 _FIRST_MONTH = Month(2023, 1)
 _PACKAGED = packaged_contract()
@@ -159,6 +160,7 @@ class Settings:
         alert_log: The file that gets a line for each failed run (`REFINERY_ALERT_LOG`).
         alert_url: Where these lines are posted, too; None: nowhere (`REFINERY_ALERT_URL`).
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
+        plausibility: How the plausibility checks judge; of no variable.
     """
 
     contract: _ContractFile = _PACKAGED
@@ -188,6 +190,7 @@ class Settings:
     # It may hold a token, so it is in no message and no representation.
     alert_url: _WebAddress | None = field(default=None, repr=False)
     keep_runs_days: _DaysOfKeeping = 90
+    plausibility: PlausibilitySettings = field(default_factory=PlausibilitySettings)
 
     def limit(self, name: str, family: Family) -> Any:
         """A tolerance as it holds for a family: its own, or else the general one.
@@ -242,7 +245,9 @@ class Settings:
         return settings
 
 
-VARIABLES = tuple(f"{_PREFIX}{each.name.upper()}" for each in fields(Settings))
+_OF_NO_VARIABLE = frozenset({"plausibility"})
+
+VARIABLES = tuple(f"{_PREFIX}{each.name.upper()}" for each in fields(Settings) if each.name not in _OF_NO_VARIABLE)
 """The variables that set them."""
 
 
@@ -250,7 +255,7 @@ def _fill_in_defaults(given: object) -> object:
     """What is blank is not set; and what is not set is as the contract says."""
     if not isinstance(given, dict):
         return given
-    texts = {name: text for name, text in given.items() if text.strip()}
+    texts = {name: text for name, text in given.items() if text.strip() and name not in _OF_NO_VARIABLE}
     if "contract" not in texts:
         return texts
     contract = _contract(texts["contract"])

@@ -17,6 +17,7 @@ import duckdb
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS, SERIES_MONTHS, Relation
 from refinery_assets.contract.months import Month
+from refinery_assets.reports.levels import ResourceLevel, read_levels
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
@@ -146,6 +147,7 @@ class MonthData:
         receipt_before: The one before that.
         audit: The audit by the run that looked at it last.
         rows_without_receipt: Rows of it in the table where it has no receipt: an older version published them.
+        levels: By resource, of this month and at most `levels.MONTHS_BEFORE` published ones before it, in order.
     """
 
     month: Month
@@ -156,6 +158,7 @@ class MonthData:
     receipt_before: Receipt | None = None
     audit: Audit | None = None
     rows_without_receipt: int = 0
+    levels: Mapping[str, Mapping[Month, ResourceLevel]] = field(default_factory=dict)
 
     @property
     def is_refused(self) -> bool:
@@ -292,7 +295,8 @@ def _with_figures(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, M
     completed = dict(found)
     for key, hosts, days in totals:
         month = Month.parse(key)
-        completed[month] = replace(completed[month], hosts=hosts, days=days, resources=resources[month])
+        levels = read_levels(connection, month)
+        completed[month] = replace(completed[month], hosts=hosts, days=days, resources=resources[month], levels=levels)
     return completed
 
 

@@ -6,7 +6,7 @@ Here: the text. Not here: the numbers (`report_data.py`) and where it goes (`mon
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from refinery_assets.checks.rules import Outcome, counted, listing, shortened
@@ -14,6 +14,7 @@ from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.charts import MOST_BEHAVIORS
 from refinery_assets.reports.figures import shown
+from refinery_assets.reports.levels import ResourceLevel
 from refinery_assets.reports.report_data import (
     NOT_IN_INVENTORY,
     Audit,
@@ -69,6 +70,7 @@ def report_text(found: MonthData, data: ReportData, charts: Iterable[str]) -> st
         *_nothing_known(found, data),
         *_verdicts(found.audit),
         *_figures(found),
+        *_levels(found),
         *_changes(found),
         *_behaviors(data.history, found.month),
         *([f"![{name}]({name}.png)"] for name in charts),
@@ -150,6 +152,34 @@ def _figures(found: MonthData) -> list[list[str]]:
         [text],
         _table(columns, rows),
     ]
+
+
+def _levels(found: MonthData) -> list[list[str]]:
+    """What the plausibility checks compare, this month marked."""
+    months = sorted({month for of_resource in found.levels.values() for month in of_resource})
+    if len(months) <= 1:
+        return []
+    figures: tuple[tuple[str, Callable[[ResourceLevel], float | None]], ...] = (
+        ("level %", lambda each: each.level),
+        ("spread, points", lambda each: each.spread),
+        ("standing still, % of series", lambda each: 100 * each.still),
+        ("capacity", lambda each: each.capacity),
+    )
+    rows = []
+    for resource, levels in found.levels.items():
+        for name, figure in figures:
+            cells = [shown(figure(levels[month]) if month in levels else None) for month in months]
+            rows.append((f"{_text(resource)}: {name}", *_with_mark(cells, months, found.month)))
+    told = (
+        "Level is the median of the hosts' medians, spread the distance between the quarters of these; capacity is the "
+        "sum of what the hosts state."
+    )
+    columns = ("resource", *_with_mark([str(month) for month in months], months, found.month))
+    return [["## Beside the months before"], [told], _table(columns, rows)]
+
+
+def _with_mark(cells: Sequence[str], months: Sequence[Month], marked: Month) -> list[str]:
+    return [f"**{cell}**" if month == marked else cell for cell, month in zip(cells, months, strict=True)]
 
 
 def _changes(found: MonthData) -> list[list[str]]:

@@ -127,7 +127,17 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
     if not status.months:
         console.print("Nothing is published, and the feed holds no month of the window.")
     else:
-        columns = ("month", "inputs", "published (UTC)", "run", "rows", "imputed", "quarantined", "last audit")
+        columns = (
+            "month",
+            "inputs",
+            "published (UTC)",
+            "run",
+            "rows",
+            "imputed",
+            "quarantined",
+            "last audit",
+            "accepted",
+        )
         print_rows(columns, [_status_row(each) for each in status.months], console)
     if changed := [str(month) for month in status.changed]:
         number = counted(len(changed), "month")
@@ -169,6 +179,7 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         _number(receipt.imputed if receipt else None),
         _number(receipt.quarantined if receipt else None),
         said,
+        listing(waiver.check_name for waiver in each.waivers),
     )
 
 
@@ -197,6 +208,8 @@ def print_explanation(found: Explanation, console: Console) -> None:
                     console.print(f"  {escape(_row(row))}", markup=False)
     if found.run_id is not None:
         _print_last_run(found, {(check.asset, check.check, check.message) for check in (*failed, *warnings)}, console)
+    for waiver in found.waivers:
+        console.print(f"Accepted: {waiver.sentence}", markup=False)
     if found.quarantined:
         faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
         console.print(f"In quarantine: {escape(faults)}. For example:")

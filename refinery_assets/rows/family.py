@@ -1,6 +1,6 @@
 """One family's file of one month, or its files: from bytes to the monthly Parquet partition, with its stats.
 
-Here: the order of the work (read, scrub, fill gaps), the partition's columns, and the two rules that every
+Here: the order of the work (read, scrub, fill gaps), the partition's columns, and the rules that every
 family must pass. Not here: the steps themselves, and what looks at several families at once.
 """
 
@@ -15,12 +15,14 @@ from typing import TypeVar
 
 import polars as pl
 
-from refinery_assets.checks.rules import Cell, Finding, Row, Rule, counted, listing, outcome
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.families import Fault
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, digest_of_parts
+from refinery_assets.rows.alike_days import compare_days
 from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, clean_rows, no_odd_hosts
 from refinery_assets.rows.gaps import plug
+from refinery_assets.rows.odd_rows import Oddity, find_odd_rows
 from refinery_assets.rows.parts import Part, columns_of, lines_of, read_month
 from refinery_assets.rows.points import in_blocks, point_of
 from refinery_assets.rows.scrub import scrub
@@ -77,6 +79,7 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
     points, faulty = _judge(parts, first_lines, file, settings.limit("overshoot", file.family), ask)
     plugged = plug(points, settings.limit("max_gap_days", file.family))
     publishable, partition = _assemble(points, plugged.rows, faulty)
+    odd = find_odd_rows(publishable, file.month)
     stats = Stats(
         family=file.family,
         month=file.month,
@@ -95,7 +98,13 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         mean_y=points.select(pl.col("y").mean()).item(),
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,
-        sample=[_placed(row, file, first_lines) for row in faulty.head(SAMPLE_PER_FILE).iter_rows(named=True)],
+        sample=[
+            _placed(row, file, first_lines)
+            for row in faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").iter_rows(named=True)
+        ],
+        odd_rows=dict(odd.group_by("oddity").len().sort("oddity").rows()),
+        odd_sample=[_placed(row, file, first_lines) for row in odd.head(SAMPLE_SIZE).iter_rows(named=True)],
+        days=compare_days(publishable, file.month),
     )
     return Refined(partition, summarize(publishable, file.month), stats)
 
@@ -158,11 +167,11 @@ def _digest(parts: Sequence[Part], file: FeedFile) -> str:
 
 
 def _placed(row: Row, file: FeedFile, first_lines: Mapping[str, int]) -> Row:
-    """A faulty row by its own file, and its line in that."""
+    """A row by its own file, and its line in that."""
     line = int(str(row["source_line"]))
     started = [(start, name) for name, start in first_lines.items() if start <= line]
     start, name = max(started, default=(1, file.name))
-    return {"file": name, "source_line": line - start + 1, "fault": row["fault"], "raw": row["raw"]}
+    return {"file": name, **row, "source_line": line - start + 1}
 
 
 def _in_order(points: pl.DataFrame) -> pl.DataFrame:
@@ -246,6 +255,28 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     )
 
 
+_ODDITIES = {
+    Oddity.EXCHANGED: "with p95 and capacity exchanged",
+    Oddity.BLANK: "without a capacity",
+    Oddity.CHANGED: "with another capacity",
+}
+
+
+def _rows_like_their_hosts(evidence: FamilyMonth) -> Finding:
+    stats = evidence.stats
+    number = sum(stats.odd_rows.values())
+    summary = f"{counted(number, 'row')} stand{'s' if number == 1 else ''} against the host's other days"
+    kinds = [f"{count} {_ODDITIES[Oddity(oddity)]}" for oddity, count in stats.odd_rows.items()]
+    places = (f"{row['file']}, line {row['source_line']}" for row in stats.odd_sample)
+    return Finding(
+        outcome(failed=False, warned=bool(number)),
+        f"{summary}: {listing(kinds)}." if number else f"{summary}.",
+        {"rows": stats.landed, **{f"{oddity}_rows": stats.odd_rows.get(oddity, 0) for oddity in Oddity}},
+        f"The first: {listing(places)}." if number else "",
+        offenders=stats.odd_sample,
+    )
+
+
 FAMILY_RULES: tuple[Rule[FamilyMonth], ...] = (
     Rule(
         "rows_accounted_for",
@@ -262,5 +293,13 @@ FAMILY_RULES: tuple[Rule[FamilyMonth], ...] = (
         "Look at the sample, have the file exported again, or raise REFINERY_QUARANTINE_TOLERANCE if the "
         "rows may be left out; then run the month again.",
         _quarantine_within_tolerance,
+    ),
+    Rule(
+        "rows_like_their_hosts",
+        "Warns when a single row exchanges p95 and capacity, or states no capacity or another one, where the host "
+        "states one and the same on its other days.",
+        "The rows are published as they stand. Look at the lines named, and have the file exported again if they are "
+        "wrong.",
+        _rows_like_their_hosts,
     ),
 )

@@ -30,6 +30,9 @@ SERIES_SCHEMA = pl.Schema(
         "capacity": pl.Float64(),
         "values_digest": pl.UInt64(),
         "rows_digest": pl.UInt64(),
+        "median_y": pl.Float64(),
+        "decimals": pl.Int32(),
+        "capacities": pl.Int32(),
     }
 )
 """The columns; their meaning is declared in `contract/columns.py` (`SERIES_MONTHS`)."""
@@ -38,6 +41,11 @@ Number = TypeVar("Number", bound=np.generic)
 
 # Days that every month has: so a month that repeats another has the same digest, whichever is longer.
 _DAYS_OF_ANY_MONTH = 28
+
+# More than any export writes; what needs more is no decimal fraction that somebody wrote down.
+_MOST_DECIMALS = 6
+# Of a number that decimals are counted of, times a power of ten, farther from a whole number than a double can be.
+_NOT_WHOLE = 1e-5
 
 # Of splitmix64 (Steele, Lea and Flood, 2014), which scatters each number, moved by its place, over 64 bits.
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -62,13 +70,14 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
     places = _places(rows["point"], hosts)
     y, capacity = (_grid(shape, places, rows[name].to_numpy(), np.nan) for name in ("y", "capacity"))
     is_imputed = _grid(shape, places, rows["is_imputed"].to_numpy(), empty=False)
-    values = np.where(is_imputed, np.nan, y) if is_imputed.any() else y
+    values = _measured(y, is_imputed)
     measured = ~np.isnan(values)
     readings = measured.sum(axis=0)
     # Where a file spells a host in two ways, the spelling of its last day is taken.
     last_rows = _grid(shape, places, np.arange(rows.height, dtype=np.int32), -1).max(axis=0)
     first_day = np.datetime64(month.first_day)
     bits = _bits(y)
+    in_order = np.sort(values, axis=0)
     return pl.DataFrame(
         {
             "host_id": rows["host_id"].gather(last_rows),
@@ -77,16 +86,43 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
             "mean_y": np.nansum(values, axis=0) / readings,
             "min_y": np.fmin.reduce(values, axis=0),
             "max_y": np.fmax.reduce(values, axis=0),
-            "distinct_values": _distinct(values, readings),
+            "distinct_values": _distinct(in_order, readings),
             "longest_run": _longest_run(values, measured),
             "first_day": first_day + measured.argmax(axis=0),
             "last_day": first_day + _last(measured),
             "capacity": pl.Series(capacity[_last(~np.isnan(capacity)), np.arange(hosts)], nan_to_null=True),
             "values_digest": _digest(_bits(values[:_DAYS_OF_ANY_MONTH])),
             "rows_digest": _digest(np.invert(bits, out=bits, where=is_imputed) + _STEP * _bits(capacity)),
+            "median_y": _median(in_order, readings),
+            "decimals": _decimals(values),
+            "capacities": _capacities(capacity),
         },
         schema_overrides=SERIES_SCHEMA,
     )
+
+
+def grid_of(rows: pl.DataFrame, month: Month) -> NDArray[np.float64]:
+    """The readings by day of the month and host, in the order of the hosts' numbers; NaN where there is none.
+
+    Args:
+        rows: As `summarize` takes them.
+        month: The month.
+    """
+    hosts = host_count(rows["point"])
+    shape, places = (len(month.days), hosts), _places(rows["point"], hosts)
+    is_imputed = _grid(shape, places, rows["is_imputed"].to_numpy(), empty=False)
+    return _measured(_grid(shape, places, rows["y"].to_numpy(), np.nan), is_imputed)
+
+
+def capacity_grid(rows: pl.DataFrame, month: Month) -> NDArray[np.float64]:
+    """The limits stated, laid out as `grid_of` lays out the readings; NaN where none is."""
+    hosts = host_count(rows["point"])
+    return _grid((len(month.days), hosts), _places(rows["point"], hosts), rows["capacity"].to_numpy(), np.nan)
+
+
+def _measured(y: NDArray[np.float64], is_imputed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The values that were read; NaN in place of imputed ones."""
+    return np.where(is_imputed, np.nan, y) if is_imputed.any() else y
 
 
 def _places(point: pl.Series, hosts: int) -> slice | NDArray[np.uint64]:
@@ -112,12 +148,41 @@ def _grid(
     return grid.reshape(shape)
 
 
-def _distinct(values: NDArray[np.float64], readings: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many different values each host has."""
-    in_order = np.sort(values, axis=0)
+def _distinct(in_order: NDArray[np.float64], readings: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many different values each host has, its values sorted."""
     # What is not a number is sorted behind all others, and differs from what stands before it, and from itself.
     differs = in_order[1:] != in_order[:-1]
-    return np.asarray(1 + differs.sum(axis=0) - (len(values) - readings))
+    return np.asarray(1 + differs.sum(axis=0) - (len(in_order) - readings))
+
+
+def _median(in_order: NDArray[np.float64], readings: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The median of each host's values, which are sorted, what is missing behind them."""
+    hosts = np.arange(in_order.shape[1])
+    return np.asarray((in_order[(readings - 1) // 2, hosts] + in_order[readings // 2, hosts]) / 2)
+
+
+def _decimals(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many decimals each host's values need, `_MOST_DECIMALS` where they need more."""
+    decimals = np.zeros(values.shape[1], dtype=np.int64)
+    left = np.arange(values.shape[1])
+    for number in range(_MOST_DECIMALS):
+        scaled = values[:, left] * 10.0**number
+        left = left[(np.abs(scaled - np.rint(scaled)) > _NOT_WHOLE).any(axis=0)]
+        if not left.size:
+            break
+        decimals[left] = number + 1
+    return decimals
+
+
+def _capacities(capacity: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many different capacities each host states."""
+    stated = ~np.isnan(capacity)
+    number: NDArray[np.int64] = np.asarray(stated.any(axis=0), dtype=np.int64)
+    # Hosts whose capacity stays the same are done, and most are.
+    least, most = np.fmin.reduce(capacity, axis=0), np.fmax.reduce(capacity, axis=0)
+    changing = least < most
+    number[changing] = _distinct(np.sort(capacity[:, changing], axis=0), stated[:, changing].sum(axis=0))
+    return number
 
 
 def _longest_run(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from refinery_assets.checks.plausibility.days import DayFacts
 from refinery_assets.checks.rules import Row
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
-# Incremented when the same file and settings give other rows than before.
-_ROWS_VERSION = 1
+# Incremented when the same file and settings give other rows, or other sums of them, than before.
+_ROWS_VERSION = 2
 
 
 def rules_digest(settings: Settings, family: Family, odd_hosts: Iterable[str] | None = None) -> str:
@@ -60,6 +61,9 @@ class Stats:
         long_gaps: Gaps that are too long to fill.
         long_gap_days: Days in those gaps.
         sample: A few faulty rows: file, line in it, fault and raw text.
+        odd_rows: Rows that stand against their host's other days, by `odd_rows.Oddity`.
+        odd_sample: A few of them, in `odd_rows.ODD_ROWS_SCHEMA`, with file and line in it.
+        days: What the days of the month have in common.
         problem: Why there are no rows at all, as a sentence; None when there are.
     """
 
@@ -81,6 +85,9 @@ class Stats:
     long_gaps: int = 0
     long_gap_days: int = 0
     sample: Sequence[Row] = ()
+    odd_rows: Mapping[str, int] = field(default_factory=dict)
+    odd_sample: Sequence[Row] = ()
+    days: Sequence[DayFacts] = ()
     problem: str | None = None
 
     @property
@@ -102,4 +109,5 @@ class Stats:
     def from_json(cls, text: str, family: Family) -> Stats:
         """Read what `as_json` gave."""
         fields: dict[str, Any] = json.loads(text)
-        return cls(**fields | {"family": family, "month": Month.parse(fields["month"])})
+        days = [DayFacts(**day) for day in fields["days"]]
+        return cls(**fields | {"family": family, "month": Month.parse(fields["month"]), "days": days})

@@ -21,6 +21,7 @@ from refinery_assets.warehouse.receipts import Receipt, latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.storage import WarehouseMissingError
 from refinery_assets.warehouse.tables import table_names
+from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
 QUARANTINE_SAMPLE = 10
 
@@ -37,6 +38,7 @@ class Explanation:
         now: What would become of it if it were run now; None: the feed holds nothing of it yet.
         quarantined: How many rows of it are quarantined, by resource and fault.
         sample: Some of these rows: `source_file`, `source_line`, `fault`, `raw`.
+        waivers: What somebody has accepted of it.
     """
 
     month: Month
@@ -46,6 +48,7 @@ class Explanation:
     now: MonthResult | None = None
     quarantined: Mapping[str, int] = field(default_factory=dict)
     sample: Sequence[Row] = ()
+    waivers: Sequence[Waiver] = ()
 
 
 def explain(settings: Settings, month: Month) -> Explanation:
@@ -79,8 +82,9 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
             for verdict in verdicts_of_run(connection, run_id, month)
             if verdict.outcome in {Outcome.FAILED, Outcome.WARNING}
         ]
+    waivers = waivers_in_force(connection, [month])
     if QUARANTINED_ROWS.name not in tables:
-        return Explanation(month, receipt, said, run_id, now)
+        return Explanation(month, receipt, said, run_id, now, waivers=waivers)
     quarantined = connection.execute(
         "SELECT resource || ' ' || fault, count(*) FROM quarantined_rows WHERE month = $month GROUP BY ALL ORDER BY 1",
         asked,
@@ -95,4 +99,4 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
     )
     names = [column[0] for column in cursor.description or ()]
     sample = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return Explanation(month, receipt, said, run_id, now, dict(quarantined), sample)
+    return Explanation(month, receipt, said, run_id, now, dict(quarantined), sample, waivers)

@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 
+from refinery_assets.checks.plausibility.evidence import Evidence
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -79,6 +80,7 @@ class MonthOfTable:
         difference: What publishing the month changes; None for a re-audit.
         heals: Whether the month is published again as it was, because somebody has changed the table since.
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
+        plausibility: The month beside those before it; None where nothing of it stands, or no rule wants to know.
         unknown_hosts: A sample of hosts that the inventory lacks, with file and line where that is known.
         repeated: A sample of repeated points.
         own: What the contract's own rules found, by name.
@@ -92,6 +94,7 @@ class MonthOfTable:
     difference: Difference | None = None
     heals: bool = False
     as_published: bool | None = None
+    plausibility: Evidence | None = None
     unknown_hosts: Sequence[Row] = ()
     repeated: Sequence[Row] = ()
     own: Mapping[str, Finding] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import duckdb
 
 from refinery_assets.checks.rules import Outcome, Rule, Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
-from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
+from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS, WAIVERS
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
@@ -39,6 +39,7 @@ from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
+from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
@@ -50,6 +51,7 @@ from refinery_assets.warehouse.receipts import (
 )
 from refinery_assets.warehouse.tables import ensure_table, transaction
 from refinery_assets.warehouse.views import ensure_views_free, make_views
+from refinery_assets.warehouse.waivers import apply_waivers, leans_on_withdrawn, waivers_in_force
 from refinery_assets.warehouse.write import (
     name_months,
     name_new_series,
@@ -232,7 +234,7 @@ def _candidates(
 ) -> list[_Candidate]:
     """Judge the partitions; months that fail, or that are unchanged, are put into `results`."""
     with transaction(connection):
-        for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS):
+        for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS, WAIVERS):
             ensure_table(connection, table)
         ensure_views_free(connection)
     name_fleet(connection)
@@ -245,6 +247,7 @@ def _candidates(
     same = {month for month, receipt in receipts.items() if inputs[month] == receipt.input_digest}
     # Without an entrance audit nothing says that the feed is still what it was.
     may_stay = set() if run.force or LEGACY_FEED not in run.records else intact & same
+    waivers = waivers_in_force(connection, list(open_months))
     for month in open_months:
         if month in may_stay and not any(each.problem for each in stats[month]):
             verdicts = merge(
@@ -252,7 +255,9 @@ def _candidates(
                 verdicts_of_publication(connection, receipts[month].run_id, month),
             )
             said = {(verdict.asset, verdict.check) for verdict in verdicts}
-            if said >= every_check(settings.contract) and not any(verdict.failed for verdict in verdicts):
+            stands = not leans_on_withdrawn(verdicts, waivers, inputs[month])
+            complete = said >= every_check(settings.contract)
+            if stands and complete and not any(verdict.failed for verdict in verdicts):
                 results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
     changed = {month: stats[month] for month in open_months if month not in results}
     checked, facts = scan_partitions(connection, changed, settings)
@@ -332,10 +337,21 @@ def _write(
         raise _RefusedError(changed)
     evidence = _evidence(connection, candidates, settings, differences, paths)
     own = judge_by_own_rules(connection, months, settings.contract, broken)
-    evidence = {month: replace(facts, own=own[month]) for month, facts in evidence.items()}
     rules = publish_rules(settings.contract)
-    verdicts = {month: judge(rules, PROCESSED_DATA, month, evidence[month]) for month in months}
-    failed = {month: found for month, found in verdicts.items() if any(verdict.failed for verdict in found)}
+    first = [month for month in months if not differences[month].before]
+    past = read_past(connection, months, settings, first)
+    waivers = waivers_in_force(connection, months)
+    verdicts: dict[Month, list[Verdict]] = {}
+    failed: dict[Month, list[Verdict]] = {}
+    # In order: a month that is refused is nothing for a later one to be held against.
+    for candidate in sorted(candidates, key=lambda each: each.month):
+        month = candidate.month
+        days = {each.family.resource: each.days for each in candidate.stats}
+        evidence[month] = replace(evidence[month], own=own[month], plausibility=past.evidence(month, days, failed))
+        found = judge(rules, PROCESSED_DATA, month, evidence[month])
+        verdicts[month] = apply_waivers(found, waivers, candidate.input_digest)
+        if any(verdict.failed for verdict in verdicts[month]):
+            failed[month] = verdicts[month]
     if failed:
         raise _RefusedError(failed)
     digests = table_digests(connection, months)
@@ -358,6 +374,7 @@ def _write(
             difference.changed,
             digests[month],
             version,
+            ", ".join(settings.plausibility.off) or None,
         )
         results[month] = MonthResult(
             month,

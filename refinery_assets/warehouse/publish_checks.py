@@ -7,7 +7,10 @@ alike. Not here: what they look at (`facts.py`) and writing the table (`publish.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from refinery_assets.checks.plausibility.evidence import Evidence
+from refinery_assets.checks.plausibility.rules import PLAUSIBILITY_RULES
 from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
@@ -269,6 +272,18 @@ def _some(shown: Sequence[str], of: int) -> str:
     return ", ".join(few) + (f" and {of - len(few)} more" if of > len(few) else "")
 
 
+def _of_plausibility(rule: Rule[Evidence]) -> Rule[MonthOfTable]:
+    """The rule over the part of the evidence that it looks at."""
+
+    def judge(month: MonthOfTable) -> Finding:
+        if month.plausibility is None:
+            off = rule.name in month.settings.plausibility.off
+            return Finding(Outcome.PASSED, f"Not looked at: {rule.name} is off." if off else "There is no series.", {})
+        return rule.judge(month.plausibility)
+
+    return replace(rule, judge=judge)  # type: ignore[arg-type, return-value]
+
+
 PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
     Rule(
         "row_parity",
@@ -325,4 +340,5 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
         "with REFINERY_MAX_LOSS=1.",
         _published_rows_kept,
     ),
+    *(_of_plausibility(rule) for rule in PLAUSIBILITY_RULES),
 )

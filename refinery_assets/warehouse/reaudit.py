@@ -20,8 +20,10 @@ from refinery_assets.warehouse.facts import MonthOfTable, read_inventory, sum_up
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
+from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.tables import table_names
+from refinery_assets.warehouse.waivers import apply_waivers, waivers_in_force
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,25 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     sum_up(connection, months)
     found = table_facts(connection, months)
     own = _judge_by_own_rules(connection, months, settings)
+    past = read_past(connection, months, settings)
+    waivers = waivers_in_force(connection, months)
     for month in months:
         as_published = None
         if (receipt := receipts.get(month)) and receipt.is_comparable:
             as_published = receipt.holds(standing[month])
         evidence = MonthOfTable(
-            month, found[month], None, inventory, settings, as_published=as_published, own=own[month]
+            month,
+            found[month],
+            None,
+            inventory,
+            settings,
+            as_published=as_published,
+            own=own[month],
+            plausibility=past.evidence(month),
         )
-        judged[month] += judge(rules, PROCESSED_DATA, month, with_samples(connection, evidence))
+        verdicts = judge(rules, PROCESSED_DATA, month, with_samples(connection, evidence))
+        digest = receipt.input_digest if receipt else ""
+        judged[month] += apply_waivers(verdicts, waivers, digest)
     return Reaudit([verdict for verdicts in judged.values() for verdict in verdicts])
 
 

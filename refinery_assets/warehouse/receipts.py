@@ -38,6 +38,7 @@ class Receipt:
     rows_changed: int
     table_digest: int
     version: str
+    checks_off: str | None = None
 
     @property
     def is_comparable(self) -> bool:
@@ -70,7 +71,8 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
         settings: The limits of the checks.
     """
     limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
-    parts = [inventory, limits, *((each.family.name, each.digest, each.rules) for each in stats)]
+    judged_by = [limits, settings.plausibility.as_text]
+    parts = [inventory, judged_by, *((each.family.name, each.digest, each.rules) for each in stats)]
     parts += [(rule.name, str(rule.severity), rule.query) for rule in settings.contract.rule]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 

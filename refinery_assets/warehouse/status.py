@@ -27,6 +27,7 @@ from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory import NEEDED_COLUMNS, odd_host_names
 from refinery_assets.warehouse.receipts import Receipt, input_digest, inventory_digest, latest_receipts, rows_of_months
 from refinery_assets.warehouse.tables import column_types, table_names
+from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
 _FILES_AT_ONCE = 2
 
@@ -72,12 +73,14 @@ class MonthStatus:
         inputs: Whether its inputs are those that it was published from.
         receipt: Of its last publication; None: it was never published.
         audit: What the last run said; None: no run has published or refused it.
+        waivers: What somebody has accepted of it.
     """
 
     month: Month
     inputs: Inputs
     receipt: Receipt | None = None
     audit: LastAudit | None = None
+    waivers: Sequence[Waiver] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class _Known:
     audits: Mapping[Month, LastAudit] = field(default_factory=dict)
     hosts: str = ""
     odd_hosts: frozenset[str] = frozenset()
+    waivers: Sequence[Waiver] = ()
 
 
 def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings, today: date) -> Status:
@@ -129,6 +133,7 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
             _inputs(digests[month], known.receipts.get(month), known, settings, is_old=month in old),
             known.receipts.get(month),
             known.audits.get(month),
+            [waiver for waiver in known.waivers if waiver.month == month],
         )
         for month in months
     ]
@@ -142,10 +147,12 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
         published = connection.execute("SELECT DISTINCT month FROM publications ORDER BY month").fetchall()
         receipts = latest_receipts(connection, [Month.parse(month) for (month,) in published])
     audits = _last_audits(connection) if AUDITS.name in tables else {}
+    waivers = waivers_in_force(connection)
     if not set(NEEDED_COLUMNS) <= {name.lower() for name in column_types(connection, HOSTS.name)}:
-        return _Known(receipts, audits)
+        return _Known(receipts, audits, waivers=waivers)
     name_fleet(connection)
-    return _Known(receipts, audits, inventory_digest(connection), odd_host_names(connection, settings.contract))
+    odd_hosts = odd_host_names(connection, settings.contract)
+    return _Known(receipts, audits, inventory_digest(connection), odd_hosts, waivers)
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:

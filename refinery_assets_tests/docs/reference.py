@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from refinery_assets.contract.columns import HOSTS, PARTITION_COLUMNS, TABLES, V
 from refinery_assets.contract.contract_file import Contract, packaged_contract
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA, Fault
 from refinery_assets.contract.packaged import FAMILIES
+from refinery_assets.contract.plausibility import PlausibilitySettings
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
@@ -28,6 +30,7 @@ _ATTRIBUTE = re.compile(
     r"^ {4}(?P<name>\w+): (?P<meaning>.+?)(?:; None: (?P<none>.+?))?\s\(`(?P<variable>REFINERY_\w+)`\)\.$",
     re.MULTILINE | re.DOTALL,
 )
+_PLAUSIBILITY_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+?)(?=\n {4}\w|\Z)", re.MULTILINE | re.DOTALL)
 _NO_SETTING_TAKES_THIS = "://"
 
 FAULT_MEANINGS = {
@@ -105,6 +108,24 @@ def checks() -> str:
         ("asset", "check", "when", "what to do"),
         ((asset, f"`{rule.name}`", rule.description, rule.recovery) for asset, of_asset in rules for rule in of_asset),
     )
+
+
+def plausibility() -> str:
+    """The fields of the plausibility checks' settings with their defaults."""
+    defaults = PlausibilitySettings()
+    text = (inspect.getdoc(PlausibilitySettings) or "").partition("Attributes:")[2]
+    described = dict(_PLAUSIBILITY_ATTRIBUTE.findall(text))
+    return table(
+        ("field", "default", "meaning"),
+        (
+            (f"`{each.name}`", _plain(getattr(defaults, each.name)), sentence(described[each.name]))
+            for each in fields(PlausibilitySettings)
+        ),
+    )
+
+
+def _plain(value: object) -> str:
+    return "none" if value == frozenset() else f"`{value}`"
 
 
 def faults() -> str:

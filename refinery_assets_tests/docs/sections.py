@@ -14,6 +14,7 @@ GENERATED: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "feed": reference.feed,
         "settings": reference.settings,
         "checks": reference.checks,
+        "plausibility": reference.plausibility,
         "faults": reference.faults,
         "automation": reference.automation,
         "data dictionary": reference.data_dictionary,

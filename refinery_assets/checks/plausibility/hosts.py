@@ -1,0 +1,172 @@
+"""`hosts_in_place`: values that belong to other hosts.
+
+A shuffled column leaves the fleet as a whole as it was and changes who reads what: the levels of the hosts, sorted,
+agree with those of the month before, and host by host they do not. How well they follow is told by Spearman's rank
+correlation (Conover, Practical Nonparametric Statistics, 3rd ed., 5.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
+from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
+from refinery_assets.checks.rules import Finding, Row, counted
+
+CHECK = "hosts_in_place"
+
+_FEWEST_HOSTS = 8
+_FOLLOWS = 0.7
+"""Rank correlation from which the fleet's levels are said to follow those of the month before."""
+
+_LOST = 0.35
+_FAR = 4.0
+_FLOOR = 0.15
+_REDEALT = 0.35
+
+_AGAIN = "Have the export put each value beside its own host again; compare the names' order with the values'."
+
+
+def hosts_in_place(evidence: Evidence) -> Finding:
+    """Judge whether the hosts' levels are where they were."""
+    suspicions: list[Suspicion] = []
+    for series in evidence.judged_by(CHECK):
+        suspicions += [*_redealt_capacities(evidence, series), *_moved(evidence, series), *_pasted(evidence, series)]
+    looked_at = f"The hosts' levels follow those of {evidence.before}"
+    if not evidence.earlier:
+        looked_at = "No host reads what another reads; there is no earlier month to compare levels with"
+    return conclude(CHECK, evidence, suspicions, looked_at)
+
+
+def _level(values: Floats) -> Floats:
+    """Percent on a scale on which small loads differ, too."""
+    return np.asarray(np.log(values + 1.0))
+
+
+def rank_correlation(one: Floats, other: Floats) -> float:
+    """Spearman's, between two arrays without gaps; 0 where either is constant."""
+    ranks = [_ranks(each) for each in (one, other)]
+    if any(each.std() == 0 for each in ranks):
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks, those of equal values their mean."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    return np.asarray((ends - (counts - 1) / 2)[places])
+
+
+def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+    settings = evidence.settings
+    now, before = _level(series.now("median_y")), _level(series.last("median_y"))
+    both = ~np.isnan(now) & ~np.isnan(before)
+    judged = int(both.sum())
+    if judged < _FEWEST_HOSTS or evidence.is_short:
+        return
+    # Who moved, by the movement that hosts of this fleet show else.
+    scale = max(_usual_move(series), _FLOOR)
+    shift = float(np.median(now[both] - before[both]))
+    far = both & (np.abs(now - before - shift) > _FAR * scale)
+    number = int(far.sum())
+    if not is_enough(number, judged, settings.moved_warn_share, settings.least_series + 1):
+        return
+    follows = rank_correlation(now[both], before[both])
+    usually = _usual_correlation(series)
+    if usually < _FOLLOWS:
+        return
+    # A migration or an upgrade moves the whole of what it moves; a shuffle deals the same levels out anew.
+    apart = float(np.mean(np.abs(now[far] - before[far])))
+    dealt = float(np.mean(np.abs(np.sort(now[far]) - np.sort(before[far]))))
+    if dealt > _REDEALT * apart or follows > usually - 0.05:
+        return
+    yield Suspicion(
+        f"{series.resource}: {counted(number, 'host')} of {judged:,} read at levels that other hosts had: their rank "
+        f"correlation with the month before is {follows:.2f}, usually {usually:.2f}",
+        _AGAIN,
+        follows < usually - _LOST
+        and is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series + 2),
+        number,
+        number / judged,
+        worst(series, far),
+    )
+
+
+def _usual_correlation(series: ResourceSeries) -> float:
+    """The median of the rank correlations of the last months, each with the one before it."""
+    medians = series.figures["median_y"][:-1][-4:]
+    found = []
+    for one, other in pairwise(medians):
+        both = ~np.isnan(one) & ~np.isnan(other)
+        if both.sum() >= _FEWEST_HOSTS:
+            found.append(rank_correlation(one[both], other[both]))
+    # With one earlier month nothing says how well levels follow; most fleets' do.
+    return float(np.median(found)) if found else 0.9
+
+
+def _usual_move(series: ResourceSeries) -> float:
+    """The median over hosts of their movement between earlier months, made comparable with a deviation."""
+    medians = _level(series.figures["median_y"][:-1][-4:])
+    moves = np.abs(np.diff(medians, axis=0))
+    known = moves[~np.isnan(moves)]
+    return 1.4826 * float(np.median(known)) if known.size else 2 * _FLOOR
+
+
+def _redealt_capacities(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+    """The fleet has the same limits as before, and other hosts have them."""
+    settings = evidence.settings
+    now, before = series.now("capacity"), series.last("capacity")
+    both = ~np.isnan(now) & ~np.isnan(before)
+    judged = int(both.sum())
+    if judged < _FEWEST_HOSTS or len(np.unique(before[both])) < settings.least_series:
+        return
+    changed: Flags = both & (now != before)
+    number = int(changed.sum())
+    if not is_enough(number, judged, settings.moved_warn_share / 2, settings.least_series):
+        return
+    same = np.isclose(np.sort(now[changed]), np.sort(before[changed]), rtol=1e-9).mean()
+    if same < 1 - _REDEALT / 2:
+        return
+    yield Suspicion(
+        f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are those of other hosts in the "
+        "month before",
+        _AGAIN,
+        is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series + 2),
+        number,
+        number / judged,
+        worst(series, changed, "capacity"),
+    )
+
+
+def _pasted(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+    """One host's readings under the names of others, in this very month."""
+    settings = evidence.settings
+    rich = series.rich[-1]
+    judged = int(rich.sum())
+    if judged < settings.least_series:
+        return
+    figures = [series.now(name)[rich] for name in ("mean_y", "min_y", "max_y", "median_y")]
+    _, places, counts = np.unique(np.stack(figures, axis=1), axis=0, return_inverse=True, return_counts=True)
+    repeated = counts[places.ravel()] > 1
+    number = int(repeated.sum())
+    if not is_enough(number, judged, settings.moved_warn_share / 2, settings.least_series):
+        return
+    hosts = series.hosts[rich][repeated]
+    values = figures[0][repeated]
+    order = np.argsort(values, kind="stable")
+    rows: list[Row] = [
+        {"resource": series.resource, "host_id": str(hosts[at]), "mean_now": round(float(values[at]), 6)}
+        for at in order
+    ]
+    yield Suspicion(
+        f"{series.resource}: {counted(number, 'host')} of {judged:,} read exactly what another host reads",
+        _AGAIN,
+        is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series),
+        number,
+        number / judged,
+        rows,
+    )

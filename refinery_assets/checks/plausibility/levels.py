@@ -1,0 +1,157 @@
+"""`levels_plausible`: a fleet whose level or spread moved far beyond its usual movement from month to month.
+
+Movements are medians over the hosts, each against itself, so that neither growth of the fleet nor a few wild hosts
+count; they are held against the median and the median absolute deviation of earlier movements (Iglewicz and Hoaglin,
+How to Detect and Handle Outliers, 1993: the modified z-score).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from refinery_assets.checks.plausibility.evidence import Evidence, Floats, ResourceSeries, medians
+from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, worst
+from refinery_assets.checks.rules import Finding, Row, counted
+
+CHECK = "levels_plausible"
+
+_FEWEST_HOSTS = 8
+_FEWEST_MOVES = 3
+_YEAR = 12
+_AS_BEFORE = 0.4
+"""How much of a movement must have been seen in the same month a year before to be taken as the season's."""
+
+_DAY_FACTOR = 3.0
+_MAD = 1.4826
+
+_OF_THE_GREATEST = 3.0
+_APART = 0.05
+
+_UNKNOWN = 2.0
+"""How much wider the limits are where too few months say what is usual."""
+
+_LOOK = (
+    "Compare the month with the month before in the report, and with what is known of the fleet; export it again if it "
+    "is wrong."
+)
+
+
+def levels_plausible(evidence: Evidence) -> Finding:
+    """Judge whether levels and spreads are within reach of the months before."""
+    suspicions: list[Suspicion] = []
+    if not evidence.is_short:
+        for series in evidence.judged_by(CHECK):
+            suspicions += [*_moved(evidence, series), *_odd_days(series)]
+    looked_at = f"Levels and spreads moved as they did in {evidence.before}"
+    if not evidence.earlier:
+        looked_at = "There is no earlier month to compare levels with"
+    return conclude(CHECK, evidence, suspicions, looked_at)
+
+
+def _level(series: ResourceSeries, months: slice) -> Floats:
+    return np.asarray(np.log(series.figures["median_y"][months] + 1.0))
+
+
+def _spread(series: ResourceSeries, months: slice) -> Floats:
+    return np.asarray(np.log(series.figures["max_y"][months] - series.figures["min_y"][months] + 0.1))
+
+
+def _moves(values: Floats) -> tuple[Floats, float]:
+    """The fleet's movement into each month but the first, and what chance makes of the last one."""
+    moves = np.diff(values, axis=0)
+    if not len(moves):
+        return np.array([]), 0.0
+    known = (~np.isnan(moves)).sum(axis=1)
+    fleet = np.where(known >= _FEWEST_HOSTS, medians(moves, axis=1), np.nan)
+    # A small fleet's median moves by chance as its hosts do.
+    deviation = _MAD * float(medians(np.abs(moves[-1] - fleet[-1])))
+    return fleet, deviation / float(np.sqrt(max(known[-1], 1)))
+
+
+def _moves_apart(values: Floats) -> tuple[Floats, float]:
+    """How far the hosts are apart, as the movement into each month, of the hosts that both months have."""
+    fleet = np.full(max(len(values) - 1, 0), np.nan)
+    number = 0
+    for at, (one, other) in enumerate(pairwise(values)):
+        both = ~np.isnan(one) & ~np.isnan(other)
+        number = int(both.sum())
+        if number >= _FEWEST_HOSTS:
+            before, after = (np.subtract(*np.quantile(each[both], (0.75, 0.25))) for each in (one, other))
+            fleet[at] = np.log((after + _APART) / (before + _APART))
+    return fleet, 1 / np.sqrt(max(number, 1))
+
+
+_LAST_TWO = slice(-2, None)
+_Measure = Callable[[ResourceSeries, slice], tuple[Floats, float]]
+_MEASURES: tuple[tuple[str, _Measure, float], ...] = (
+    ("level of the hosts", lambda series, months: _moves(_level(series, months)), 1.0),
+    ("spread of the readings", lambda series, months: _moves(_spread(series, months)), 1.5),
+    ("distance between the hosts", lambda series, months: _moves_apart(_level(series, months)), 1.5),
+)
+
+
+def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+    settings = evidence.settings
+    for name, measure, slack in _MEASURES:
+        # A month that hardly moved is none to suspect, whatever is usual.
+        last, _ = measure(series, _LAST_TWO)
+        if not len(last) or abs(last[-1]) <= settings.level_factor * settings.level_floor * slack / 2:
+            continue
+        fleet, chance = measure(series, slice(None))
+        if not len(fleet) or np.isnan(fleet[-1]):
+            continue
+        past = fleet[:-1][~np.isnan(fleet[:-1])]
+        scale = max(settings.level_floor * slack, chance)
+        usual = 0.0
+        if len(past) >= _FEWEST_MOVES:
+            usual = float(np.median(past))
+            deviation = _MAD * float(np.median(np.abs(past - usual)))
+            scale = max(scale, deviation, float(np.max(np.abs(past))) / _OF_THE_GREATEST)
+        else:
+            scale *= _UNKNOWN
+        beyond = (fleet[-1] - usual) / scale
+        if abs(beyond) <= settings.level_factor or _as_a_year_ago(evidence, fleet):
+            continue
+        yield Suspicion(
+            f"{series.resource}: the {name} moved by {np.expm1(fleet[-1]):+.0%}, usually by {np.expm1(usual):+.0%}, "
+            f"which is {abs(beyond):.0f} times what is usual",
+            _LOOK,
+            abs(beyond) > 2 * settings.level_factor,
+            int(series.is_there.sum()),
+            1.0,
+            worst(series, series.is_there & ~np.isnan(series.last("median_y"))),
+        )
+        return
+
+
+def _as_a_year_ago(evidence: Evidence, fleet: Floats) -> bool:
+    """Whether the same step of the year before moved alike."""
+    months = [*evidence.earlier, evidence.month]
+    for at in range(1, len(months) - 1):
+        month = months[at]
+        if (month.year, month.month) == (evidence.month.year - 1, evidence.month.month):
+            then = fleet[at - 1]
+            return bool(then * fleet[-1] > 0 and abs(then) >= _AS_BEFORE * abs(fleet[-1]))
+    return False
+
+
+def _odd_days(series: ResourceSeries) -> Iterator[Suspicion]:
+    """Days on which the fleet reads far from what it reads in the rest of the month."""
+    days = [day for day in series.days if day.ratio is not None and not 1 / _DAY_FACTOR <= day.ratio <= _DAY_FACTOR]
+    if not days or len(days) > len(series.days) / 2:
+        return
+    rows: list[Row] = [
+        {"resource": series.resource, "day": day.day, "times_the_month": round(day.ratio or 0.0, 4)} for day in days
+    ]
+    yield Suspicion(
+        f"{series.resource}: on {counted(len(days), 'day')}, from day {days[0].day} on, the hosts read in the middle "
+        f"{days[0].ratio:.2g} times what they read else in the month",
+        _LOOK,
+        is_certain=False,
+        series=int(series.is_lively.sum()),
+        share=len(days) / max(len(series.days), 1),
+        rows=rows,
+    )

@@ -1,0 +1,175 @@
+"""`month_is_new`: series that another month has, and days that another day of the month has.
+
+Three looks: digests of whole series against every published month; the shape of each series against the last months,
+which a copy keeps when it is moved by days, scaled, or sprinkled with noise; and the days of the month against one
+another. Copies are told from chance by how unlikely equal numbers are, as in the forensics of fabricated data
+(Simonsohn, "Just post it", Psychological Science 2013: fabricated samples are too alike).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
+from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
+from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, counted
+from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
+
+CHECK = "month_is_new"
+
+_DAY_TWICE = 0.7
+"""Share of hosts that must read on a day what they read the day before, for it to be a day told twice."""
+
+_SURELY = 1.5
+
+_SAME_SHAPE = 0.02
+"""How far two shapes may be apart: months differ in length, so that a copy lacks a day or two."""
+
+_ROUNDING = 4.0
+_BY_CHANCE = 0.06
+_DEVIATIONS = 5.0
+_FAR_BEYOND = 3.0
+_MONTHS_FOR_A_CHANCE = 5
+
+_AGAIN = "Have the month exported again: the export repeated an older one."
+
+
+def month_is_new(evidence: Evidence) -> Finding:
+    """Judge whether the month's series, and its days, are its own."""
+    suspicions = [*_copied(evidence), *_alike(evidence), *_days(evidence)]
+    looked_at = "No series stands in another published month, and no day in another"
+    return conclude(CHECK, evidence, suspicions, looked_at)
+
+
+def _copied(evidence: Evidence) -> Iterator[Suspicion]:
+    """By digest: the values of days 1 to 28 in order."""
+    for copies in evidence.copies:
+        series = evidence.series.get(copies.resource)
+        if series is None or not evidence.settings.is_for(CHECK, copies.resource):
+            continue
+        judged = max(int(series.is_there.sum()), evidence.hosts_in_all)
+        share = copies.series / judged
+        settings = evidence.settings
+        rows: list[Row] = [
+            {
+                "resource": copies.resource,
+                "host_id": host,
+                "other_month": copies.other_month,
+                "other_resource": copies.other_resource,
+                "other_host": other,
+            }
+            for host, other in copies.hosts[:SAMPLE_SIZE]
+        ]
+        yield Suspicion(
+            f"{copies.resource}: {counted(copies.series, 'series', 'series')} of {judged:,} read, day by day, what "
+            f"{copies.other_resource} of {copies.other_month} reads",
+            _AGAIN,
+            is_enough(copies.series, judged, settings.copied_share, settings.least_series),
+            copies.series,
+            share,
+            rows,
+        )
+
+
+def _alike(evidence: Evidence) -> Iterator[Suspicion]:
+    """By shape: the same least and greatest reading, or the same mean and median between the two."""
+    settings = evidence.settings
+    for series in evidence.judged_by(CHECK):
+        told = {copies.other_month for copies in evidence.copies if copies.resource == series.resource}
+        seen: list[tuple[float, int, int, str, Flags, str]] = []
+        for at, month in enumerate(series.earlier):
+            both = series.rich[at] & series.rich[-1]
+            judged = int(both.sum())
+            if judged < settings.least_series or str(month) in told:
+                continue
+            for hits, words in (
+                (_same_greatest(series, at) & both, "have the very same greatest reading as in"),
+                (_same_shape(series, at) & both, "have the same shape, up to scale and level, as in"),
+            ):
+                number = int(hits.sum())
+                seen.append((number / judged, number, judged, words, hits, str(month)))
+        # What honest months have in common by chance, they have with any month.
+        usual = float(np.median([share for share, *_ in seen])) if len(seen) >= _MONTHS_FOR_A_CHANCE else 0.0
+        for share, number, judged, words, hits, other in sorted(seen, key=lambda each: -each[0])[:1]:
+            chance = max(_BY_CHANCE, min(usual, 0.5))
+            beyond = number - chance * judged
+            if share - chance >= settings.alike_share and beyond >= _DEVIATIONS * np.sqrt(chance * judged) + 1:
+                yield Suspicion(
+                    f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} {words} {other}",
+                    _AGAIN,
+                    share - chance >= _FAR_BEYOND * settings.alike_share,
+                    number,
+                    share,
+                    worst(series, hits),
+                )
+
+
+def _same_greatest(series: ResourceSeries, at: int) -> Flags:
+    """The least reading would tell less: many hosts idle at a level of their own."""
+    most = series.figures["max_y"]
+    return np.asarray((most[at] == most[-1]) & (most[-1] < UTILIZATION_CEILING_PERCENT) & series.is_fine)
+
+
+def _same_shape(series: ResourceSeries, at: int) -> Flags:
+    then, now = _shape(series, at), _shape(series, -1)
+    step = 10.0 ** -series.now("decimals")
+    width = series.now("max_y") - series.now("min_y")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tolerance = np.maximum(_SAME_SHAPE, _ROUNDING * step / width)
+    # Where rounding leaves little of a series, shapes say nothing.
+    return np.asarray(
+        (tolerance <= _SAME_SHAPE)
+        & (np.abs(then[0] - now[0]) < tolerance)
+        & (np.abs(then[1] - now[1]) < tolerance)
+        & (series.now("distinct_values") > RARE)
+        & (series.now("max_y") < UTILIZATION_CEILING_PERCENT)
+    )
+
+
+RARE = 14
+"""Distinct readings from which a series has a shape of its own."""
+
+
+def _shape(series: ResourceSeries, at: int) -> tuple[Floats, Floats]:
+    """Where mean and median lie between the least and the greatest reading: scale and level do not matter."""
+    least, most = series.figures["min_y"][at], series.figures["max_y"][at]
+    mean, median = (series.figures[name][at] for name in ("mean_y", "median_y"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (mean - least) / (most - least), (median - least) / (most - least)
+
+
+def _days(evidence: Evidence) -> Iterator[Suspicion]:
+    """By day: the readings of all hosts on two days of the month."""
+    least = evidence.settings.day_share
+    for series in evidence.judged_by(CHECK):
+        if series.is_rounded:
+            continue
+        telling = max((day.hosts for day in series.days), default=0)
+        # A stretch of still days is for sensors_alive; a single one is a day told twice.
+        still = {day.day for day in series.days if day.unmoved >= least}
+        twins = {day.day: (day.twin, day.twinned) for day in series.days if day.twinned >= least} | {
+            day.day: (day.day - 1, day.unmoved)
+            for day in series.days
+            if day.unmoved >= _DAY_TWICE
+            and day.unmoved * telling > evidence.settings.least_series
+            and not {day.day - 1, day.day + 1} & still
+        }
+        if not twins:
+            continue
+        share = max(of for _, of in twins.values())
+        rows: list[Row] = [
+            {"resource": series.resource, "day": day, "same_as_day": twin, "share_of_hosts": round(of, 3)}
+            for day, (twin, of) in twins.items()
+        ]
+        first = next(iter(twins))
+        yield Suspicion(
+            f"{series.resource}: {counted(len(twins), 'day')} repeat an earlier day of the month, day {first} what "
+            f"day {twins[first][0]} reads, in up to {share:.0%} of the hosts whose readings vary",
+            "Have the month exported again: days of it stand there twice.",
+            share >= _SURELY * least,
+            round(share * telling),
+            share,
+            rows,
+        )

@@ -1,0 +1,108 @@
+"""What a rule suspects of a month, and the finding that comes of it.
+
+Here: how suspicions of several resources become one finding, and how far a rule's mode lets it go. Not here: any
+suspicion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, counted, outcome
+from refinery_assets.contract.plausibility import Mode
+
+ACCEPT = "If the month is right as it is, accept it: refinery accept {month} {check} --why TEXT."
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What speaks against one resource of the month.
+
+    Attributes:
+        sentence: What was seen, with counts, in words of our own, and no full stop.
+        recovery: What to do about it, as a sentence.
+        is_certain: Whether it is beyond doubt, and no strange but honest month.
+        series: How many series it is about.
+        share: Of those judged.
+        rows: The worst of them: month before and month now.
+    """
+
+    sentence: str
+    recovery: str
+    is_certain: bool
+    series: int = 0
+    share: float = 0.0
+    rows: Sequence[Row] = ()
+
+
+def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], looked_at: str) -> Finding:
+    """The finding of a rule.
+
+    Args:
+        check: The rule's name.
+        evidence: What it looked at.
+        suspicions: What it suspects, the worst first.
+        looked_at: What it looked at and found in order, where it suspects nothing.
+    """
+    mode = evidence.settings.mode(check)
+    counts: dict[str, Cell] = {"mode": str(mode), "months_compared": len(evidence.earlier)}
+    if mode is Mode.OFF:
+        return Finding(Outcome.PASSED, f"Not looked at: {check} is off.", counts)
+    found = sorted(suspicions, key=lambda each: not each.is_certain)
+    counts["series"] = sum(each.series for each in found)
+    counts["share"] = max((each.share for each in found), default=0.0)
+    if not found:
+        return Finding(Outcome.PASSED, f"{looked_at}.{_aside(evidence)}", counts)
+    failed = mode is Mode.FAIL and any(each.is_certain for each in found)
+    most = max(1, SAMPLE_SIZE // len(found))
+    accept = ACCEPT.format(month=evidence.month, check=check)
+    recoveries = list(dict.fromkeys(each.recovery for each in found))
+    return Finding(
+        outcome(failed=failed, warned=True),
+        f"{'; '.join(each.sentence for each in found)}.{_aside(evidence)}",
+        counts,
+        offenders=[row for each in found for row in each.rows[:most]],
+        recovery=" ".join([*recoveries, accept] if failed else recoveries),
+    )
+
+
+def _aside(evidence: Evidence) -> str:
+    shown = max((len(series.hosts) for series in evidence.series.values()), default=0)
+    parts = []
+    if shown < evidence.hosts_in_all:
+        parts.append(f" Judged by a sample of {counted(shown, 'host')} of {evidence.hosts_in_all:,}.")
+    if older := evidence.summed_up_otherwise:
+        months = counted(len(older), "earlier month was", "earlier months were")
+        parts.append(f" {months} published by an older version, which kept neither medians nor decimals.")
+    return "".join(parts)
+
+
+def is_enough(hits: int, judged: int, share: float, least: int) -> bool:
+    """Whether so many of the series judged are enough to speak of."""
+    return hits >= least and hits >= share * judged
+
+
+def worst(series: ResourceSeries, hits: Flags, figure: str = "median_y", by: Floats | None = None) -> list[Row]:
+    """A few of the hosts that are hit, with the figure a month before and now, the greatest change first."""
+    before, now = series.last(figure), series.now(figure)
+    (chosen,) = np.nonzero(hits)
+    order = by[chosen] if by is not None else np.abs(np.nan_to_num(now - before))[chosen]
+    return [
+        {
+            "resource": series.resource,
+            "host_id": str(series.hosts[host]),
+            "figure": figure,
+            "month_before": series.last_month(int(host)),
+            "before": _cell(before[host]),
+            "now": _cell(now[host]),
+        }
+        for host in chosen[np.argsort(-order, kind="stable")][:SAMPLE_SIZE]
+    ]
+
+
+def _cell(number: float) -> float | None:
+    return None if np.isnan(number) else round(float(number), 6)

@@ -1,0 +1,109 @@
+"""Accepting a month that a plausibility check refuses, and taking that back.
+
+Here: what may be accepted, and writing the table `waivers`. Not here: what a waiver makes of a verdict (`waivers.py`),
+and who asks for it (`refinery_assets/cli`, `assets/accept.py`).
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from refinery_assets.checks.rules import Outcome, listing
+from refinery_assets.contract.columns import AUDITS, WAIVERS
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.plausibility import CHECKS
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.audits import LAST_RUNS
+from refinery_assets.warehouse.family_partitions import partitions
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.receipts import input_digest, inventory_digest
+from refinery_assets.warehouse.tables import ensure_table, table_names, transaction, utc_now
+from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
+
+
+class WaiverError(Exception):
+    """A month cannot be accepted; the message is one sentence for the operator."""
+
+
+def accept(  # noqa: PLR0913 - what a waiver says
+    connection: duckdb.DuckDBPyConnection, settings: Settings, month: Month, check: str, *, why: str, who: str
+) -> Waiver:
+    """Accept a month that a check has refused, as its files are now.
+
+    Raises:
+        WaiverError: The check is none that can be accepted, no reason is given, or the check has not refused the
+            month; or the month has no partitions that it was refused by.
+    """
+    _must_be_acceptable(check)
+    if not why.strip():
+        raise WaiverError("A month is not accepted without a reason: give it with --why.")
+    said = _last_verdict(connection, month, check)
+    if said != Outcome.FAILED:
+        word = "has not been judged yet" if said is None else f"did not fail; it came out as {said}"
+        raise WaiverError(f"{check} of {month} {word}. Run the month first: only what is refused can be accepted.")
+    waiver = Waiver(month, check, why.strip(), who, utc_now(), _digest_now(connection, settings, month))
+    with transaction(connection):
+        ensure_table(connection, WAIVERS)
+        _end(connection, month, check)
+        connection.execute(
+            "INSERT INTO waivers (month, check_name, reason, who, accepted_at, input_digest) "
+            "VALUES ($month, $check, $reason, $who, $now, $digest)",
+            {
+                "month": str(month),
+                "check": check,
+                "reason": waiver.reason,
+                "who": who,
+                "now": waiver.accepted_at,
+                "digest": waiver.input_digest,
+            },
+        )
+    return waiver
+
+
+def withdraw(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> None:
+    """Take a waiver back; the month's next run judges it without.
+
+    Raises:
+        WaiverError: There is none.
+    """
+    _must_be_acceptable(check)
+    if not any(waiver.check_name == check for waiver in waivers_in_force(connection, [month])):
+        raise WaiverError(f"{check} of {month} is not accepted, so there is nothing to take back.")
+    with transaction(connection):
+        _end(connection, month, check)
+
+
+def _end(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> None:
+    connection.execute(
+        "UPDATE waivers SET withdrawn_at = $now WHERE month = $month AND check_name = $check AND withdrawn_at IS NULL",
+        {"month": str(month), "check": check, "now": utc_now()},
+    )
+
+
+def _must_be_acceptable(check: str) -> None:
+    if check not in CHECKS:
+        raise WaiverError(f"{check} cannot be accepted; expected one of {listing(CHECKS, len(CHECKS))}.")
+
+
+def _last_verdict(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> str | None:
+    if AUDITS.name not in table_names(connection):
+        return None
+    # Not of a run that judged only what is published: that is another state of the month.
+    ((verdict,),) = connection.execute(
+        f"""
+        SELECT arg_max(verdict, (audited_at, a.rowid)) FROM audits a JOIN ({LAST_RUNS}) USING (month, run_id)
+        WHERE month = $month AND check_name = $check
+        """,  # noqa: S608 - a constant of the package
+        {"month": str(month), "check": check},
+    ).fetchall()
+    return None if verdict is None else str(verdict)
+
+
+def _digest_now(connection: duckdb.DuckDBPyConnection, settings: Settings, month: Month) -> str:
+    """The input digest of the month as its partitions are: of the files that were refused."""
+    stats = [partition.stats() for partition in partitions(settings, [month])]
+    problems = [each.problem for each in stats if each.problem]
+    if problems:
+        raise WaiverError(f"{month} cannot be accepted, for it cannot be told which files are meant: {problems[0]}")
+    name_fleet(connection)
+    return input_digest(stats, inventory_digest(connection), settings)

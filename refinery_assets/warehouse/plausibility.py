@@ -1,0 +1,166 @@
+"""Where the plausibility checks' evidence comes from: `series_months`, and what the partitions say of their days.
+
+Each table is read once for all months of a run: the series of the months at hand and of the months before them, of a
+bounded number of hosts; and one join by digest over all that is published. No daily row is read. Not here: the rules
+(`checks/plausibility`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+
+from refinery_assets.checks.plausibility.days import DayFacts
+from refinery_assets.checks.plausibility.evidence import FIGURES, Copies, Evidence, Layout, make_layout
+from refinery_assets.checks.rules import SAMPLE_SIZE
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.tables import column_types
+
+FEWEST_VALUES = 5
+"""Distinct readings from which two series with equal digests are one copied, and not two that idle."""
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """The months at hand and those before them, as the tables hold them.
+
+    Attributes:
+        layout: Their series.
+        copies: By month, what stands in another published month.
+        hosts: By month, how many hosts it has.
+        settings: How months are judged.
+    """
+
+    layout: Layout | None = None
+    copies: Mapping[Month, Sequence[Copies]] = field(default_factory=dict)
+    hosts: Mapping[Month, int] = field(default_factory=dict)
+    settings: PlausibilitySettings = field(default_factory=PlausibilitySettings)
+
+    def evidence(
+        self, month: Month, days: Mapping[str, Sequence[DayFacts]] | None = None, without: Collection[Month] = ()
+    ) -> Evidence | None:
+        """What a month is judged by; None where nothing stands of it, or no rule wants to know.
+
+        Args:
+            month: The month.
+            days: What its days have in common, by resource.
+            without: Months of this run that are refused: nothing is compared with them.
+        """
+        if self.layout is None or month not in self.layout.months:
+            return None
+        refused = {str(each) for each in without}
+        copies = [each for each in self.copies.get(month, ()) if each.other_month not in refused]
+        return self.layout.evidence(
+            month,
+            self.settings,
+            days=days,
+            copies=copies,
+            without=without,
+            hosts_in_all=self.hosts.get(month, 0),
+        )
+
+
+def read_past(
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    settings: Settings,
+    published_first: Collection[Month] = (),
+) -> Past:
+    """Read what `months` are judged by; `series_months` holds them already.
+
+    Args:
+        connection: The warehouse; may be read-only.
+        months: The months at hand.
+        settings: How they are judged.
+        published_first: Those of them that were never published before. Later months are compared with them, too: one
+            that is delivered late may be a copy of one that is not. A month that is published again is not held
+            against those that came after it.
+    """
+    limits, resources = settings.plausibility, settings.contract.resources
+    if not months or len(limits.off) == len(CHECKS):
+        return Past(settings=limits)
+    keys = sorted(str(month) for month in months)
+    earlier = connection.execute(
+        "SELECT DISTINCT month FROM series_months WHERE month < $first ORDER BY month DESC LIMIT $most",
+        {"first": keys[0], "most": limits.earlier_months},
+    ).fetchall()
+    between = connection.execute(
+        "SELECT DISTINCT month FROM series_months WHERE month BETWEEN $first AND $last",
+        {"first": keys[0], "last": keys[-1]},
+    ).fetchall()
+    read = sorted({month for (month,) in [*earlier, *between]})
+    there = column_types(connection, "series_months")
+    figures = ", ".join(f"{name}::DOUBLE AS {name}" if name in there else f"NULL::DOUBLE AS {name}" for name in FIGURES)
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE judged_hosts AS
+        SELECT host_id, row_number() OVER () - 1 AS number FROM (
+            SELECT DISTINCT host_id FROM series_months WHERE month IN (SELECT unnest($months::VARCHAR[]))
+            ORDER BY hash(host_id) LIMIT $most
+        )
+        """,
+        {"months": keys, "most": limits.most_hosts},
+    )
+    names = connection.execute("SELECT host_id FROM judged_hosts ORDER BY number").fetchnumpy()["host_id"]
+    columns = connection.execute(
+        f"""
+        SELECT list_position($read::VARCHAR[], month) - 1 AS month, list_position($resources::VARCHAR[], resource) - 1
+            AS resource, number, {figures}
+        FROM series_months JOIN judged_hosts USING (host_id)
+        WHERE month IN (SELECT unnest($read::VARCHAR[])) AND list_contains($resources::VARCHAR[], resource)
+        """,  # noqa: S608 - names of the dictionary
+        {"read": read, "resources": list(resources)},
+    ).fetchnumpy()
+    places = tuple(np.asarray(columns[name]) for name in ("month", "resource", "number"))
+    layout = make_layout(
+        [Month.parse(key) for key in read],
+        resources,
+        np.asarray(names, dtype=np.str_),
+        places,
+        {name: np.ma.filled(np.ma.asarray(columns[name], dtype=np.float64), np.nan) for name in FIGURES},
+    )
+    hosts = connection.execute(
+        "SELECT month, count(DISTINCT host_id) FROM series_months "
+        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
+        {"months": keys},
+    ).fetchall()
+    copies = _copies(connection, keys, published_first) if limits.month_is_new is not Mode.OFF else {}
+    return Past(layout, copies, {Month.parse(key): number for key, number in hosts}, limits)
+
+
+def _copies(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[str], published_first: Collection[Month]
+) -> dict[Month, list[Copies]]:
+    """Series of the months whose values in order stand in another month: one hash join over all that is published."""
+    rows = connection.execute(
+        """
+        WITH now AS (
+            SELECT month, resource, host_id, values_digest FROM series_months
+            WHERE month IN (SELECT unnest($months::VARCHAR[])) AND distinct_values >= $fewest
+        )
+        SELECT n.month, n.resource, o.month AS other, o.resource AS other_resource, count(DISTINCT n.host_id) AS series,
+            list([n.host_id, o.host_id])[1 : $sample]
+        FROM series_months o JOIN now n ON n.values_digest = o.values_digest
+        WHERE o.month <> n.month AND o.distinct_values >= $fewest
+            AND (o.month < n.month OR (n.month IN (SELECT unnest($first::VARCHAR[]))
+                AND o.month NOT IN (SELECT unnest($months::VARCHAR[]))))
+        GROUP BY n.month, n.resource, other, other_resource
+        ORDER BY n.month, series DESC, n.resource, other, other_resource
+        """,
+        {
+            "months": months,
+            "first": [str(month) for month in published_first],
+            "fewest": FEWEST_VALUES,
+            "sample": SAMPLE_SIZE,
+        },
+    ).fetchall()
+    found: dict[Month, list[Copies]] = {}
+    for month, resource, other, other_resource, series, pairs in rows:
+        hosts = [(here, there) for here, there in pairs]
+        found.setdefault(Month.parse(month), []).append(Copies(resource, other, other_resource, series, hosts))
+    return found

@@ -1,0 +1,89 @@
+"""Waivers: months that a plausibility check refuses, and that somebody who knows better accepts.
+
+A waiver is bound to month, check and input digest: as soon as a byte of the month's files, the contract, a setting or
+the inventory is another, it holds no longer. Here: reading the table, and what a waiver makes of a verdict. Not here:
+accepting a month (`acceptance.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import duckdb
+
+from refinery_assets.checks.rules import Outcome, Verdict
+from refinery_assets.contract.columns import WAIVERS
+from refinery_assets.contract.families import PROCESSED_DATA
+from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.tables import table_names
+
+WAIVED = "waived"
+"""The count of a finding that a waiver has turned into a warning."""
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One row of `waivers` that is in force; the columns are declared in `contract/columns.py`."""
+
+    month: Month
+    check_name: str
+    reason: str
+    who: str
+    accepted_at: datetime
+    input_digest: str
+
+    @property
+    def sentence(self) -> str:
+        """What was accepted, by whom, when and why."""
+        day = f"{self.accepted_at:%Y-%m-%d}"
+        return f"{self.check_name} of {self.month} was accepted by {self.who} on {day}: {self.reason}"
+
+
+def waivers_in_force(connection: duckdb.DuckDBPyConnection, months: Iterable[Month] | None = None) -> list[Waiver]:
+    """The waivers that nobody has taken back, the oldest first; those of all months unless some are named."""
+    if WAIVERS.name not in table_names(connection):
+        return []
+    rows = connection.execute(
+        "SELECT month, check_name, reason, who, accepted_at, input_digest FROM waivers "
+        "WHERE withdrawn_at IS NULL AND ($months IS NULL OR list_contains($months::VARCHAR[], month)) "
+        "ORDER BY accepted_at, rowid",
+        {"months": None if months is None else [str(month) for month in months]},
+    ).fetchall()
+    return [Waiver(Month.parse(month), *fields) for month, *fields in rows]
+
+
+def apply_waivers(verdicts: Iterable[Verdict], waivers: Iterable[Waiver], digest: str) -> list[Verdict]:
+    """Turn failures that are accepted into warnings that say so.
+
+    Args:
+        verdicts: Of one month.
+        waivers: In force.
+        digest: The month's input digest.
+    """
+    accepted = {(waiver.month, waiver.check_name): waiver for waiver in waivers if waiver.input_digest == digest}
+    return [_waived(verdict, accepted.get((verdict.month, verdict.check))) for verdict in verdicts]
+
+
+def _waived(verdict: Verdict, waiver: Waiver | None) -> Verdict:
+    if waiver is None or not verdict.failed or verdict.asset != PROCESSED_DATA:
+        return verdict
+    finding = replace(
+        verdict.finding,
+        outcome=Outcome.WARNING,
+        summary=f"{verdict.finding.summary} Accepted on {waiver.accepted_at:%Y-%m-%d}.",
+        counts={**verdict.finding.counts, WAIVED: True},
+        # The reason is somebody's text, so it stands where nothing is read as Markdown.
+        detail=f"{verdict.finding.detail} {waiver.who} says: {waiver.reason}".strip(),
+    )
+    recovery = f"Nothing, as long as this holds. To take it back: refinery accept {waiver.month} {waiver.check_name} "
+    return replace(verdict, finding=finding, recovery=f"{recovery}--withdraw, and run the month again.")
+
+
+def leans_on_withdrawn(verdicts: Iterable[Verdict], waivers: Sequence[Waiver], digest: str) -> bool:
+    """Whether a month was published by a waiver that has been taken back since."""
+    in_force = {(each.month, each.check_name) for each in waivers if each.input_digest == digest}
+    return any(
+        verdict.finding.counts.get(WAIVED) and (verdict.month, verdict.check) not in in_force for verdict in verdicts
+    )

@@ -1,0 +1,136 @@
+"""Lies in files, refused by a run; and months that are accepted all the same, for as long as nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+
+from refinery_assets.assets.accept import ACCEPT
+from refinery_assets.build import build_defs
+from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
+from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
+from refinery_assets.warehouse.storage import open_warehouse
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, repeat_the_month_before
+
+CHECK = "month_is_new"
+
+
+def accept_march(sandbox: Sandbox, why: str = "the fleet was frozen for the audit") -> None:
+    with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        accept(connection, sandbox.settings, MARCH, CHECK, why=why, who="ops")
+
+
+def verdicts(sandbox: Sandbox, check: str = CHECK) -> list[str]:
+    """What the check said of March, run by run."""
+    asked = "SELECT verdict FROM audits WHERE month = '2024-03' AND check_name = $check ORDER BY audited_at"
+    return [verdict for (verdict,) in sandbox.query(asked, {"check": check})]
+
+
+def test_a_copied_month_is_refused_and_names_the_month_that_it_repeats(sandbox: Sandbox) -> None:
+    repeat_the_month_before(sandbox, MARCH)
+
+    outcome = sandbox.refine(JANUARY, FEBRUARY, MARCH)
+
+    # February, which is true, is published, and is not held against its copy.
+    assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data ORDER BY 1") == [(1,), (2,)]
+    assert outcome.verdict("processed_data", CHECK, FEBRUARY) == "passed"
+    assert outcome.verdict("processed_data", CHECK, MARCH) == "failed"
+    assert "what cpu of 2024-02 reads" in outcome.message
+    recovery = str(outcome.metadata("processed_data", CHECK, MARCH)["recovery"])
+    assert "refinery accept 2024-03 month_is_new --why TEXT" in recovery
+
+
+def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(sandbox: Sandbox) -> None:
+    repeat_the_month_before(sandbox, MARCH)
+    assert sandbox.refine(MARCH).success
+
+    assert sandbox.refine(FEBRUARY).verdict("processed_data", CHECK, FEBRUARY) == "failed"
+
+
+def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    repeat_the_month_before(sandbox, MARCH)
+    assert not sandbox.refine(MARCH).success
+    accept_march(sandbox)
+
+    outcome = sandbox.refine(MARCH)
+
+    assert outcome.success
+    assert outcome.verdict("processed_data", CHECK, MARCH) == "warning"
+    assert "ops says: the fleet was frozen for the audit" in outcome.metadata("processed_data", CHECK, MARCH)["summary"]
+    assert sandbox.audit().verdict("processed_data", CHECK, MARCH) == "warning"
+    # Another byte, and somebody must look again; what was published stays.
+    before = sandbox.processed()
+    sandbox.edit_line(CPU, MARCH, 2, sandbox.lines(CPU, MARCH)[1] + "0")
+    assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
+    assert sandbox.processed() == before
+    assert verdicts(sandbox) == ["failed", "warning", "warning", "failed"]
+
+
+def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    repeat_the_month_before(sandbox, MARCH)
+    assert not sandbox.refine(MARCH).success
+    accept_march(sandbox)
+    assert sandbox.refine(MARCH).success
+
+    with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        withdraw(connection, MARCH, CHECK)
+
+    assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
+    assert sandbox.query("SELECT count(*), count(withdrawn_at) FROM waivers") == [(1, 1)]
+
+
+def test_what_no_run_has_refused_cannot_be_accepted(sandbox: Sandbox) -> None:
+    with pytest.raises(WaiverError, match="month_is_new of 2024-03 has not been judged yet"):
+        accept_march(sandbox)
+
+
+def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    repeat_the_month_before(sandbox, MARCH)
+    assert not sandbox.refine(MARCH).success
+    job = build_defs(sandbox.settings).resolve_job_def(ACCEPT)
+
+    def run(**config: object) -> dg.ExecuteInProcessResult:
+        loggers = {"console": {"config": {"log_level": "CRITICAL"}}}
+        ops = {"accept_month": {"config": {"month": "2024-03", "check_name": CHECK, **config}}}
+        return job.execute_in_process({"ops": ops, "loggers": loggers}, sandbox.instance, raise_on_error=False)
+
+    assert not run(why=" ").success
+    assert not run(month="March", why="it is").success
+    assert run(why="it is", who="ops").success
+    assert sandbox.query("SELECT month, check_name, reason, who FROM waivers") == [("2024-03", CHECK, "it is", "ops")]
+    assert run(withdraw=True).success
+    assert sandbox.query("SELECT count(*) FROM waivers WHERE withdrawn_at IS NULL") == [(0,)]
+
+
+def test_a_check_that_is_off_lets_the_lie_by_and_the_receipt_says_so(sandbox: Sandbox) -> None:
+    repeat_the_month_before(sandbox, MARCH)
+    plausibility = PlausibilitySettings(month_is_new=Mode.OFF, levels_plausible=Mode.OFF)
+    careless = Sandbox(replace(sandbox.settings, plausibility=plausibility), sandbox.instance)
+
+    assert careless.refine(FEBRUARY, MARCH).success
+
+    assert sandbox.query("SELECT DISTINCT checks_off FROM publications") == [("month_is_new, levels_plausible",)]
+    # With the check on again, the month has another input digest, and is looked at again.
+    assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
+    assert sandbox.audit().verdict("processed_data", CHECK, MARCH) == "failed"
+
+
+def test_months_that_an_older_version_published_are_compared_by_what_it_kept(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    for column in ("median_y", "decimals", "capacities"):
+        sandbox.execute(f"ALTER TABLE series_months DROP COLUMN {column}")
+    head, *rows = sandbox.lines(MEMORY, MARCH)
+    fields = [row.split(",") for row in rows]
+    fractions = [f"{day},{host},{float(value) / 100:.4f},{limit}" for day, host, value, limit in fields]
+    sandbox.write_lines(MEMORY, MARCH, [head, *fractions])
+
+    outcome = sandbox.refine(MARCH)
+
+    assert outcome.verdict("processed_data", "units_plausible", MARCH) == "failed"
+    assert "2 earlier months were published by an older version" in outcome.message
+    assert set(CHECKS) <= {check for (check,) in sandbox.query("SELECT DISTINCT check_name FROM audits")}
