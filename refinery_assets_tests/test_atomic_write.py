@@ -104,6 +104,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+@pytest.mark.slow
 def test_what_killed_writers_left_is_removed_after_a_day_and_what_is_being_written_stays(
     tmp_path: Path,
 ) -> None:

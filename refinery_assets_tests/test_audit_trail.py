@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import dagster as dg
 import duckdb
+import pytest
 
 from refinery_assets.contract.columns import AUDITS
 from refinery_assets.contract.families import LEGACY_FEED
@@ -27,6 +28,8 @@ from refinery_assets_tests.scenario import (
     Sandbox,
     asset_and_check,
 )
+
+pytestmark = pytest.mark.slow
 
 LAST_AUDIT = """
     SELECT month, check_name, verdict, severity, published_at IS NOT NULL FROM audits

@@ -249,6 +249,7 @@ def test_a_plan_says_the_same_as_the_run_and_records_nothing(installation: Insta
             assert _by_name(planned[kind]) == _by_name(done[kind])
 
 
+@pytest.mark.slow
 def _by_name(checks: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str | None, int | None]]:
     return {f"{each['asset']} {each['check']}": (each["message"], each["file"], each["line"]) for each in checks}
 
@@ -270,6 +271,7 @@ def test_status_tells_what_is_published_and_what_has_changed(installation: Insta
     assert "Late: 2024-03, 2024-04, " in shown
 
 
+@pytest.mark.slow
 def test_status_is_told_without_a_warehouse(installation: Installation) -> None:
     installation.settings.warehouse.unlink()
     result = refinery(installation, "status")

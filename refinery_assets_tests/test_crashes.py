@@ -133,6 +133,7 @@ def unwritable(path: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
+@pytest.mark.slow
 def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:

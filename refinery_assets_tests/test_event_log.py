@@ -25,6 +25,8 @@ from refinery_assets.operations.partitions import ONE_RUN, range_tags
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def instance(installation: Installation) -> Iterator[dg.DagsterInstance]:

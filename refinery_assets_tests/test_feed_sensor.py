@@ -223,6 +223,7 @@ def run_as_asked(watched: Watched) -> FinishedRun:
     )
 
 
+@pytest.mark.slow
 def fail_in_passing(watched: Watched) -> FinishedRun:
     with held_by_another_process(watched.settings.warehouse):
         ran = run_as_asked(watched)
@@ -251,6 +252,7 @@ def test_months_whose_run_failed_in_passing_are_asked_for_again_after_a_pause(
     assert fleet.skip_message == "Nothing has changed in the feed."
 
 
+@pytest.mark.slow
 def test_a_request_is_not_repeated_while_its_run_is_at_work(fleet: Watched) -> None:
     fleet.tick()
     (key,) = fleet.run_keys

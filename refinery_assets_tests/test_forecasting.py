@@ -31,6 +31,8 @@ from refinery_assets.warehouse.export import export_months
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import Sandbox
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = Month(2024, 1), Month(2025, 1)
 DAYS = 366 + 31
 
@@ -102,7 +104,6 @@ def test_gradient_boosting_learns_from_the_features_as_they_come(
     assert model.score(features[~is_past], rows["y"][~is_past]) > 0.8
 
 
-@pytest.mark.slow
 def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Installation) -> None:
     walked = run(
         [sys.executable, "-m", "refinery_assets.sample.walkthrough", "--days", "30"],

@@ -17,6 +17,8 @@ from refinery_assets.operations.housekeeping import HOUSEKEEPING, delete_superse
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 
+pytestmark = pytest.mark.slow
+
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 
 
@@ -28,7 +30,6 @@ def places_taken(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_concurrency_info(WAREHOUSE_POOL).active_slot_count
 
 
-@pytest.mark.slow
 def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: Installation) -> None:
     holder = duckdb.connect(installation.settings.warehouse)
     run = installation.launch("--job", "refine", "--partition", "2024-02")
@@ -58,7 +59,6 @@ def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: 
         assert alert["problems"] == ["The process of this run is gone; it was killed."]
 
 
-@pytest.mark.slow
 def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
         assert sandbox.refine(JANUARY).success
@@ -78,7 +78,6 @@ def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Inst
         assert {run.status for run in sandbox.instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
 
 
-@pytest.mark.slow
 def test_runs_that_later_ones_have_superseded_are_deleted_and_no_month_is_forgotten(
     installation: Installation,
 ) -> None:
@@ -100,7 +99,6 @@ def test_runs_that_later_ones_have_superseded_are_deleted_and_no_month_is_forgot
         assert left == {refused, second, third}
 
 
-@pytest.mark.slow
 def test_recent_runs_stay_and_a_tick_deletes_no_more_than_it_may(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
         runs = [sandbox.refine(JANUARY).run_id for _ in range(3)]
@@ -110,7 +108,6 @@ def test_recent_runs_stay_and_a_tick_deletes_no_more_than_it_may(installation: I
         assert delete_superseded_runs(sandbox.instance, checks_of(sandbox), TOMORROW, 1) == runs[:1]
 
 
-@pytest.mark.slow
 def test_the_last_evaluation_of_a_check_stays(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
         refined = sandbox.refine(JANUARY).run_id
@@ -120,7 +117,6 @@ def test_the_last_evaluation_of_a_check_stays(installation: Installation) -> Non
         assert {run.run_id for run in sandbox.instance.get_runs()} == {refined, audited}
 
 
-@pytest.mark.slow
 def test_the_sensor_does_both_and_starts_nothing(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
         sandbox.refine(JANUARY)

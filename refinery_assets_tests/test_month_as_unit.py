@@ -24,6 +24,8 @@ from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.status import read_status
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Sandbox
 
+pytestmark = pytest.mark.slow
+
 FAMILY_NAMES = [family.name for family in FAMILIES]
 WITHOUT_ENTRANCE = [*FAMILY_NAMES, "processed_data"]
 
@@ -68,7 +70,6 @@ def _refine_after_entrance(sandbox: Sandbox, month: Month, digests: dict[str, st
     return str(described and described.description)
 
 
-@pytest.mark.slow
 def test_a_complete_month_is_not_replaced_by_one_that_ends_on_day_20(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -86,7 +87,6 @@ def test_a_complete_month_is_not_replaced_by_one_that_ends_on_day_20(
     assert sandbox.published() == before
 
 
-@pytest.mark.slow
 def test_the_newest_month_is_not_replaced_by_a_shorter_one_either(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -102,7 +102,6 @@ def test_the_newest_month_is_not_replaced_by_a_shorter_one_either(
     assert sandbox.published() == before
 
 
-@pytest.mark.slow
 def test_lost_and_changed_rows_are_named_and_refused_beyond_the_limit(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -127,7 +126,6 @@ def test_lost_and_changed_rows_are_named_and_refused_beyond_the_limit(
     ) == [(2320, 2320, 0, 0), (2316, 0, 4, 1)]
 
 
-@pytest.mark.slow
 def test_a_family_refused_alone_keeps_the_month_from_being_mixed_of_two_exports(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -158,7 +156,6 @@ def _states(sandbox: Sandbox, outcome_run: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.slow
 def test_a_second_run_over_unchanged_months_rewrites_nothing_and_says_so(sandbox: Sandbox) -> None:
     sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
@@ -190,7 +187,6 @@ def _data_versions(sandbox: Sandbox, asset: str) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -204,7 +200,6 @@ def test_a_run_that_is_forced_rewrites_months_that_are_unchanged(
     assert sandbox.query("SELECT count(*) FROM publications WHERE month = '2024-02'") == [(2,)]
 
 
-@pytest.mark.slow
 def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touched(sandbox: Sandbox) -> None:
     sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
@@ -230,7 +225,6 @@ def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touche
         assert sandbox.published() == before
 
 
-@pytest.mark.slow
 def test_another_inventory_or_setting_makes_a_month_new(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY, FEBRUARY)
 
@@ -240,7 +234,6 @@ def test_another_inventory_or_setting_makes_a_month_new(sandbox: Sandbox, given_
     assert set(_states(sandbox, by_setting.run_id).values()) == {"published"}
 
 
-@pytest.mark.slow
 def test_a_warehouse_of_the_version_before_receipts_is_taken_on(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -273,7 +266,6 @@ def test_a_warehouse_of_the_version_before_receipts_is_taken_on(
     assert sandbox.query("SELECT count(*) FROM series_months") == [(2 * 4 * 20,)]
 
 
-@pytest.mark.slow
 def test_series_months_sums_up_what_the_table_holds(sandbox: Sandbox) -> None:
     host = sandbox.lines(CPU, FEBRUARY)[1].split(",")[1]
     sandbox.write_lines(
@@ -306,7 +298,6 @@ def test_series_months_sums_up_what_the_table_holds(sandbox: Sandbox) -> None:
     assert (27, 2) in {row[:2] for row in compared}
 
 
-@pytest.mark.slow
 def test_a_run_over_a_range_shows_good_months_as_materialized_and_bad_ones_as_failed_on_every_asset(
     sandbox: Sandbox,
 ) -> None:
@@ -339,7 +330,6 @@ def test_a_run_over_a_range_shows_good_months_as_materialized_and_bad_ones_as_fa
         assert AssetCheckExecutionRecordStatus.PLANNED not in {record.status for record in history}
 
 
-@pytest.mark.slow
 def test_materialize_all_shows_the_inventorys_checks_as_the_job_does(sandbox: Sandbox) -> None:
     everything = [LEGACY_FEED, *FAMILY_NAMES, "processed_data", "monthly_report"]
 

@@ -18,6 +18,8 @@ from refinery_assets.warehouse import gate, publish
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
+pytestmark = pytest.mark.slow
+
 LOST = ("srv-00001", "srv-00002", "srv-00003")
 FAMILY_NAMES = [family.name for family in FAMILIES]
 

@@ -97,6 +97,7 @@ def test_a_month_that_nothing_has_changed_for_is_planned_as_unchanged(
     assert {result.state for result in plan_of(sandbox, *ALL).results.values()} == {State.UNCHANGED}
 
 
+@pytest.mark.slow
 def test_months_that_are_not_exported_yet_are_left_out(sandbox: Sandbox) -> None:
     assert plan_of(sandbox, MARCH, APRIL).left_out == [APRIL]
 

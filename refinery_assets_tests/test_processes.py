@@ -86,6 +86,7 @@ def free_number() -> int:
     return next(pid for pid in range(most - 1, 1, -1) if not Path(f"/proc/{pid}").exists())
 
 
+@pytest.mark.slow
 def test_a_run_in_another_pid_namespace_is_left_alone_though_its_number_means_nobody_here(
     installation: Installation,
 ) -> None:

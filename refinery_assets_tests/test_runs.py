@@ -189,6 +189,7 @@ with dg.DagsterInstance.get() as instance:
 """
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_told_to_end_is_recorded_as_ended(installation: Installation) -> None:
     terminated = installation.start("python", "-c", TERMINATED)
     output, _ = terminated.communicate(timeout=60)

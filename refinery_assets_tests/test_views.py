@@ -17,6 +17,8 @@ from refinery_assets.contract.columns import (
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Rows, Sandbox
 
+pytestmark = pytest.mark.slow
+
 FEATURES = [column.name for column in DAILY_FEATURES.columns if column.name.startswith("y_")]
 
 

@@ -15,6 +15,8 @@ from refinery_assets.rows import parts
 from refinery_assets.rows.read import read_lines
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_reader_that_loses_a_row_is_caught_by_the_count(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     # No file can make it fail, so a reader is put in that does what CSV readers do in silence.
