@@ -138,7 +138,8 @@ class Changes:
 
     def _to_inventory(self, name: str) -> None:
         self.sandbox.execute(
-            "INSERT OR IGNORE INTO hosts SELECT * REPLACE ($new AS node_name) FROM hosts WHERE node_name = $like",
+            "INSERT INTO hosts SELECT * REPLACE ($new AS node_name) FROM hosts WHERE node_name = $like "
+            "AND $new NOT IN (SELECT node_name FROM hosts)",
             {"new": name, "like": self.hosts[0]},
         )
 

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from refinery_assets.contract.columns import AUDITS
+from refinery_assets.contract.contract_file import packaged_contract
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
@@ -163,7 +164,7 @@ def _last_audit(sandbox: Sandbox) -> tuple[str, bool, str]:
     """The run that `refinery status` names, whether it judged the table alone, and how the report's headline begins."""
     with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
         (month,) = read_status(connection, sandbox.settings, FEBRUARY.next.first_day).months[1:2]
-        report = monthly_reports(connection, [FEBRUARY])[FEBRUARY]
+        report = monthly_reports(connection, [FEBRUARY], packaged_contract())[FEBRUARY]
     assert month.audit is not None
     assert report.is_refused
     return month.audit.run_id, month.audit.of_table, report.headline.partition(";")[0].partition(" 2")[0]

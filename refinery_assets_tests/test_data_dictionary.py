@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from refinery_assets.build import build_defs
-from refinery_assets.contract.columns import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation
+from refinery_assets.contract.columns import PARTITION_COLUMNS, PROCESSED_DATA, TABLES, VIEWS, Relation, in_the_words_of
 from refinery_assets.rows.family import PARTITION_SCHEMA
 from refinery_assets_tests.scenario import JANUARY, GivenPublished, Sandbox
 
@@ -21,7 +21,8 @@ def test_the_warehouse_has_the_columns_types_and_comments_of_the_dictionary(
         "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index",
         [relation.name],
     )
-    assert found == [(column.name, column.type_name, column.description) for column in relation.columns]
+    columns = in_the_words_of(sandbox.settings.contract, relation.columns)
+    assert found == [(column.name, column.type_name, column.description) for column in columns]
     catalog, name = f"duckdb_{relation.kind}s()", f"{relation.kind}_name"
     assert sandbox.query(f"SELECT comment FROM {catalog} WHERE {name} = ?", [relation.name]) == [(relation.meaning,)]
 
@@ -34,7 +35,7 @@ def test_the_asset_pages_show_the_dictionarys_columns(sandbox: Sandbox) -> None:
         schema = graph.get(dg.AssetKey(asset)).metadata["dagster/column_schema"]
         assert isinstance(schema, dg.TableSchema)
         assert [(column.name, column.description) for column in schema.columns] == [
-            (column.name, column.description) for column in columns
+            (column.name, column.description) for column in in_the_words_of(sandbox.settings.contract, columns)
         ]
 
 

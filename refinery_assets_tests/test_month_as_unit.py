@@ -13,6 +13,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from refinery_assets.build import build_defs
+from refinery_assets.contract.contract_file import packaged_contract
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
@@ -250,7 +251,7 @@ def test_a_warehouse_of_the_version_before_receipts_is_taken_on(
     audited = sandbox.audit()
     with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
         months = read_status(connection, sandbox.settings, FEBRUARY.first_day).months
-        report = monthly_reports(connection, [FEBRUARY])[FEBRUARY]
+        report = monthly_reports(connection, [FEBRUARY], packaged_contract())[FEBRUARY]
     outcome = sandbox.refine(JANUARY, FEBRUARY)
 
     assert [str(each.inputs) for each in months] == ["no receipt", "no receipt", "not published"]

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from refinery_assets.checks.rules import counted
+from refinery_assets.contract.contract_file import packaged_contract
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import RESOURCES
 from refinery_assets.contract.settings import Settings
@@ -58,7 +59,7 @@ def reporting(warehouse: Path, tmp_path: Path) -> Iterator[Sandbox]:
 
 def report_of(path: Path, month: Month) -> ReportFigures:
     with duckdb.connect(path, read_only=True) as connection:
-        return monthly_reports(connection, [month])[month]
+        return monthly_reports(connection, [month], packaged_contract())[month]
 
 
 def execute(path: Path, sql: str) -> None:
@@ -84,8 +85,9 @@ def test_a_warehouse_without_any_table_of_ours_is_told_of_and_fails_nothing(tmp_
 
     report = report_of(path, JANUARY)
 
-    for table in ("series_months", "publications", "audits", "hosts"):
+    for table in ("series_months", "publications", "audits"):
         assert f"The warehouse has no table `{table}`" in report.markdown
+    assert "The warehouse has no table hosts, so there are neither figures nor charts here." in report.markdown
     assert (report.charts, report.figures) == ({}, {})
 
 
@@ -254,6 +256,7 @@ def history_of(months: int, names: list[str], share: float = 1.0) -> History:
         },
         {month: month.last_day.day for month in span},
         dict.fromkeys(span, 4),
+        {(name, month): (100, 100 * month.last_day.day) for name in names for month in span},
     )
 
 
@@ -322,7 +325,7 @@ def test_the_charts_of_an_old_month_read_no_more_than_their_own_months(warehouse
     published(warehouse, far)
 
     with duckdb.connect(warehouse, read_only=True) as connection:
-        reports = monthly_reports(connection, [JANUARY, far])
+        reports = monthly_reports(connection, [JANUARY, far], packaged_contract())
 
     assert reports[JANUARY].charts["behaviors"] == report_of(warehouse, JANUARY).charts["behaviors"]
     assert reports[JANUARY].charts["behaviors"] != reports[far].charts["behaviors"]

@@ -85,8 +85,8 @@ def test_the_inventory_is_not_asked_where_no_host_is_named_so(tmp_path: Path, sh
 def test_an_inventory_without_such_hosts_or_without_hosts_has_none() -> None:
     with duckdb.connect() as connection:
         assert odd_host_names(connection, packaged_contract()) == frozenset()
-        connection.execute("CREATE TABLE hosts (node_name VARCHAR)")
-        connection.execute("INSERT INTO hosts VALUES ('web-1'), (NULL), (''), ('null-1')")
+        connection.execute("CREATE TABLE hosts (node_name VARCHAR, scenario VARCHAR, variant VARCHAR)")
+        connection.execute("INSERT INTO hosts (node_name) VALUES ('web-1'), (NULL), (''), ('null-1')")
         assert odd_host_names(connection, packaged_contract()) == frozenset()
 
 
@@ -95,8 +95,8 @@ def test_an_inventory_without_such_hosts_or_without_hosts_has_none() -> None:
 
 def test_the_inventorys_odd_hosts_are_known_without_regard_to_case() -> None:
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE hosts (node_name VARCHAR)")
-        connection.execute("INSERT INTO hosts VALUES ('web-1'), ('NULL'), ('n/A'), ('-')")
+        connection.execute("CREATE TABLE hosts (node_name VARCHAR, scenario VARCHAR, variant VARCHAR)")
+        connection.execute("INSERT INTO hosts (node_name) VALUES ('web-1'), ('NULL'), ('n/A'), ('-')")
         assert odd_host_names(connection, packaged_contract()) == {"null", "n/a", "-"}
 
 

@@ -29,7 +29,8 @@ from refinery_assets.sample.feed import (
     write_inventory,
 )
 from refinery_assets.sample.fleet import Fleet, Floats
-from refinery_assets.sample.story import Story
+from refinery_assets.sample.life import Lives
+from refinery_assets.sample.story import TURNOVER, Story
 
 HOSTS = 20
 FIRST, LAST = Month(2024, 1), Month(2024, 2)
@@ -160,13 +161,13 @@ def test_a_warehouse_made_here_can_be_read_by_the_duckdb_that_is_supported_for_l
 # The inventory.
 
 
-def test_the_inventory_has_the_columns_types_and_key_of_the_contract(tmp_path: Path) -> None:
+def test_the_inventory_has_the_columns_and_types_of_the_contract(tmp_path: Path) -> None:
     write_inventory(tmp_path / "any.duckdb", small_fleet())
     described = query(tmp_path / "any.duckdb", f"DESCRIBE {dictionary.HOSTS.name}")
     assert [(name, kind) for name, kind, *_ in described] == [
-        (column.name, column.sql_type.removesuffix(" PRIMARY KEY")) for column in dictionary.HOSTS.columns
+        (column.name, column.type_name) for column in dictionary.HOSTS.columns
     ]
-    assert [name for name, _, _, key, *_ in described if key == "PRI"] == ["node_name"]
+    assert [name for name, _, null, *_ in described if null == "NO"] == ["node_name"]
 
 
 def test_every_behaviour_has_its_even_share_of_hosts() -> None:
@@ -175,6 +176,80 @@ def test_every_behaviour_has_its_even_share_of_hosts() -> None:
         counts = Counter(Behavior(*pair) for pair in fleet.inventory.select("scenario", "variant").rows())
         assert set(counts) == set(BEHAVIORS)
         assert max(counts.values()) - min(counts.values()) <= 1
+
+
+# The fleet's life.
+
+
+@pytest.fixture(scope="module")
+def long_lived() -> Fleet:
+    """Three years in which hosts come, go and come back."""
+    return Fleet.make(hosts=400, first=Month(2023, 1), last=Month(2025, 12), seed=7)
+
+
+def test_hosts_come_and_go_and_come_back_and_the_same_seed_has_the_same_ones_do_so(long_lived: Fleet) -> None:
+    table = long_lived.hosts_table
+    rows = Counter(table["node_name"])
+    assert set(rows) == set(long_lived.inventory["node_name"])
+    born = table.filter(pl.col("valid_from").is_not_null() & pl.col("valid_to").is_null())
+    retired = table.filter(pl.col("valid_to").is_not_null())
+    back = [name for name, count in rows.items() if count > 1]
+    assert (born.height - len(back), retired.height, len(back)) == (14, 14, 5)
+    for name in back:
+        gone, returned = table.filter(node_name=name).sort("valid_from", nulls_last=False).rows()
+        assert returned[-2] > gone[-1]
+    assert table.equals(Fleet.make(hosts=400, first=Month(2023, 1), last=Month(2025, 12), seed=7).hosts_table)
+    assert not table.equals(Fleet.make(hosts=400, first=Month(2023, 1), last=Month(2025, 12), seed=8).hosts_table)
+
+
+@pytest.mark.parametrize("hosts", [10, 20, 400])
+def test_every_behavior_has_a_host_on_every_day(hosts: int) -> None:
+    fleet = Fleet.make(hosts=hosts, first=Month(2023, 1), last=Month(2025, 12), seed=7)
+    pairs = np.array(["/".join(pair) for pair in fleet.inventory.select("scenario", "variant").rows()])
+    for month in fleet.months:
+        there = fleet.lives.are_there(month, hosts)
+        assert all(there[:, pairs == str(behavior)].any(axis=1).all() for behavior in BEHAVIORS), month
+
+
+def test_the_files_have_the_rows_of_the_hosts_that_are_there_and_the_capacity_of_the_day(tmp_path: Path) -> None:
+    fleet = Fleet.make(hosts=400, first=FIRST, last=Month(2024, 3), seed=7)
+    assert fleet.lives.periods
+    assert fleet.lives.upgrades
+
+    written = write_feed(tmp_path, fleet)
+
+    assert written.rows == fleet.rows < 400 * 91 * len(FAMILIES)
+    names = fleet.inventory["node_name"].to_list()
+    for resource, family in enumerate(FAMILIES):
+        files = [pl.read_csv(tmp_path / source_file(family, month), try_parse_dates=True) for month in fleet.months]
+        rows = pl.concat(files)
+        for host, periods in fleet.lives.periods.items():
+            days = rows.filter(host_id=names[host])["date"].to_list()
+            assert days == [
+                day
+                for month in fleet.months
+                for day in month.days
+                if any((begin or day) <= day and (end is None or day < end) for begin, end in periods)
+            ]
+        for host, upgrade in fleet.lives.upgrades.items():
+            limit, of_host = fleet.capacities(family)[host], rows.filter(host_id=names[host])
+            if upgrade.resource == resource:
+                assert limit is not None
+                stated = dict(of_host.select("date", str(family.capacity)).rows())
+                assert {day: limit if day >= upgrade.day else limit // 2 for day in stated} == stated
+
+
+def test_a_host_with_twice_as_much_reads_half_of_what_it_would(long_lived: Fleet) -> None:
+    host, upgrade = min(long_lived.lives.upgrades.items())
+    month = Month.of(upgrade.day)
+    without = Fleet.make(hosts=400, first=Month(2023, 1), last=Month(2025, 12), seed=7)
+    vars(without)["lives"] = Lives()
+
+    share = long_lived.readings(month)[:, :, host] / without.readings(month)[:, :, host]
+
+    for resource in range(len(FAMILIES)):
+        halved = [resource == upgrade.resource and day >= upgrade.day for day in month.days]
+        assert np.allclose(share[resource], np.where(halved, 0.5, 1.0))
 
 
 # The files.
@@ -251,8 +326,16 @@ def life() -> dict[Behavior, Floats]:
     fleet = Fleet.make(hosts=60, first=Month(2023, 1), last=Month(2025, 12), seed=7)
     readings = np.concatenate([fleet.readings(month) for month in fleet.months], axis=1)
     pairs = fleet.inventory.select("scenario", "variant").rows()
+    # An upgrade breaks the curve of one resource, as it is meant to.
     return {
-        behavior: readings[:, :, [pair == (behavior.scenario, behavior.variant) for pair in pairs]]
+        behavior: readings[
+            :,
+            :,
+            [
+                pair == (behavior.scenario, behavior.variant) and host not in fleet.lives.upgrades
+                for host, pair in enumerate(pairs)
+            ],
+        ]
         for behavior in BEHAVIORS
     }
 
@@ -461,11 +544,11 @@ def test_a_clean_sample_removes_the_list_that_an_earlier_dirty_one_left(tmp_path
 
 @pytest.mark.parametrize("hosts", [10, 200])
 def test_the_demos_fleet_changes_without_losing_a_behavior_or_a_fifth_of_its_hosts(hosts: int) -> None:
-    fleet = Fleet.make(hosts=hosts, first=Month(2023, 1), last=Month(2025, 12), seed=7)
+    fleet = Fleet.make(hosts=hosts, first=Month(2023, 1), last=Month(2025, 12), seed=7, turnover=TURNOVER)
     story = Story(fleet)
     behaviors = (fleet.inventory["scenario"] + fleet.inventory["variant"]).to_numpy()
 
-    due = [story.present(month).any(axis=0) for month in fleet.months]
+    due = [(fleet.lives.are_there(month, hosts) & story.is_reporting(month)).any(axis=0) for month in fleet.months]
 
     assert all(len(set(behaviors[hosts_due])) == 10 for hosts_due in due)
     assert min(hosts_due.mean() for hosts_due in due) > Settings.min_coverage

@@ -12,7 +12,7 @@ from refinery_assets.contract.columns import (
     DAILY_FEATURES,
     FEATURE_LAGS,
     FEATURE_WINDOWS,
-    INVENTORY_ATTRIBUTES,
+    HOSTS,
 )
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Rows, Sandbox
@@ -66,7 +66,7 @@ def test_a_series_tells_its_span_its_gaps_and_its_host(sandbox: Sandbox) -> None
         (f"{host}/cpu", "2024-01-01", "2024-02-29", 56, 1, 1, 4),
         (f"{host}/disk", "2024-01-01", "2024-02-29", 60, 0, 0, 0),
     ]
-    names = ", ".join(column.name for column in INVENTORY_ATTRIBUTES)
+    names = ", ".join(column.name for column in HOSTS.columns[1:])
     assert sandbox.query(f"SELECT {names} FROM series WHERE host_id = ? AND resource = 'cpu'", [host]) == sandbox.query(
         f"SELECT {names} FROM hosts WHERE node_name = ?", [host]
     )

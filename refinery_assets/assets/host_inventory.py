@@ -1,7 +1,8 @@
-"""The external asset `host_inventory` and its checks: the table `hosts`, which another system keeps."""
+"""The external asset `host_inventory` and its checks: the table `hosts`, or what the contract names instead."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import dagster as dg
@@ -18,7 +19,7 @@ from refinery_assets.assets.resources import (
 )
 from refinery_assets.assets.steps import conclude, record_reaudit
 from refinery_assets.checks.rules import judge, refusals
-from refinery_assets.contract.columns import HOSTS
+from refinery_assets.contract.columns import inventory_columns
 from refinery_assets.contract.families import HOST_INVENTORY
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -33,16 +34,18 @@ from refinery_assets.warehouse.reaudit import months_with_rows
 
 def build_host_inventory(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     """The external asset."""
+    inventory = settings.contract.inventory
+    place = "a file" if inventory.is_file else f"the table {inventory.source} of the warehouse"
     return dg.AssetSpec(
         HOST_INVENTORY,
-        description="The fleet: one row per host, with the behavior (scenario and variant) of its load. "
-        "Kept by another system in the table hosts of the warehouse; the refinery only reads it.",
+        description="The fleet: one row per host and period in which it counts, with the behavior of its load. "
+        f"Kept by another system in {place}; the refinery only reads it.",
         group_name="inventory",
-        kinds={"duckdb"},
+        kinds={PurePath(inventory.source).suffix[1:].lower() if inventory.is_file else "duckdb"},
         partitions_def=partitions,
         metadata={
-            "dagster/column_schema": column_schema(settings.contract, HOSTS.columns),
-            "dagster/table_name": HOSTS.name,
+            "dagster/column_schema": column_schema(settings.contract, inventory_columns(settings.contract)),
+            **({} if inventory.is_file else {"dagster/table_name": inventory.source}),
         },
     )
 

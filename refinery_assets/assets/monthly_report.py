@@ -52,7 +52,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         months, left_out = months_to_do(context, settings, whole_window(settings))
         try:
             with warehouse.get_connection(read_only=True) as connection:
-                reports = monthly_reports(connection, months)
+                reports = monthly_reports(connection, months, settings.contract)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError) as error:

@@ -328,7 +328,7 @@ def report(
     from refinery_assets.warehouse.snapshot import open_published
 
     with open_published(settings) as connection:
-        found = monthly_reports(connection, [month])
+        found = monthly_reports(connection, [month], settings.contract)
     if to is None:
         typer.echo(found[month].markdown, nl=False)
         return

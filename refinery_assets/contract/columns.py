@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from refinery_assets.contract.contract_file import Contract
+from refinery_assets.contract.contract_file import Contract, packaged_contract
+from refinery_assets.contract.own_names import INVENTORY_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Column:
     @property
     def type_name(self) -> str:
         """The type without what holds of it."""
-        return self.sql_type.split()[0]
+        return self.sql_type.split(" ")[0]
 
     @property
     def description(self) -> str:
@@ -269,9 +270,9 @@ SERIES_MONTHS = Relation(
 HOSTS = Relation(
     "hosts",
     "table",
-    "the inventory, one row per host; kept by another system, only read here",
+    "the inventory, one row per host and period in which it counts; kept by another system, only read here",
     (
-        Column("node_name", "VARCHAR PRIMARY KEY", "the host's name", rule="stands once (`host_names_unique`)"),
+        Column("node_name", "VARCHAR NOT NULL", "the host's name", rule="`host_names_unique`"),
         Column("classification", "VARCHAR", "the service class, such as production or development"),
         Column("server_type", "VARCHAR", "what the host is: physical, virtual, ..."),
         Column("region", "VARCHAR", "where the host stands"),
@@ -281,9 +282,33 @@ HOSTS = Relation(
         Column("department", "VARCHAR", "who pays for the host"),
         Column("scenario", "VARCHAR", "first half of the host's behavior", rule="`behaviors_complete`"),
         Column("variant", "VARCHAR", "second half of the host's behavior", rule="`behaviors_complete`"),
+        Column("valid_from", "DATE", "the first day on which the host counts; null: always before"),
+        Column("valid_to", "DATE", "the first day on which it counts no more; null: it still does"),
     ),
 )
-INVENTORY_ATTRIBUTES = tuple(column for column in HOSTS.columns if column.name != "node_name")
+_DECLARED = {column.name: column for column in HOSTS.columns}
+
+
+def inventory_columns(contract: Contract) -> tuple[Column, ...]:
+    """The columns of the inventory under the names of `host_inventory`, the host first.
+
+    A type is empty where it is the source's.
+    """
+    inventory = contract.inventory
+    if inventory.is_packaged:
+        return HOSTS.columns
+    own = dict.fromkeys((*inventory.attributes, *INVENTORY_COLUMNS[1:]))
+    return (
+        _DECLARED["node_name"],
+        *(
+            replace(_DECLARED[name], rule="")
+            if name in INVENTORY_COLUMNS
+            else Column(name, "", "as the inventory has it")
+            for name in own
+            if name != "node_name"
+        ),
+    )
+
 
 _UNIQUE_ID = Column("unique_id", "VARCHAR", "the series: host and resource, with a slash between")
 _HOST = Column("host_id", "VARCHAR", "the host", source="`processed_data.host_id`")
@@ -292,51 +317,88 @@ _DS = Column("ds", "TIMESTAMP", _DAY, source="`processed_data.ds`")
 _Y = Column("y", "DOUBLE", "p95 utilization of the day", _PERCENT, "`processed_data.y`")
 _STATED = "`processed_data.capacity`"
 _FLAG = Column("is_imputed", "BOOLEAN", _IMPUTED, source="`processed_data.is_imputed`")
-_OF_HOSTS = tuple(
-    Column(column.name, column.sql_type, column.meaning, column.unit, f"`hosts.{column.name}`")
-    for column in INVENTORY_ATTRIBUTES
-)
 
-SERIES = Relation(
-    "series",
-    "view",
-    "one row per host and resource",
-    (
-        _UNIQUE_ID,
-        _HOST,
-        _OF_RESOURCE,
-        Column("first_day", "DATE", "the first day of the series"),
-        Column("last_day", "DATE", "the last day of the series"),
-        Column("days", "BIGINT", "days in the table, imputed ones included", "days"),
-        Column("imputed", "BIGINT", "imputed days", "days"),
-        Column("gaps", "BIGINT", "how many times days are missing between the first and the last"),
-        Column("missing_days", "BIGINT", "days that are missing between the first and the last", "days"),
-        Column(
-            "capacity",
-            "DOUBLE",
-            "the limit that the feed stated last",
-            _CAPACITY_UNIT,
-            "`processed_data.capacity`",
+
+def _attributes(contract: Contract) -> list[Column]:
+    """The inventory's columns in a view with one row per series or point."""
+    return [
+        replace(
+            column, sql_type=column.type_name, source="`host_inventory`: the row valid today, else the latest", rule=""
+        )
+        for column in inventory_columns(contract)[1:]
+    ]
+
+
+def _host_inventory(contract: Contract) -> Relation:
+    kind = "table" if contract.inventory.is_file else "view"
+    columns = tuple(replace(column, sql_type=column.type_name) for column in inventory_columns(contract))
+    return Relation("host_inventory", kind, "the inventory under the names that the refinery knows it by", columns)
+
+
+def _series(contract: Contract) -> Relation:
+    return Relation(
+        "series",
+        "view",
+        "one row per host and resource",
+        (
+            _UNIQUE_ID,
+            _HOST,
+            _OF_RESOURCE,
+            Column("first_day", "DATE", "the first day of the series"),
+            Column("last_day", "DATE", "the last day of the series"),
+            Column("days", "BIGINT", "days in the table, imputed ones included", "days"),
+            Column("imputed", "BIGINT", "imputed days", "days"),
+            Column("gaps", "BIGINT", "how many times days are missing between the first and the last"),
+            Column("missing_days", "BIGINT", "days that are missing between the first and the last", "days"),
+            Column(
+                "capacity",
+                "DOUBLE",
+                "the limit that the feed stated last",
+                _CAPACITY_UNIT,
+                "`processed_data.capacity`",
+            ),
+            *_attributes(contract),
         ),
-        *_OF_HOSTS,
-    ),
-)
+    )
 
-FORECAST_PANEL = Relation(
-    "forecast_panel",
+
+def _forecast_panel(contract: Contract) -> Relation:
+    return Relation(
+        "forecast_panel",
+        "view",
+        "`processed_data` as forecasting libraries want it, with the inventory's attributes",
+        (
+            _UNIQUE_ID,
+            _DS,
+            _Y,
+            Column("cap", "DOUBLE", "100.0: the ceiling of `y`", _PERCENT, "`processed_data.cap`"),
+            Column("floor", "DOUBLE", "0.0: the floor of `y`", _PERCENT),
+            _HOST,
+            _OF_RESOURCE,
+            Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _STATED),
+            Column(
+                "demand",
+                "DOUBLE",
+                "what is used of the capacity, `y` of 100 parts; null where the capacity is null",
+                _CAPACITY_UNIT,
+                f"{_Y.source}, {_STATED}",
+            ),
+            _FLAG,
+            *_attributes(contract),
+        ),
+    )
+
+
+CAPACITY_CHANGES = Relation(
+    "capacity_changes",
     "view",
-    "`processed_data` as forecasting libraries want it, with the inventory's attributes",
+    "one row per day on which the feed states another capacity of a series than before",
     (
-        _UNIQUE_ID,
-        _DS,
-        _Y,
-        Column("cap", "DOUBLE", "100.0: the ceiling of `y`", _PERCENT, "`processed_data.cap`"),
-        Column("floor", "DOUBLE", "0.0: the floor of `y`", _PERCENT),
         _HOST,
         _OF_RESOURCE,
-        Column("capacity", "DOUBLE", _CAPACITY, _CAPACITY_UNIT, _STATED),
-        _FLAG,
-        *_OF_HOSTS,
+        Column("day", "DATE", "the first day with the new capacity", source="`processed_data.ds`"),
+        Column("capacity_before", "DOUBLE", "the capacity stated last before that day", _CAPACITY_UNIT, _STATED),
+        Column("capacity_after", "DOUBLE", "the capacity stated on that day", _CAPACITY_UNIT, _STATED),
     ),
 )
 
@@ -384,5 +446,17 @@ DAILY_FEATURES = Relation(
 TABLES = (PROCESSED_DATA, QUARANTINED_ROWS, AUDITS, PUBLICATIONS, SERIES_MONTHS, WAIVERS)
 """What the refinery keeps in the warehouse."""
 
-VIEWS = (SERIES, FORECAST_PANEL, DAILY_FEATURES)
-"""What it offers on top of that."""
+
+def views_of(contract: Contract) -> tuple[Relation, ...]:
+    """What it offers on top of that: the views, with the inventory's columns as the contract declares them."""
+    return (
+        _host_inventory(contract),
+        _series(contract),
+        _forecast_panel(contract),
+        CAPACITY_CHANGES,
+        DAILY_FEATURES,
+    )
+
+
+VIEWS = views_of(packaged_contract())
+"""The same with the packaged contract."""

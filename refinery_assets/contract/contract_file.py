@@ -15,10 +15,11 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 
 from refinery_assets.contract.families import Behavior, ColumnName, Family, FeedTolerances, Lines, Part
+from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS, OWN_TABLES
 from refinery_assets.contract.own_rules import OwnRule
 
 PACKAGED_FILE = Path(__file__).with_name("contract.toml")
@@ -66,6 +67,18 @@ class Inventory(Part):
         """Whether the inventory is a file, and not a table or view of the warehouse."""
         return self.source.lower().endswith((".csv", ".parquet"))
 
+    @property
+    def is_packaged(self) -> bool:
+        """Whether it is declared as in the packaged contract: then all but host and behavior may be absent."""
+        return self.model_dump() == packaged_contract().inventory.model_dump()
+
+    @property
+    def own_columns(self) -> dict[str, str]:
+        """What the columns are called here that the refinery has names of its own for, by these names."""
+        scenario, variant = (*self.behavior, None, None)[:2]
+        named = (self.host, scenario, variant, self.valid_from, self.valid_to)
+        return {name: column for name, column in zip(INVENTORY_COLUMNS, named, strict=True) if column}
+
 
 class Behaviors(Part):
     """Which behaviors the inventory must have: by name, or how many; neither: any or none.
@@ -105,6 +118,17 @@ class Contract(Part):
     behaviors: Behaviors = Behaviors()
     tolerances: FeedTolerances = FeedTolerances()
     rule: Annotated[tuple[OwnRule, ...], Field(description="one [[rule]] or more, or none")] = ()
+    _folder: Path = PrivateAttr(Path())
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember where the file lies, which is no part of what it declares."""
+        if context is not None:
+            self._folder = context["folder"]
+
+    @property
+    def inventory_file(self) -> Path | None:
+        """The file that the inventory is; None where it is a table or view of the warehouse."""
+        return self._folder / self.inventory.source if self.inventory.is_file else None
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -164,7 +188,7 @@ def read_contract(text: str, path: Path) -> Contract:
     except tomllib.TOMLDecodeError as error:
         raise ContractError(f"The contract {path} is not TOML: {error}.") from None
     try:
-        contract = Contract.model_validate(_with_feed_in_families(declared))
+        contract = Contract.model_validate(_with_feed_in_families(declared), context={"folder": path.absolute().parent})
     except ValidationError as error:
         raise ContractError(f"The contract {path}: {_mistake(error, declared)}") from None
     for clash in _clashes(contract):
@@ -281,15 +305,33 @@ def _clashes(contract: Contract) -> Iterator[str]:
                     f"the families {other.name} and {family.name} read the same column {family.value!r} of the same "
                     "file; give each its own column or path."
                 )
-    columns = [inventory.host, *inventory.behavior, inventory.valid_from, inventory.valid_to]
-    for name in _repeated(filter(None, columns)):
+    for name in _repeated(inventory.own_columns.values()):
         yield f"[inventory] names the column {name!r} twice; give each its own."
+    yield from _names_taken(inventory)
     if behaviors.names and behaviors.count is not None:
         yield "[behaviors] has names and a count; keep one."
     for name in _repeated(map(str, behaviors.names)):
         yield f"[behaviors] names {name} twice; keep one."
     if behaviors.expected and not inventory.behavior:
         yield "[behaviors] expects some, and [inventory] behavior names no column to read them from; add the columns."
+
+
+def _names_taken(inventory: Inventory) -> Iterator[str]:
+    """What would hide, or be hidden by, what the refinery makes."""
+    if inventory.source.strip().lower().removeprefix("main.") in OWN_TABLES:
+        yield (
+            f"[inventory] source is {inventory.source!r}, which is the name of a table or view of the refinery; "
+            "expected a table, view or file of yours."
+        )
+    for name in _repeated(inventory.attributes):
+        yield f"[inventory] attributes names {name!r} twice; keep one."
+    for name in inventory.attributes:
+        is_that_column = inventory.own_columns.get(name) == name
+        if name in OWN_COLUMNS or (name in INVENTORY_COLUMNS and not is_that_column):
+            yield (
+                f"[inventory] attributes names {name!r}, and the views have a column of that name; give it another "
+                "one in a view of yours, and name that view as source."
+            )
 
 
 def _clashes_within(family: Family) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from refinery_assets.checks.rules import Outcome
+from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.atomic_write import write_if_changed
 from refinery_assets.reports.charts import CHARTS, Chart
@@ -85,9 +86,11 @@ def write_reports(reports: Iterable[ReportFigures], folder: Path) -> None:
             written.result()
 
 
-def monthly_reports(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, ReportFigures]:
+def monthly_reports(
+    connection: duckdb.DuckDBPyConnection, months: Iterable[Month], contract: Contract
+) -> dict[Month, ReportFigures]:
     """The reports of `months`, published or not; the connection may be read-only."""
-    data = read_report_data(connection, months)
+    data = read_report_data(connection, months, contract)
     drawn: dict[Month, dict[str, Chart]] = {}
     reports = {}
     for month, found in data.months.items():

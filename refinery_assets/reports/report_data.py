@@ -1,6 +1,6 @@
 """What the monthly reports show, read from the warehouse's own summaries.
 
-Here: the queries over `series_months`, `publications`, `audits` and `hosts`, and what they give. Daily rows
+Here: the queries over `series_months`, `publications`, `audits` and the inventory, and what they give. Daily rows
 are not read (those of a month without a receipt are counted), so a month's report costs the same however long the
 history is. Not here: how it is put into words
 (`report_text.py`) and drawn (`charts.py`).
@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 
 from refinery_assets.checks.rules import Outcome
-from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS, SERIES_MONTHS, Relation
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, SERIES_MONTHS, Relation
+from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.levels import ResourceLevel, read_levels
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
-from refinery_assets.warehouse.fleet import name_fleet
-from refinery_assets.warehouse.inventory import NEEDED_COLUMNS
+from refinery_assets.warehouse.fleet import DUE_DAYS, name_fleet
+from refinery_assets.warehouse.inventory_file import InventoryError
 from refinery_assets.warehouse.receipts import Receipt, last_receipts, rows_of_months
 from refinery_assets.warehouse.tables import column_types
 
@@ -30,6 +31,9 @@ CHART_MONTHS = 60
 NO_BEHAVIOR = "without a behavior"
 NOT_IN_INVENTORY = "not in the inventory"
 _NO_BEHAVIOR_NUMBER, _NOT_IN_INVENTORY_NUMBER = -1, -2
+_DUE_IN_MONTH = DUE_DAYS.format(first="month_start", end="month_end")
+# Of a host that came back within the month, the period that it ends with; so each host is joined once.
+_IS_LAST_OF_MONTH = "(next_from IS NULL OR next_from >= month_end)"
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,9 @@ class History:
 
     Attributes:
         months: Every month from the first to the last that is shown.
-        hosts: Hosts due by behavior, in the order in which they are shown. Hosts without a behavior, and
-            hosts that the inventory does not name, stand at the end where there are any; of the latter
-            none is due.
+        hosts: Hosts of the inventory by behavior, in the order in which they are shown. Hosts without a behavior, and
+            hosts that the inventory does not name, stand at the end where there are any.
+        due: By behavior and month the hosts due, and their days up to the newest of the month; missing: none.
         cells: By behavior and month, where the table has rows.
         newest_day: By published month the newest day of the month with a reading.
         resources: By published month how many resources it holds.
@@ -70,10 +74,12 @@ class History:
     cells: Mapping[tuple[str, Month], BehaviorMonth] = field(default_factory=dict)
     newest_day: Mapping[Month, int] = field(default_factory=dict)
     resources: Mapping[Month, int] = field(default_factory=dict)
+    due: Mapping[tuple[str, Month], tuple[int, int]] = field(default_factory=dict)
 
     def coverage(self, behavior: str, month: Month) -> float | None:
         """Readings as a share of those due up to the month's newest day; None: none is due, or no month."""
-        due = self.hosts[behavior] * self.resources.get(month, 0) * self.newest_day.get(month, 0)
+        _, days = self.due.get((behavior, month), (0, 0))
+        due = days * self.resources.get(month, 0)
         cell = self.cells.get((behavior, month))
         return (cell.readings if cell else 0) / due if due else None
 
@@ -176,6 +182,7 @@ class ReportData:
         refused: Every month that is refused at present, asked for or not, and its audit.
         published: Every month with a publication.
         missing: Tables that the warehouse lacks, or has in another shape.
+        no_inventory: Why there is no inventory to look at, without a full stop; None when there is one.
     """
 
     months: Mapping[Month, MonthData]
@@ -183,9 +190,10 @@ class ReportData:
     refused: Mapping[Month, Audit]
     published: frozenset[Month]
     missing: Sequence[str]
+    no_inventory: str | None = None
 
 
-def read_report_data(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> ReportData:
+def read_report_data(connection: duckdb.DuckDBPyConnection, months: Iterable[Month], contract: Contract) -> ReportData:
     """Read what the reports of `months` show; the connection may be read-only."""
     asked = sorted(months)
     missing = _missing_tables(connection)
@@ -199,12 +207,16 @@ def read_report_data(connection: duckdb.DuckDBPyConnection, months: Iterable[Mon
     if AUDITS.name not in missing:
         audits = _audits(connection, asked)
         found = {month: replace(data, audit=audits.get(month)) for month, data in found.items()}
-    history = History()
-    if not {SERIES_MONTHS.name, HOSTS.name} & set(missing):
+    history, no_inventory = History(), None
+    try:
+        name_fleet(connection, contract)
+    except InventoryError as error:
+        no_inventory = f"{error.problem[0].upper()}{error.problem[1:]}"
+    if SERIES_MONTHS.name not in missing and no_inventory is None:
         found = _with_figures(connection, found)
         history = _history(connection, sorted(published.union(audits.keys() & found.keys())), asked)
     refused = {month: audit for month, audit in sorted(audits.items()) if not audit.is_published}
-    return ReportData(found, history, refused, published, missing)
+    return ReportData(found, history, refused, published, missing, no_inventory)
 
 
 def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -212,8 +224,7 @@ def _missing_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
         return not set(columns) <= {name.lower() for name in column_types(connection, table.name)}
 
     needed = {table: [column.name for column in table.columns] for table in (SERIES_MONTHS, PUBLICATIONS, AUDITS)}
-    # Of the inventory, which another system keeps, no more is asked than is read.
-    return [table.name for table, columns in {**needed, HOSTS: NEEDED_COLUMNS}.items() if lacks(table, columns)]
+    return [table.name for table, columns in needed.items() if lacks(table, columns)]
 
 
 def _keys(months: Iterable[Month]) -> list[str]:
@@ -311,33 +322,37 @@ def _history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], aske
     # Pages are counted from the end, so the months are kept up to it even where they are not read.
     months = list(Month.span(min(page[0] for page in pages), known[-1]))
     read = list(Month.span(months[0], max(page[-1] for page in pages)))
-    name_fleet(connection)
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE audit_months AS SELECT unnest($months::VARCHAR[]) AS month, "
+        "unnest($starts::DATE[]) AS month_start, unnest($ends::DATE[]) AS month_end",
+        {
+            "months": _keys(read),
+            "starts": [month.first_day for month in read],
+            "ends": [month.next.first_day for month in read],
+        },
+    )
     rows = connection.execute(
-        """
+        f"""
         SELECT month,
             CASE WHEN node_name IS NULL THEN $not_in_inventory ELSE coalesce(number, $no_behavior) END AS n,
             max(day(last_day)), count(*), sum(readings)::BIGINT, quantile_cont(mean_y, [0.1, 0.5, 0.9])
-        FROM series_months LEFT JOIN fleet ON host_id = node_name
-        WHERE month BETWEEN $first AND $last GROUP BY month, n
-        """,
-        {
-            "first": str(read[0]),
-            "last": str(read[-1]),
-            "no_behavior": _NO_BEHAVIOR_NUMBER,
-            "not_in_inventory": _NOT_IN_INVENTORY_NUMBER,
-        },
+        FROM series_months JOIN audit_months USING (month) LEFT JOIN fleet
+            ON host_id = node_name AND {_DUE_IN_MONTH} > 0 AND {_IS_LAST_OF_MONTH}
+        GROUP BY month, n
+        """,  # noqa: S608 - constants of the package
+        {"no_behavior": _NO_BEHAVIOR_NUMBER, "not_in_inventory": _NOT_IN_INVENTORY_NUMBER},
     ).fetchall()
     resources = connection.execute(
         "SELECT month, count(DISTINCT resource) FROM series_months WHERE month BETWEEN $first AND $last GROUP BY month",
         {"first": str(read[0]), "last": str(read[-1])},
     ).fetchall()
-    due = connection.execute(
-        "SELECT coalesce(number, $no_behavior), coalesce(behavior, $name), count(*) "
+    of_inventory = connection.execute(
+        "SELECT coalesce(number, $no_behavior), coalesce(behavior, $name), count(DISTINCT node_name) "
         "FROM fleet GROUP BY number, behavior ORDER BY number NULLS LAST",
         {"no_behavior": _NO_BEHAVIOR_NUMBER, "name": NO_BEHAVIOR},
     ).fetchall()
-    names = {number: name for number, name, _ in due} | {_NOT_IN_INVENTORY_NUMBER: NOT_IN_INVENTORY}
-    hosts = {name: count for _, name, count in due}
+    names = {number: name for number, name, _ in of_inventory} | {_NOT_IN_INVENTORY_NUMBER: NOT_IN_INVENTORY}
+    hosts = {name: count for _, name, count in of_inventory}
     cells: dict[tuple[str, Month], BehaviorMonth] = {}
     newest_day: dict[Month, int] = {}
     for key, number, day, series, readings, percentiles in rows:
@@ -345,4 +360,27 @@ def _history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], aske
         newest_day[month] = max(newest_day.get(month, 0), day)
         cells[names[number], month] = BehaviorMonth(series, readings, *percentiles)
         hosts.setdefault(names[number], 0)
-    return History(months, hosts, cells, newest_day, {Month.parse(month): count for month, count in resources})
+    due = {
+        (names[number], Month.parse(key)): (count, days) for key, number, count, days in _due(connection, newest_day)
+    }
+    return History(months, hosts, cells, newest_day, {Month.parse(month): count for month, count in resources}, due)
+
+
+def _due(connection: duckdb.DuckDBPyConnection, newest_day: Mapping[Month, int]) -> list[tuple[str, int, int, int]]:
+    """Month, number of the behavior, hosts due and their days, up to the newest day of each month."""
+    return connection.execute(
+        f"""
+        SELECT month, coalesce(number, $no_behavior), count(*) FILTER ({_IS_LAST_OF_MONTH}), sum(due)::BIGINT
+        FROM (
+            SELECT month, month_end, number, next_from, {_DUE_IN_MONTH} AS due
+            FROM (SELECT unnest($months::VARCHAR[]) AS month, unnest($starts::DATE[]) AS month_start,
+                unnest($ends::DATE[]) AS month_end), fleet
+        ) WHERE due > 0 GROUP BY ALL
+        """,  # noqa: S608 - constants of the package
+        {
+            "no_behavior": _NO_BEHAVIOR_NUMBER,
+            "months": _keys(newest_day),
+            "starts": [month.first_day for month in newest_day],
+            "ends": [month.first_day + timedelta(days=day) for month, day in newest_day.items()],
+        },
+    ).fetchall()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from refinery_assets.checks.rules import Outcome, counted, listing, shortened
-from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.charts import MOST_BEHAVIORS
 from refinery_assets.reports.figures import shown
@@ -67,6 +66,7 @@ def report_text(found: MonthData, data: ReportData, charts: Iterable[str]) -> st
     sections = [
         [f"# {headline(found)}"],
         *([_missing_table(table)] for table in data.missing),
+        *([[_no_inventory(data.no_inventory)]] if data.no_inventory else []),
         *_nothing_known(found, data),
         *_verdicts(found.audit),
         *_figures(found),
@@ -79,12 +79,11 @@ def report_text(found: MonthData, data: ReportData, charts: Iterable[str]) -> st
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
+def _no_inventory(why: str) -> str:
+    return f"{_text(why)}, so there are neither figures nor charts here. Load the inventory and run the month again."
+
+
 def _missing_table(table: str) -> str:
-    if table == HOSTS.name:
-        return (
-            f"The warehouse has no table `{table}` with the columns of the inventory, so there are neither "
-            "figures nor charts here. Load the inventory into it and run the month again."
-        )
     return (
         f"The warehouse has no table `{table}` with today's columns, so what it would tell is left out here. "
         "It is there once a month has been published by this version."
@@ -220,7 +219,7 @@ def _behaviors(history: History, month: Month) -> list[list[str]]:
         rows.append(
             (
                 _text(behavior.lower().replace("/", " / ")),
-                shown(history.hosts[behavior]),
+                shown(history.due.get((behavior, month), (0, 0))[0]),
                 shown(cell.series if cell else 0),
                 shown(None if share is None else 100 * share),
                 *(shown(level) for level in ((cell.middle, cell.low, cell.high) if cell else [None] * 3)),

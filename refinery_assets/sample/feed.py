@@ -37,7 +37,8 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.sample.dirt import check_dirt, plant_dirt
 from refinery_assets.sample.fleet import Fleet, Floats
-from refinery_assets.sample.story import Days, Story
+from refinery_assets.sample.life import Days
+from refinery_assets.sample.story import TURNOVER, Story
 from refinery_assets.warehouse.storage import open_or_make_warehouse
 
 # A value is a whole number of hundredths, so there are few enough to keep the text of each at hand.
@@ -102,7 +103,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
         seed: Start of all random draws, 0 or more.
         dirt: The share of rows that are made faulty, 0 to 0.5; if more than 0, every fault is
             planted at least once in every file, and each planted row is listed in `planted.csv`.
-        with_story: Whether to apply `story.py`, instead of writing every reading of every host.
+        with_story: Whether to apply `story.py`, instead of writing every reading of every host that is there.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -111,7 +112,7 @@ def make_sample(  # noqa: PLR0913  # one argument per option of the command line
         duckdb.Error: The warehouse cannot be opened or written.
     """
     check_dirt(dirt)
-    fleet = Fleet.make(hosts=hosts, first=first, last=last, seed=seed)
+    fleet = Fleet.make(hosts=hosts, first=first, last=last, seed=seed, turnover=TURNOVER if with_story else None)
     feed, warehouse, planted_file = to / "legacy" / "inputs", to / "refinery.duckdb", to / "planted.csv"
     story = Story(fleet) if with_story else None
     # The inventory goes first: if another process holds the warehouse, this fails at once.
@@ -138,7 +139,7 @@ def write_inventory(warehouse: Path, fleet: Fleet) -> None:
     """
     columns = ", ".join(f"{column.name} {column.sql_type}" for column in HOSTS.columns)
     with open_or_make_warehouse(warehouse) as connection:
-        connection.register("fleet_inventory", fleet.inventory)
+        connection.register("fleet_inventory", fleet.hosts_table)
         connection.begin()
         connection.execute(f"CREATE OR REPLACE TABLE {HOSTS.name} ({columns})")
         connection.table("fleet_inventory").insert_into(HOSTS.name)
@@ -178,7 +179,9 @@ def write_feed(  # noqa: PLR0913
     counts: Counter[Fault] = Counter()
     with _planted_list(planted_file if dirt else None) as note:
         for month in fleet.months:
-            present = story.present(month) if story else None
+            present = fleet.lives.are_there(month, fleet.hosts)
+            if story:
+                present &= story.is_reporting(month)
             for family, readings in zip(FAMILIES, fleet.readings(month), strict=True):
                 path = feed / source_file(family, month)
                 lines = _lines(fleet, family, month, readings, present)
@@ -210,8 +213,8 @@ def source_file(family: Family, month: Month) -> str:
     return f"{year}/{number}/{family.name}_{year}{number}.csv"
 
 
-def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats, present: Days | None) -> bytes:
-    """A file's text without its header, by day and then by host, of all readings or of those that are present.
+def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats, present: Days) -> bytes:
+    """A file's text without its header, by day and then by host, of the readings that are present.
 
     Rows of fixed width are assembled from ready-made texts, column by column; then the padding goes.
     This is several times as fast as a CSV writer, whose time goes into printing floats.
@@ -220,18 +223,27 @@ def _lines(fleet: Fleet, family: Family, month: Month, readings: Floats, present
         "day": np.array([f"{day}," for day in month.days], dtype="S")[:, None],
         "host": np.array([f"{name}," for name in fleet.inventory["node_name"]], dtype="S"),
         "value": _VALUE_TEXTS[np.rint(readings * 100).astype(np.intp)],
-        "capacity": np.array([f"{'' if limit is None else limit}\n" for limit in fleet.capacities(family)], dtype="S"),
+        "capacity": _capacity_texts(fleet, family, month),
     }
     table = np.empty(readings.shape, dtype=[(name, texts.dtype) for name, texts in columns.items()])
     for name, texts in columns.items():
         table[name] = texts
-    return (table if present is None else table[present]).tobytes().translate(None, b"\0")
+    return table[present].tobytes().translate(None, b"\0")
 
 
 def _cut_off(content: bytes) -> bytes:
     """What a transfer leaves that breaks off in the middle of a line."""
     end_of_line = content.index(b"\n", round(_SHARE_TRANSFERRED * len(content)))
     return content[: end_of_line - 3]
+
+
+def _capacity_texts(fleet: Fleet, family: Family, month: Month) -> NDArray[np.bytes_]:
+    """The last column of a file's rows: days x hosts."""
+    limits = fleet.capacities(family)
+    texts, before = (
+        np.array([f"{'' if limit is None else limit // part}\n" for limit in limits], dtype="S") for part in (1, 2)
+    )
+    return np.where(fleet.lives.were_upgraded(FAMILIES.index(family), month, fleet.hosts), texts, before)
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """A made-up fleet: its hosts, how each behaves, and what each resource reads on any day.
 
 Here: the inventory and the curves, as arrays; every random draw that a clean reading depends on.
-Not here: files and the command line (`feed.py`), faulty rows (`dirt.py`), and hosts that come and go (`story.py`).
+Not here: files and the command line (`feed.py`), faulty rows (`dirt.py`), and when hosts come and go (`life.py`).
 
 A reading is a sum of plain parts, the same for every behavior; a behavior is a set of ranges
 (`_SHAPES`) from which each host draws its own numbers. The parts that a host's four resources share
 are its *driver*: base, growth over the fleet's life, yearly season, weekly rhythm, slow wobble,
 bursts and daily noise. A resource follows the driver with its own gain, offset and small noise.
+
+Hosts come and go, and some get more of a resource (`life.py`): what they use stays, so what they read is halved.
 
 Growth spans the fleet's life, so a month's readings depend on the fleet's hosts, first and last month
 and seed; they do not depend on which other months are made, nor in which order.
@@ -27,6 +29,7 @@ from refinery_assets.contract.columns import HOSTS
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import BEHAVIORS, FAMILIES
+from refinery_assets.sample.life import ALWAYS, Lives, Turnover
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -136,19 +139,21 @@ class Fleet:
     """A fleet of hosts with ten behaviors, from the first to the last month of its life.
 
     Attributes:
-        inventory: One row per host, sorted by name; the columns of `hosts`.
+        inventory: One row per host, sorted by name; the columns of `hosts` that say nothing of time.
         first: The first month of the fleet's life.
         last: The last month of the fleet's life.
         seed: What every random draw starts from.
+        turnover: How much of it changes; None: as usual.
     """
 
     inventory: pl.DataFrame
     first: Month
     last: Month
     seed: int
+    turnover: Turnover | None = None
 
     @classmethod
-    def make(cls, *, hosts: int, first: Month, last: Month, seed: int) -> Fleet:
+    def make(cls, *, hosts: int, first: Month, last: Month, seed: int, turnover: Turnover | None = None) -> Fleet:
         """Draw a fleet, its hosts spread evenly over the ten behaviors.
 
         Raises:
@@ -163,12 +168,30 @@ class Fleet:
             raise ValueError(f"the last month, {last}, lies before the first, {first}")
         if seed < 0:
             raise ValueError(f"the seed is {seed}; expected 0 or more")
-        return cls(_make_inventory(hosts, seed), first, last, seed)
+        return cls(_make_inventory(hosts, seed), first, last, seed, turnover)
 
     @property
     def hosts(self) -> int:
         """How many hosts the fleet has."""
         return self.inventory.height
+
+    @cached_property
+    def lives(self) -> Lives:
+        """When hosts come and go, and are upgraded."""
+        return Lives.draw(self._behavior, self.first, self.last, self.turnover, random_stream(self.seed, Draw.LIVES))
+
+    @property
+    def hosts_table(self) -> pl.DataFrame:
+        """One row per host and period; the columns of `hosts`."""
+        rows = [(at, *period) for at in range(self.hosts) for period in self.lives.periods.get(at, [ALWAYS])]
+        place, *days = zip(*rows, strict=True)
+        period = {name: pl.Series(days[at], dtype=pl.Date) for at, name in enumerate(("valid_from", "valid_to"))}
+        return self.inventory[list(place)].with_columns(**period)
+
+    @property
+    def rows(self) -> int:
+        """How many rows its feed has without dirt."""
+        return len(FAMILIES) * sum(int(self.lives.are_there(month, self.hosts).sum()) for month in self.months)
 
     @property
     def months(self) -> list[Month]:
@@ -176,7 +199,10 @@ class Fleet:
         return list(Month.span(self.first, self.last))
 
     def readings(self, month: Month) -> Floats:
-        """The p95 utilization in percent, 0 to 100, as resources (in FAMILIES' order) x days x hosts."""
+        """The p95 utilization in percent, 0 to 100, as resources (in FAMILIES' order) x days x hosts.
+
+        Of days on which a host is not there, what it would read.
+        """
         random = random_stream(self.seed, Draw.READINGS, month.year, month.month)
         traits = self._traits
         driver = self._driver(month, random)
@@ -184,10 +210,16 @@ class Fleet:
         for resource in range(len(FAMILIES)):
             own_noise = random.standard_normal(driver.shape) * (_OWN_NOISE * traits.noise)
             readings[resource] = traits.gain[resource] * driver + traits.offset[resource] + own_noise
-        return readings.clip(0.0, UTILIZATION_CEILING_PERCENT, out=readings)
+        readings.clip(0.0, UTILIZATION_CEILING_PERCENT, out=readings)
+        for host, upgrade in self.lives.upgrades.items():
+            readings[upgrade.resource, [day >= upgrade.day for day in month.days], host] /= 2
+        return readings
 
     def capacities(self, family: Family) -> list[int | None]:
-        """The physical limit that the feed states for each host, in the family's unit; None: left empty."""
+        """The physical limit that the feed states for each host, in the family's unit; None: left empty.
+
+        Before an upgrade it states half of it.
+        """
         if family.resource == "network":
             random = random_stream(self.seed, Draw.INVENTORY, FAMILIES.index(family))
             known = random.random(self.hosts) < _SHARE_WITH_KNOWN_LINK
@@ -294,4 +326,4 @@ def _make_inventory(hosts: int, seed: int) -> pl.DataFrame:
         "scenario": [BEHAVIORS[index].scenario for index in behavior],
         "variant": [BEHAVIORS[index].variant for index in behavior],
     }
-    return pl.DataFrame(columns).select(column.name for column in HOSTS.columns)
+    return pl.DataFrame(columns).select(column.name for column in HOSTS.columns if column.name in columns)

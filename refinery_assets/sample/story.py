@@ -1,29 +1,24 @@
-"""What happens to the demo's fleet: hosts come and go, agents pause, some rows are faulty, one file is cut off.
+"""What happens to the demo's fleet: many hosts come and go, agents pause, some rows are faulty, one file is cut off.
 
 Here: which readings the export lacks, and which of its files are dirty or cut off. Not here: the readings
-(`fleet.py`), what faulty rows look like (`dirt.py`), and the files (`feed.py`).
+(`fleet.py`), when hosts come and go (`life.py`), what faulty rows look like (`dirt.py`), and the files (`feed.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
-from refinery_assets.sample.fleet import Draw, Fleet, Integers, random_stream
+from refinery_assets.sample.fleet import Draw, Fleet, random_stream
+from refinery_assets.sample.life import Days, Turnover
 
-Days: TypeAlias = NDArray[np.bool_]
+TURNOVER = Turnover(born=0.12, retired=0.05, upgraded=0.05)
+"""More than in an ordinary sample, so that it is seen in a short one, too."""
 
-# Together less than the fifth of the fleet that a month may lack (REFINERY_MIN_COVERAGE).
-_SHARE_THAT_COMES = 0.12
-_SHARE_THAT_GOES = 0.05
 # Of the hosts, each month; most pauses are short enough to be filled in, a few are not.
 _SHARE_THAT_PAUSES = 0.02
 _SHARE_OF_LONG_PAUSES = 0.1
@@ -59,12 +54,10 @@ class Story:
         is_dirty = (remainder == 0 or len(months) == 1) and family is FAMILIES[turn % len(FAMILIES)]
         return _SHARE_OF_DIRT if is_dirty else 0.0
 
-    def present(self, month: Month) -> Days:
-        """Which readings the export has, the same of every resource: days x hosts."""
+    def is_reporting(self, month: Month) -> Days:
+        """Which hosts' agents do not pause, the same of every resource: days x hosts."""
         fleet = self.fleet
-        age = np.array([(day - fleet.first.first_day).days for day in month.days])[:, None]
-        comes, goes = self._lives
-        is_there: Days = (age >= comes) & (age < goes)
+        reporting: Days = np.ones((len(month.days), fleet.hosts), dtype=bool)
         random = random_stream(fleet.seed, Draw.PAUSES, month.year, month.month)
         pausing = random.choice(fleet.hosts, max(1, round(_SHARE_THAT_PAUSES * fleet.hosts)), replace=False)
         for host in pausing.tolist():
@@ -72,21 +65,5 @@ class Story:
             length = random.integers(*days, endpoint=True)
             # Between two readings of the month, as only such a gap can be filled in.
             start = random.integers(_FIRST_PAUSE_DAY, len(month.days) - length - 1)
-            is_there[start : start + length, host] = False
-        return is_there
-
-    @cached_property
-    def _lives(self) -> tuple[Integers, Integers]:
-        """Each host's first day and the day after its last, in days since the fleet's first."""
-        fleet = self.fleet
-        random = random_stream(fleet.seed, Draw.LIVES)
-        days = (fleet.last.last_day - fleet.first.first_day).days + 1
-        comes, goes = np.zeros(fleet.hosts, dtype=np.int64), np.full(fleet.hosts, days)
-        # One host of each behavior is there from beginning to end, so that no month loses a behavior.
-        is_first = fleet.inventory.select(pl.struct("scenario", "variant").is_first_distinct()).to_series()
-        others = random.permutation(np.flatnonzero(~is_first.to_numpy()))
-        coming = round(_SHARE_THAT_COMES * others.size)
-        going = coming + round(_SHARE_THAT_GOES * others.size)
-        comes[others[:coming]] = random.integers(1, days, coming)
-        goes[others[coming:going]] = random.integers(1, days, going - coming)
-        return comes, goes
+            reporting[start : start + length, host] = False
+        return reporting

@@ -15,8 +15,9 @@ from refinery_assets.contract.plausibility import CHECKS
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.audits import LAST_RUNS
 from refinery_assets.warehouse.family_partitions import partitions
-from refinery_assets.warehouse.fleet import name_fleet
-from refinery_assets.warehouse.receipts import input_digest, inventory_digest
+from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
+from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.receipts import input_digest, inventory_digests
 from refinery_assets.warehouse.tables import ensure_table, table_names, transaction, utc_now
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
@@ -105,5 +106,9 @@ def _digest_now(connection: duckdb.DuckDBPyConnection, settings: Settings, month
     problems = [each.problem for each in stats if each.problem]
     if problems:
         raise WaiverError(f"{month} cannot be accepted, for it cannot be told which files are meant: {problems[0]}")
-    name_fleet(connection)
-    return input_digest(stats, inventory_digest(connection), settings)
+    try:
+        name_fleet(connection, settings.contract)
+    except InventoryError as error:
+        raise WaiverError(f"{month} cannot be accepted: {error.problem}.") from error
+    name_hosts_due(connection, [month])
+    return input_digest(stats, inventory_digests(connection)[month], settings)

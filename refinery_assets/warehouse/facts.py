@@ -19,6 +19,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.differences import Difference
 from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, SourceFacts, placed
+from refinery_assets.warehouse.fleet import behavior_names
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class TableFacts:
         points: Rows.
         imputed: Imputed ones among them.
         total: Sum of `y`.
-        hosts: Hosts of the inventory with a row.
-        days: Bit n is set where any such host has a row for day n.
+        hosts: Hosts due in the month with a row for a day on which they are.
+        days: Bit n is set where any such host has such a row for day n.
         unknown: Hosts that the inventory lacks.
+        outside: Hosts of the inventory with a reading for a day on which they do not count.
         repeating: Series with more rows than days.
         off_midnight: Rows whose `ds` is not midnight.
         out_of_range: Rows whose `y` is not finite, below 0 or above `cap`.
         quarantined: Rows in `quarantined_rows`.
         unlike_series: Series that `series_months` sums up otherwise than the table holds them.
-        behaviors: Hosts and rows by the behavior's number in `Inventory.behaviors`.
+        behaviors: Hosts and rows by behavior.
     """
 
     points: int = 0
@@ -46,25 +48,28 @@ class TableFacts:
     hosts: int = 0
     days: int = 0
     unknown: int = 0
+    outside: int = 0
     repeating: int = 0
     off_midnight: int = 0
     out_of_range: int = 0
     quarantined: int = 0
     unlike_series: int = 0
-    behaviors: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    behaviors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The inventory as the month is held against it.
+    """The inventory as the month is held against it, up to the newest day that the month has a row of.
 
     Attributes:
-        hosts: How many hosts there are.
-        behaviors: Each behavior with its hosts, in the names' order.
+        hosts: How many hosts are due.
+        behaviors: Each behavior with its hosts that are due, in the names' order.
+        days: Bit n is set where any host is due on day n.
     """
 
     hosts: int
     behaviors: Mapping[str, int]
+    days: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class MonthOfTable:
         heals: Whether the month is published again as it was, because somebody has changed the table since.
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
         plausibility: The month beside those before it; None where nothing of it stands, or no rule wants to know.
-        unknown_hosts: A sample of hosts that the inventory lacks, with file and line where that is known.
+        unknown_hosts: A sample of hosts that the inventory lacks, or that do not count on a day of theirs (`why` then
+            says it), with file and line where that is known.
         repeated: A sample of repeated points.
         own: What the contract's own rules found, by name.
     """
@@ -129,28 +135,50 @@ class MonthOfTable:
         }
 
 
-def read_inventory(connection: duckdb.DuckDBPyConnection) -> Inventory:
-    """Count the inventory by behavior; needs `fleet.name_fleet` before."""
-    behaviors = connection.execute(
-        "SELECT behavior, count(*) FROM fleet WHERE behavior IS NOT NULL GROUP BY behavior ORDER BY behavior"
+def read_inventories(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[Month, Mapping[str, TableFacts]]
+) -> dict[Month, Inventory]:
+    """What the inventory has due in each month, by what the table holds of it; needs `hosts_due`."""
+    names = behavior_names(connection)
+    reached = []
+    for facts in tables.values():
+        days = 0
+        for table in facts.values():
+            days |= table.days
+        # A host that comes after the newest day is not due yet. Of a month without any row, all are.
+        reached.append((1 << days.bit_length()) - 1 if days else -1)
+    rows = connection.execute(
+        """
+        SELECT month, number, count(*), bit_or(due & reached) FROM hosts_due
+            JOIN (SELECT unnest($months::VARCHAR[]) AS month, unnest($reached::BIGINT[]) AS reached) USING (month)
+        WHERE due & reached <> 0 GROUP BY month, number ORDER BY number
+        """,
+        {"months": [str(month) for month in tables], "reached": reached},
     ).fetchall()
-    ((hosts,),) = connection.execute("SELECT count(*) FROM fleet").fetchall()
-    return Inventory(hosts, dict(behaviors))
+    found = {}
+    for month in tables:
+        of_month = [row[1:] for row in rows if row[0] == str(month)]
+        due = 0
+        for *_, of_behavior in of_month:
+            due |= of_behavior
+        behaviors = {names[number]: hosts for number, hosts, _ in of_month if number is not None}
+        found[month] = Inventory(sum(hosts for _, hosts, _ in of_month), behaviors, due)
+    return found
 
 
 def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> None:
-    """Have the table's rows of `months` in `audit_series`; needs `fleet.name_fleet` before.
+    """Have the table's rows of `months` in `audit_series`; needs `hosts_due`.
 
     `audit_series` is a temporary table, one row per month, resource and host of the table: `is_known` (the host
     stands in the inventory), `number` (of its behavior, as in `fleet`), `points`, `imputed`, `total` (sum of
-    `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `off_midnight`,
-    `out_of_range`.
+    `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `due` (those of them on
+    which the host counts), `outside` (the others, where not imputed), `off_midnight`, `out_of_range`.
     """
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE audit_series (
             month VARCHAR, resource VARCHAR, host_id VARCHAR, is_known BOOLEAN, number BIGINT, points BIGINT,
-            imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, off_midnight BIGINT,
+            imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, due BIGINT, outside BIGINT, off_midnight BIGINT,
             out_of_range BIGINT
         )
         """
@@ -160,9 +188,9 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
         connection.execute(
             """
             INSERT INTO audit_series (month, resource, host_id, is_known, number, points, imputed, total,
-                measured, days, off_midnight, out_of_range)
+                measured, days, due, outside, off_midnight, out_of_range)
             SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, measured,
-                days, off_midnight, out_of_range
+                days, days & coalesce(due, 0), days & ~coalesce(due, days), off_midnight, out_of_range
             FROM (
                 SELECT
                     resource,
@@ -177,20 +205,41 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
                 FROM processed_data
                 WHERE ds >= $first AND ds < $end
                 GROUP BY ALL
-            ) LEFT JOIN fleet ON node_name = host_id
+            ) LEFT JOIN (SELECT node_name, due, number FROM hosts_due WHERE month = $month) ON node_name = host_id
             """,
             {"month": str(month), "first": month.first_day, "end": month.next.first_day},
+        )
+    _forgive_imputed_days(connection)
+
+
+def _forgive_imputed_days(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave imputed rows out of `outside`: between two periods of a host, a gap is filled as any other."""
+    affected = connection.execute(
+        "SELECT DISTINCT month FROM audit_series WHERE outside <> 0 AND imputed > 0"
+    ).fetchall()
+    for (key,) in affected:
+        month = Month.parse(key)
+        connection.execute(
+            """
+            UPDATE audit_series a SET outside = a.outside & p.days FROM (
+                SELECT resource, host_id,
+                    coalesce(bit_or(1::BIGINT << dayofmonth(ds)) FILTER (NOT is_imputed), 0) AS days
+                FROM processed_data WHERE ds >= $first AND ds < $end GROUP BY ALL
+            ) p WHERE a.month = $month AND a.resource = p.resource AND a.host_id = p.host_id AND a.outside <> 0
+            """,
+            {"month": key, "first": month.first_day, "end": month.next.first_day},
         )
 
 
 def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> dict[Month, dict[str, TableFacts]]:
     """The facts of `months`, by resource; needs `sum_up` before."""
-    behaviors: dict[tuple[str, str], dict[int, tuple[int, int]]] = defaultdict(dict)
+    names = behavior_names(connection)
+    behaviors: dict[tuple[str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for month, resource, number, hosts, rows in connection.execute(
         "SELECT month, resource, number, count(*), sum(points)::BIGINT FROM audit_series "
-        "WHERE number IS NOT NULL GROUP BY month, resource, number"
+        "WHERE number IS NOT NULL AND due <> 0 GROUP BY month, resource, number"
     ).fetchall():
-        behaviors[month, resource][number] = hosts, rows
+        behaviors[month, resource][names[number]] = hosts, rows
     quarantined = {
         (month, resource): count
         for month, resource, count in connection.execute(
@@ -203,8 +252,8 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
     found = connection.execute(
         """
         SELECT a.month, a.resource, sum(a.points)::BIGINT, sum(a.imputed)::BIGINT, sum(a.total),
-            count(*) FILTER (a.is_known), coalesce(bit_or(a.days) FILTER (a.is_known), 0),
-            count(*) FILTER (NOT a.is_known), count(*) FILTER (a.points <> bit_count(a.days)),
+            count(*) FILTER (a.due <> 0), coalesce(bit_or(a.due), 0), count(*) FILTER (NOT a.is_known),
+            count(*) FILTER (a.outside <> 0), count(*) FILTER (a.points <> bit_count(a.days)),
             sum(a.off_midnight)::BIGINT, sum(a.out_of_range)::BIGINT,
             count(*) FILTER (s.host_id IS NULL OR s.readings + s.imputed <> a.points OR s.imputed <> a.imputed
                 OR NOT abs(s.mean_y * s.readings - a.measured) <= 1e-6 * (1 + abs(a.measured)))
@@ -223,17 +272,40 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
 
 
 def sample_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
-    """Hosts of the month that the inventory lacks; needs `sum_up` before."""
-    return _rows(
+    """Hosts of the month that the inventory lacks, or lacks on a day of theirs; needs `sum_up` before.
+
+    `days` (bit n) says on which; `why` is null where it lacks them altogether.
+    """
+    rows = _rows(
         connection,
         """
         SELECT host_id, string_agg(DISTINCT resource, ', ' ORDER BY resource) AS resources,
-            sum(points)::BIGINT AS rows
-        FROM audit_series WHERE NOT is_known AND month = $month
-        GROUP BY host_id ORDER BY rows DESC, host_id LIMIT $most
+            sum(points)::BIGINT AS rows, bit_or(CASE WHEN is_known THEN outside ELSE days END) AS days,
+            bool_and(is_known) AS is_known
+        FROM audit_series WHERE month = $month AND (NOT is_known OR outside <> 0)
+        GROUP BY host_id ORDER BY is_known, rows DESC, host_id LIMIT $most
         """,
         {"month": str(month), "most": SAMPLE_SIZE},
     )
+    return [
+        {name: value for name, value in row.items() if name != "is_known"}
+        | ({"why": _why_outside(connection, month, row)} if row["is_known"] else {})
+        for row in rows
+    ]
+
+
+def _why_outside(connection: duckdb.DuckDBPyConnection, month: Month, row: Row) -> str:
+    """What the inventory says of a host on the first day that it does not count on."""
+    days = int(row["days"] or 0)
+    first = month.days[(days & -days).bit_length() - 2]
+    ((ended, begins),) = connection.execute(
+        "SELECT max(valid_to) FILTER (valid_to <= $day), min(valid_from) FILTER (valid_from > $day) "
+        "FROM fleet WHERE node_name = $host",
+        {"day": first, "host": row["host_id"]},
+    ).fetchall()
+    parts = [f"retired on {ended}"] if ended else []
+    parts += [f"{'back' if ended else 'not there'} {'on' if ended else 'before'} {begins}"] if begins else []
+    return ", ".join(parts)
 
 
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
@@ -270,30 +342,38 @@ def with_samples(
     month = evidence.month
     unknown: Sequence[Row] = ()
     repeated: Sequence[Row] = ()
-    if any(table.unknown for table in evidence.tables.values()):
+    if any(table.unknown or table.outside for table in evidence.tables.values()):
         unknown = sample_unknown_hosts(connection, month)
-        if paths:
-            places = _places_of(connection, month, [str(row["host_id"]) for row in unknown], paths)
-            unknown = [{**row, **places.get(str(row["host_id"]), {})} for row in unknown]
+        places = _places_of(connection, month, unknown, paths) if paths else {}
+        unknown = [
+            {name: value for name, value in {**row, **places.get(str(row["host_id"]), {})}.items() if name != "days"}
+            for row in unknown
+        ]
     if any(table.repeating for table in evidence.tables.values()):
         repeated = sample_repeated_points(connection, month)
     return replace(evidence, unknown_hosts=unknown, repeated=repeated)
 
 
 def _places_of(
-    connection: duckdb.DuckDBPyConnection, month: Month, hosts: Sequence[str], paths: Sequence[str]
+    connection: duckdb.DuckDBPyConnection, month: Month, hosts: Sequence[Row], paths: Sequence[str]
 ) -> dict[str, Row]:
-    """File and line where each of the hosts stands first."""
+    """File and line where each of the hosts stands first on one of its days."""
     of_hosts = f"""
-        SELECT f.path, p.host_id, p.source_line FROM {PARTITION_ROWS}
+        SELECT f.path, h.host_id, p.source_line
+        FROM {PARTITION_ROWS} JOIN (SELECT unnest($hosts::VARCHAR[]) AS host_id, unnest($days::BIGINT[]) AS days) h
+            ON lower(p.host_id) = lower(h.host_id) AND (h.days >> dayofmonth(p.ds)) & 1 = 1
         WHERE f.month = $month AND p.fault IS NULL AND NOT p.is_imputed
-            AND p.host_id IN (SELECT unnest($hosts::VARCHAR[]))
     """  # noqa: S608 - a constant of the package
     rows = connection.execute(
         f"""
         SELECT host_id, arg_min(source_file, (source_file, file_line)), arg_min(file_line, (source_file, file_line))
         FROM ({placed(of_hosts)}) GROUP BY host_id
         """,  # noqa: S608 - queries of the package
-        {"paths": paths, "month": str(month), "hosts": hosts},
+        {
+            "paths": paths,
+            "month": str(month),
+            "hosts": [row["host_id"] for row in hosts],
+            "days": [row["days"] for row in hosts],
+        },
     ).fetchall()
     return {host: {"source_file": file, "source_line": line} for host, file, line in rows}

@@ -1,24 +1,27 @@
-"""The host inventory: facts about the table `hosts`, and the three rules of `host_inventory`.
+"""The host inventory: facts about it, and the three rules of `host_inventory`.
 
-Here: whether the inventory is there and fit to hold readings against. Not here: making or changing it;
-the table belongs to another system, and the refinery only reads it.
+Here: whether the inventory is there and fit to hold readings against. Not here: where it is and what its columns are
+called (`inventory_source.py`), and making or changing it; it belongs to another system, and the refinery only reads it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import Finding, Rule, counted, listing, outcome
-from refinery_assets.contract.columns import HOSTS
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import Behavior
 from refinery_assets.contract.settings import Settings
-from refinery_assets.warehouse.tables import column_types
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.inventory_source import name_source
 
-NEEDED_COLUMNS = ("node_name", "scenario", "variant")
+_HOSTS_OF_PERIODS = "count(DISTINCT lower(node_name))"
+_OVERLAPS = "next_from IS NOT NULL AND (valid_to IS NULL OR next_from < valid_to)"
 
 
 @dataclass(frozen=True)
@@ -28,30 +31,43 @@ class InventoryFacts:
     Attributes:
         expected_behaviors: How many behaviors it must hold.
         named_behaviors: Those that it must hold by name.
+        has_behaviors: Whether the contract names a column of behaviors.
         problem: Why there is no inventory to look at, as a sentence; None when there is one.
-        hosts: Its rows.
-        unnamed: Rows without a `node_name`.
-        repeated: How often each name stands that stands more than once, without regard to case.
-        behaviors: Hosts per behavior, in upper case; hosts without scenario or variant are left out.
+        there: What is there instead, as a sentence that may quote names of others.
+        hosts: Its hosts: its rows, or where rows have periods, its names without regard to case.
+        unnamed: Rows without a host's name.
+        repeated: How often each name stands that stands more than once for a day, without regard to case.
+        respelled: Names with several periods that are not spelled alike in all of them.
+        overlapping: A sample of periods of a host that do not end before its next begins.
+        reversed: Rows that end before, or when, they begin.
+        bad_days: Rows of which valid_from or valid_to is no day.
+        behaviors: Hosts per behavior, in upper case; hosts without one are left out.
     """
 
     expected_behaviors: int
     named_behaviors: Sequence[Behavior] = ()
+    has_behaviors: bool = True
     problem: str | None = None
+    there: str = ""
     hosts: int = 0
     unnamed: int = 0
     repeated: Mapping[str, int] = field(default_factory=dict)
-    behaviors: Mapping[Behavior, int] = field(default_factory=dict)
+    respelled: Sequence[str] = ()
+    overlapping: Sequence[Row] = ()
+    reversed: int = 0
+    bad_days: int = 0
+    behaviors: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def unavailable(cls, settings: Settings, problem: str) -> InventoryFacts:
+    def unavailable(cls, settings: Settings, problem: str, there: str = "") -> InventoryFacts:
         """What is known of an inventory that cannot be looked at, for a reason given as a sentence."""
-        return cls(settings.behaviors, _named(settings), problem)
+        has_behaviors = bool(settings.contract.inventory.behavior)
+        return cls(settings.behaviors, _named(settings), has_behaviors, problem, there)
 
     @property
     def missing_behaviors(self) -> Sequence[Behavior]:
         """The behaviors that are expected by name and that no host has."""
-        return [behavior for behavior in self.named_behaviors if behavior not in self.behaviors]
+        return [behavior for behavior in self.named_behaviors if str(behavior) not in self.behaviors]
 
 
 def _named(settings: Settings) -> Sequence[Behavior]:
@@ -61,72 +77,135 @@ def _named(settings: Settings) -> Sequence[Behavior]:
 
 
 def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> InventoryFacts:
-    """Look at the table `hosts`; what is wrong is in the facts, not raised."""
-    columns = {name.lower() for name in column_types(connection, HOSTS.name)}
-    if not columns:
-        return InventoryFacts.unavailable(settings, "the warehouse has no table hosts")
-    if missing := [column for column in NEEDED_COLUMNS if column not in columns]:
-        return InventoryFacts.unavailable(settings, f"the table hosts lacks {', '.join(missing)}")
-    hosts, unnamed = _one(
-        connection, "SELECT count(*), count(*) FILTER (node_name IS NULL OR trim(node_name) = '') FROM hosts"
-    )
-    repeated = connection.execute(
-        "SELECT lower(node_name), count(*) FROM hosts WHERE node_name IS NOT NULL "
-        "GROUP BY 1 HAVING count(*) > 1 ORDER BY 1"
+    """Look at the inventory; what is wrong is in the facts, not raised. Leaves it as the temporary table `fleet`."""
+    try:
+        name_fleet(connection, settings.contract)
+    except InventoryError as error:
+        return InventoryFacts.unavailable(settings, error.problem, error.there)
+    ((rows, unnamed, has_periods, bad_days, ends_early),) = connection.execute(
+        """
+        SELECT count(*), count(*) FILTER (node_name IS NULL OR trim(node_name) = ''),
+            count(valid_from) + count(valid_to) > 0, count(*) FILTER (has_bad_day),
+            count(*) FILTER (valid_to <= valid_from)
+        FROM fleet
+        """
     ).fetchall()
     behaviors = connection.execute(
-        "SELECT upper(trim(scenario)), upper(trim(variant)), count(*) FROM hosts "
-        "WHERE scenario IS NOT NULL AND variant IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2"
+        f"SELECT behavior, {_HOSTS_OF_PERIODS if has_periods else 'count(*)'} FROM fleet "  # noqa: S608 - a constant
+        "WHERE behavior IS NOT NULL GROUP BY behavior ORDER BY behavior"
     ).fetchall()
+    of_names = (
+        _look_at_periods(connection)
+        if has_periods
+        else {"hosts": rows, "repeated": _repeated(connection, "count(*) - 1")}
+    )
     return InventoryFacts(
         settings.behaviors,
         _named(settings),
-        problem=None if hosts else "the table hosts has no rows",
-        hosts=hosts,
+        bool(settings.contract.inventory.behavior),
+        problem=None if rows else f"{_called(settings.contract)} has no rows",
         unnamed=unnamed,
-        repeated=dict(repeated),
-        behaviors={Behavior(scenario, variant): count for scenario, variant, count in behaviors},
+        reversed=ends_early,
+        bad_days=bad_days,
+        behaviors=dict(behaviors),
+        **of_names,
     )
+
+
+def _look_at_periods(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """What the names say of an inventory whose hosts may stand in several rows."""
+    ((hosts,),) = connection.execute(f"SELECT {_HOSTS_OF_PERIODS} FROM fleet").fetchall()  # noqa: S608 - a constant
+    respelled = connection.execute(
+        "SELECT min(node_name) FROM fleet GROUP BY lower(node_name) HAVING count(DISTINCT node_name) > 1 ORDER BY 1"
+    ).fetchall()
+    cursor = connection.execute(
+        f"SELECT node_name, valid_from::VARCHAR AS valid_from, valid_to::VARCHAR AS valid_to, "  # noqa: S608 - a constant
+        f"next_from::VARCHAR AS next_valid_from FROM fleet WHERE node_name IS NOT NULL AND {_OVERLAPS} "
+        "ORDER BY node_name, valid_from NULLS FIRST LIMIT $most",
+        {"most": SAMPLE_SIZE},
+    )
+    names = [column[0] for column in cursor.description or ()]
+    overlapping = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return {
+        "hosts": hosts,
+        "repeated": _repeated(connection, f"count(*) FILTER ({_OVERLAPS})"),
+        "respelled": [name for (name,) in respelled],
+        "overlapping": overlapping,
+    }
+
+
+def _repeated(connection: duckdb.DuckDBPyConnection, surplus: str) -> dict[str, int]:
+    """How often each name stands that has surplus rows."""
+    return dict(
+        connection.execute(
+            f"SELECT lower(node_name), 1 + {surplus} FROM fleet WHERE node_name IS NOT NULL "  # noqa: S608 - a constant
+            f"GROUP BY 1 HAVING {surplus} > 0 ORDER BY 1"
+        ).fetchall()
+    )
+
+
+def _called(contract: Contract) -> str:
+    if contract.inventory_file is not None:
+        return f"the file {contract.inventory_file}"
+    return f"the table {contract.inventory.source}"
 
 
 def odd_host_names(connection: duckdb.DuckDBPyConnection, contract: Contract) -> frozenset[str]:
     """Names that exports write for an absent host, and that hosts of the inventory really have; in lower case."""
-    if NEEDED_COLUMNS[0] not in {name.lower() for name in column_types(connection, HOSTS.name)}:
+    absent = {text for family in contract.families for text in family.absent if text}
+    try:
+        name_source(connection, contract)
+    except InventoryError:
+        # Nothing is published without it; that is for the inventory's checks to say.
         return frozenset()
     named = connection.execute(
-        "SELECT DISTINCT lower(node_name) FROM hosts WHERE list_contains($absent, lower(node_name))",
-        {"absent": sorted({text for family in contract.families for text in family.absent if text})},
+        "SELECT DISTINCT lower(node_name) FROM inventory_source WHERE list_contains($absent, lower(node_name))",
+        {"absent": sorted(absent)},
     )
     return frozenset(name for (name,) in named.fetchall())
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    return tuple(connection.execute(query).fetchall()[0])
-
-
 def _inventory_initialized(facts: InventoryFacts) -> Finding:
     summary = f"{counted(facts.hosts, 'host')} in the inventory" if facts.problem is None else facts.problem
-    return Finding(outcome(failed=facts.problem is not None), f"{summary}.", {"hosts": facts.hosts})
+    return Finding(outcome(failed=facts.problem is not None), f"{summary}.", {"hosts": facts.hosts}, facts.there)
 
 
 def _host_names_unique(facts: InventoryFacts) -> Finding:
     surplus = sum(count - 1 for count in facts.repeated.values())
-    summary = (
-        f"{counted(facts.hosts, 'host')}, {facts.unnamed} without a name, "
-        f"{counted(surplus, 'row repeats', 'rows repeat')} a name"
-    )
+    parts = [
+        counted(facts.hosts, "host"),
+        f"{facts.unnamed} without a name",
+        counted(surplus, "row repeats", "rows repeat") + " a name",
+    ]
+    counts: dict[str, Cell] = {"hosts": facts.hosts, "unnamed": facts.unnamed, "repeated": surplus}
+    if facts.overlapping:
+        parts[-1] = f"{counted(surplus, 'period overlaps', 'periods overlap')} the next one of the host"
+    of_periods = {
+        "reversed": (facts.reversed, "period ends", "periods end", "before it begins"),
+        "bad_days": (facts.bad_days, "row has", "rows have", "no day for its begin or end"),
+        "respelled": (len(facts.respelled), "host is", "hosts are", "not spelled alike in all periods"),
+    }
+    for name, (number, one, many, what) in of_periods.items():
+        if number:
+            parts.append(f"{counted(number, one, many)} {what}")
+            counts[name] = number
+    summary = ", ".join(parts)
     if facts.problem is not None:
         summary = f"there are no names to compare: {facts.problem}"
+    details = {"Repeated": facts.repeated, "Spelled in several ways": facts.respelled}
     return Finding(
-        outcome(failed=bool(facts.problem or facts.unnamed or facts.repeated)),
+        outcome(failed=bool(facts.problem or any(list(counts.values())[1:]))),
         f"{summary}.",
-        {"hosts": facts.hosts, "unnamed": facts.unnamed, "repeated": surplus},
-        offenders=[{"node_name": name, "times": times} for name, times in facts.repeated.items()],
-        detail=f"Repeated: {listing(facts.repeated)}." if facts.repeated else "",
+        counts,
+        offenders=facts.overlapping or [{"node_name": name, "times": times} for name, times in facts.repeated.items()],
+        detail=" ".join(f"{what}: {listing(names)}." for what, names in details.items() if names),
     )
 
 
 def _behaviors_complete(facts: InventoryFacts) -> Finding:
+    counts: dict[str, Cell] = {"behaviors": len(facts.behaviors), "expected": facts.expected_behaviors}
+    if not facts.has_behaviors and not facts.expected_behaviors:
+        return Finding(Outcome.PASSED, "The contract names no column of behaviors, so there is none to expect.", counts)
     missing = facts.missing_behaviors
     summary = f"{counted(len(facts.behaviors), 'behavior')}, {facts.expected_behaviors} expected"
     if missing:
@@ -134,33 +213,34 @@ def _behaviors_complete(facts: InventoryFacts) -> Finding:
     return Finding(
         outcome(failed=bool(missing) or len(facts.behaviors) < facts.expected_behaviors),
         f"{summary}.",
-        {"behaviors": len(facts.behaviors), "expected": facts.expected_behaviors},
+        counts,
         offenders=[{"missing": str(behavior)} for behavior in missing],
-        tables={
-            "behaviors": [{"behavior": str(behavior), "hosts": count} for behavior, count in facts.behaviors.items()]
-        },
+        tables={"behaviors": [{"behavior": behavior, "hosts": count} for behavior, count in facts.behaviors.items()]},
     )
 
 
 INVENTORY_RULES: tuple[Rule[InventoryFacts], ...] = (
     Rule(
         "inventory_initialized",
-        "Fails when the warehouse has no table hosts, or the table has no rows.",
-        "Load the inventory into the table hosts of the warehouse (REFINERY_WAREHOUSE) and run again.",
+        "Fails when the inventory (the table hosts, or what the contract names) is not there, cannot be read, lacks a "
+        "column or has no rows.",
+        "Load the inventory into the table hosts of the warehouse (REFINERY_WAREHOUSE), or see to [inventory] in the "
+        "contract (REFINERY_CONTRACT), and run again.",
         _inventory_initialized,
     ),
     Rule(
         "host_names_unique",
-        "Fails when a node_name is null or stands more than once, also without regard to case.",
-        "Correct the names in the table hosts, so that each host stands once, and run again.",
+        "Fails when a host has no name or stands more than once for a day, also without regard to case: in rows "
+        "without valid_from and valid_to, or with periods that overlap; or when a period does not end after it begins.",
+        "Correct names and periods in the inventory, so that each host stands once for each day, and run again.",
         _host_names_unique,
     ),
     Rule(
         "behaviors_complete",
         "Fails when the inventory holds fewer behaviors than the contract or REFINERY_BEHAVIORS asks for, or "
         "lacks one that the contract names.",
-        "Complete scenario and variant in the table hosts, or set REFINERY_BEHAVIORS to the number of your "
-        "own classes, and run again.",
+        "Complete the behaviors in the inventory (scenario and variant of hosts), or set REFINERY_BEHAVIORS to the "
+        "number of your own classes, and run again.",
         _behaviors_complete,
     ),
 )

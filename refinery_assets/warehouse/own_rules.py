@@ -22,6 +22,7 @@ from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.inventory import INVENTORY_RULES
+from refinery_assets.warehouse.inventory_source import name_inventory
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 
 _BUILT_IN = {rule.name for rules in (ENTRANCE_RULES, INVENTORY_RULES, FAMILY_RULES, PUBLISH_RULES) for rule in rules}
@@ -140,7 +141,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _name_relations(connection: duckdb.DuckDBPyConnection) -> None:
     """Name what only queries of this kind read; the tables of the warehouse have their names."""
-    connection.execute("CREATE OR REPLACE TEMP VIEW host_inventory AS FROM hosts")
+    name_inventory(connection)
     # A name that no table has is a mistake, and not a variable of this program.
     connection.execute("SET python_enable_replacements = false")
 

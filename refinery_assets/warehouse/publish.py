@@ -29,13 +29,13 @@ from refinery_assets.warehouse.audits import record_audits, verdicts_of_publicat
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
     MonthOfTable,
-    read_inventory,
+    read_inventories,
     sum_up,
     table_facts,
     with_samples,
 )
 from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_partitions, globs, partitions
-from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
@@ -43,7 +43,7 @@ from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
-    inventory_digest,
+    inventory_digests,
     latest_receipts,
     record_receipts,
     refinery_version,
@@ -185,7 +185,10 @@ def _judge_inventory(
     run: RunSoFar,
     results: dict[Month, MonthResult],
 ) -> dict[Month, list[Verdict]]:
-    """The verdicts so far of months that nothing has refused yet; the others are put into `results`."""
+    """The verdicts so far of months that nothing has refused yet; the others are put into `results`.
+
+    From here on, the inventory is what the temporary table `fleet` holds.
+    """
     inventory = inspect_inventory(connection, settings)
     open_months = {}
     for month in months:
@@ -236,11 +239,11 @@ def _candidates(
     with transaction(connection):
         for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS, WAIVERS):
             ensure_table(connection, table)
-        ensure_views_free(connection)
-    name_fleet(connection)
-    hosts = inventory_digest(connection)
+        ensure_views_free(connection, settings.contract)
+    name_hosts_due(connection, open_months)
+    hosts = inventory_digests(connection)
     stats = read_stats(run, list(open_months), settings)
-    inputs = {month: input_digest(stats[month], hosts, settings) for month in open_months}
+    inputs = {month: input_digest(stats[month], hosts[month], settings) for month in open_months}
     receipts = latest_receipts(connection, list(open_months))
     standing = table_digests(connection, receipts)
     intact = {month for month, receipt in receipts.items() if receipt.holds(standing[month])}
@@ -417,15 +420,14 @@ def _evidence(
     paths: Sequence[str],
 ) -> dict[Month, MonthOfTable]:
     months = [candidate.month for candidate in candidates]
-    name_fleet(connection)
-    inventory = read_inventory(connection)
     sum_up(connection, months)
     tables = table_facts(connection, months)
+    inventories = read_inventories(connection, tables)
     found = {}
     for candidate in candidates:
         month = candidate.month
         evidence = MonthOfTable(
-            month, tables[month], candidate.sources, inventory, settings, differences[month], candidate.healed
+            month, tables[month], candidate.sources, inventories[month], settings, differences[month], candidate.healed
         )
         found[month] = with_samples(connection, evidence, paths)
     return found

@@ -87,55 +87,65 @@ def _like_its_receipt(month: MonthOfTable, counts: dict[str, Cell], unlike: int)
 
 def _referential_integrity(month: MonthOfTable) -> Finding:
     unknown = sum(month.of(resource).unknown for resource in month.resources)
+    outside = sum(month.of(resource).outside for resource in month.resources)
     nameless = sum(source.bad_host for source in (month.sources or {}).values())
-    names = list(dict.fromkeys(str(row["host_id"]) for row in month.unknown_hosts))
     # Of more series than the sample holds, the sample says no longer how many hosts they are of.
     summary = f"{counted(unknown, 'series', 'series')} of hosts that the inventory lacks"
+    if outside:
+        summary += f"; {counted(outside, 'series', 'series')} with readings of days on which the host does not count"
     if nameless:
         summary += f"; {counted(nameless, 'row')} without a host"
-    places = [
-        f"{row['host_id']} ({row['source_file']}, line {row['source_line']})"
-        for row in month.unknown_hosts
-        if "source_file" in row
-    ]
+    shown = {
+        "Unknown": [_place(row) for row in month.unknown_hosts if "why" not in row],
+        "Not in the inventory on that day": [_place(row) for row in month.unknown_hosts if "why" in row],
+    }
     return Finding(
-        outcome(failed=bool(unknown or nameless)),
+        outcome(failed=bool(unknown or outside or nameless)),
         f"{summary}.",
-        {"unknown_series": unknown, "nameless_rows": nameless},
-        f"Unknown: {listing(places or names)}." if names else "",
+        {"unknown_series": unknown, "series_outside_validity": outside, "nameless_rows": nameless},
+        " ".join(f"{what}: {listing(places)}." for what, places in shown.items() if places),
         offenders=month.unknown_hosts,
     )
 
 
+def _place(row: Row) -> str:
+    told = [str(row["why"])] if row.get("why") else []
+    told += [f"{row['source_file']}, line {row['source_line']}"] if "source_file" in row else []
+    return f"{row['host_id']} ({'; '.join(told)})" if told else str(row["host_id"])
+
+
 def _behavioral_retention(month: MonthOfTable) -> Finding:
-    behaviors = list(month.inventory.behaviors)
+    due = month.inventory.behaviors
+    if not due and not month.settings.contract.inventory.behavior:
+        summary = "The contract names no column of behaviors, so there is none to retain."
+        return Finding(Outcome.PASSED, summary, {"behaviors": 0, "missing": 0})
     missing: list[Row] = [
         {"resource": resource, "missing": behavior}
         for resource in month.resources
-        for number, behavior in enumerate(behaviors)
-        if number not in month.of(resource).behaviors
+        for behavior in due
+        if behavior not in month.of(resource).behaviors
     ]
     retained: list[Row] = []
-    for number, (behavior, due) in enumerate(month.inventory.behaviors.items()):
-        kept = [month.of(resource).behaviors.get(number, (0, 0)) for resource in month.resources]
+    for behavior, hosts_due in due.items():
+        kept = [month.of(resource).behaviors.get(behavior, (0, 0)) for resource in month.resources]
         # Of hosts that lack a resource, the resource with the fewest says how many are there in full.
         hosts = min(hosts for hosts, _ in kept)
         rows = sum(rows for _, rows in kept)
         retained.append(
             {
                 "behavior": behavior,
-                "hosts_due": due,
+                "hosts_due": hosts_due,
                 "hosts_retained": hosts,
                 "rows": rows,
-                "share": hosts / due,
+                "share": hosts / hosts_due,
             }
         )
     lost = list(dict.fromkeys(str(row["missing"]) for row in missing))
-    summary = f"{len(behaviors) - len(lost)} of {counted(len(behaviors), 'behavior')} retained in every resource"
+    summary = f"{len(due) - len(lost)} of {counted(len(due), 'behavior')} retained in every resource"
     return Finding(
         outcome(failed=bool(missing)),
         f"{summary}.",
-        {"behaviors": len(behaviors), "missing": len(missing)},
+        {"behaviors": len(due), "missing": len(missing)},
         "Missing: " + listing(f"{row['missing']} in {row['resource']}" for row in missing) + "." if missing else "",
         offenders=missing,
         tables={"behaviors": retained},
@@ -199,7 +209,8 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
     rows: list[Row] = []
     for resource in month.resources:
         table = month.of(resource)
-        missing_days = [day for day in range(1, newest + 1) if not table.days >> day & 1]
+        # A day on which no host is due yet, or any more, is not missing.
+        missing_days = [day for day in range(1, newest + 1) if month.inventory.days & ~table.days & 1 << day]
         rows.append(
             {
                 "resource": resource,
@@ -295,13 +306,15 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
     ),
     Rule(
         "referential_integrity",
-        "Fails when a host_id stands in no row of hosts.",
-        "Add the hosts named to the table hosts, or have them taken out of the export; then run the month again.",
+        "Fails when a host_id stands in no row of the inventory, or has a reading for a day on which the inventory "
+        "does not count it.",
+        "Add the hosts named to the inventory (the table hosts), correct their valid_from and valid_to, or have them "
+        "taken out of the export; then run the month again.",
         _referential_integrity,
     ),
     Rule(
         "behavioral_retention",
-        "Fails when a behavior of the inventory has no row in a resource.",
+        "Fails when a behavior of the hosts due in the month has no row in a resource.",
         "Find out why every host of the behavior is missing from the month: a partial export, or an "
         "inventory that names a behavior which the fleet no longer has.",
         _behavioral_retention,
@@ -328,8 +341,9 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
     Rule(
         "fleet_coverage",
         "Fails when a resource holds a smaller share of the hosts due than REFINERY_MIN_COVERAGE; warns when "
-        "any host, or any day up to the month's newest, has no reading.",
-        "Have the month exported in full, remove retired hosts from the table hosts, or lower REFINERY_MIN_COVERAGE.",
+        "any host due, or any day up to the month's newest, has no reading.",
+        "Have the month exported in full, give retired hosts a valid_to in the inventory, or lower "
+        "REFINERY_MIN_COVERAGE.",
         _fleet_coverage,
     ),
     Rule(

@@ -16,8 +16,8 @@ from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SER
 from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.warehouse.facts import MonthOfTable, read_inventory, sum_up, table_facts, with_samples
-from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.facts import MonthOfTable, read_inventories, sum_up, table_facts, with_samples
+from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
 from refinery_assets.warehouse.plausibility import read_past
@@ -72,10 +72,10 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
         connection.execute(f"CREATE OR REPLACE TEMP TABLE series_months ({declared})")
     receipts = latest_receipts(connection, months) if has_receipts else {}
     standing = table_digests(connection, receipts)
-    name_fleet(connection)
-    inventory = read_inventory(connection)
+    name_hosts_due(connection, months)
     sum_up(connection, months)
     found = table_facts(connection, months)
+    inventories = read_inventories(connection, found)
     own = _judge_by_own_rules(connection, months, settings)
     past = read_past(connection, months, settings)
     waivers = waivers_in_force(connection, months)
@@ -87,7 +87,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
             month,
             found[month],
             None,
-            inventory,
+            inventories[month],
             settings,
             as_published=as_published,
             own=own[month],

@@ -67,7 +67,7 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
 
     Args:
         stats: Of the month's families: the digest of each file, and of the settings that bear on rows.
-        inventory: `inventory_digest`.
+        inventory: that of `inventory_digests`.
         settings: The limits of the checks.
     """
     limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
@@ -77,12 +77,22 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def inventory_digest(connection: duckdb.DuckDBPyConnection) -> str:
-    """A digest of the hosts' names and behaviors; needs `fleet.name_fleet` before."""
-    ((hosts, digest),) = connection.execute(
-        "SELECT count(*), bit_xor(hash(node_name, coalesce(behavior, ''))) FROM fleet"
+def inventory_digests(connection: duckdb.DuckDBPyConnection) -> dict[Month, str]:
+    """A digest of names and behaviors of the hosts due in each month of `hosts_due`, and of their days.
+
+    A host that was retired before the month, or comes after it, is no part of it.
+    """
+    # Of a host that is due all the month, its days say nothing more.
+    rows = connection.execute(
+        """
+        SELECT month, count(*) FILTER (due <> 0),
+            bit_xor(CASE WHEN is_whole THEN hash(node_name, coalesce(behavior, ''))
+                ELSE hash(node_name, coalesce(behavior, ''), due) END) FILTER (due <> 0)
+        FROM hosts_due LEFT JOIN (SELECT DISTINCT number, behavior FROM fleet) USING (number)
+        GROUP BY month
+        """
     ).fetchall()
-    return f"{hosts} {digest}"
+    return {Month.parse(month): f"{hosts} {digest}" for month, hosts, digest in rows}
 
 
 def latest_receipts(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> dict[Month, Receipt]:

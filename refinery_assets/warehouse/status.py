@@ -16,17 +16,24 @@ from itertools import product
 import duckdb
 
 from refinery_assets.checks.rules import Outcome
-from refinery_assets.contract.columns import AUDITS, HOSTS, PUBLICATIONS
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
-from refinery_assets.warehouse.fleet import name_fleet
-from refinery_assets.warehouse.inventory import NEEDED_COLUMNS, odd_host_names
-from refinery_assets.warehouse.receipts import Receipt, input_digest, inventory_digest, latest_receipts, rows_of_months
-from refinery_assets.warehouse.tables import column_types, table_names
+from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
+from refinery_assets.warehouse.inventory import odd_host_names
+from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.receipts import (
+    Receipt,
+    input_digest,
+    inventory_digests,
+    latest_receipts,
+    rows_of_months,
+)
+from refinery_assets.warehouse.tables import table_names
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
 _FILES_AT_ONCE = 2
@@ -106,7 +113,7 @@ class _Known:
 
     receipts: Mapping[Month, Receipt] = field(default_factory=dict)
     audits: Mapping[Month, LastAudit] = field(default_factory=dict)
-    hosts: str = ""
+    hosts: Mapping[Month, str] = field(default_factory=dict)
     odd_hosts: frozenset[str] = frozenset()
     waivers: Sequence[Waiver] = ()
 
@@ -148,11 +155,13 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
         receipts = latest_receipts(connection, [Month.parse(month) for (month,) in published])
     audits = _last_audits(connection) if AUDITS.name in tables else {}
     waivers = waivers_in_force(connection)
-    if not set(NEEDED_COLUMNS) <= {name.lower() for name in column_types(connection, HOSTS.name)}:
+    try:
+        name_fleet(connection, settings.contract)
+    except InventoryError:
         return _Known(receipts, audits, waivers=waivers)
-    name_fleet(connection)
+    name_hosts_due(connection, receipts)
     odd_hosts = odd_host_names(connection, settings.contract)
-    return _Known(receipts, audits, inventory_digest(connection), odd_hosts, waivers)
+    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers)
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
@@ -212,7 +221,7 @@ def _inputs(
                 Stats(family, receipt.month, "", digest=digest, rules=rule)
                 for (family, digest), rule in zip(files, chosen, strict=True)
             ],
-            known.hosts,
+            known.hosts.get(receipt.month, ""),
             settings,
         )
         for chosen in product(*rules)

@@ -11,58 +11,58 @@ from collections.abc import Iterable
 import duckdb
 
 from refinery_assets.contract.columns import (
+    CAPACITY_CHANGES,
     DAILY_FEATURES,
     FEATURE_LAGS,
     FEATURE_WINDOWS,
-    FORECAST_PANEL,
-    HOSTS,
-    INVENTORY_ATTRIBUTES,
-    SERIES,
     TABLES,
-    VIEWS,
     Relation,
     in_the_words_of,
+    views_of,
 )
-from refinery_assets.contract.contract_file import Contract
-from refinery_assets.warehouse.tables import ForeignTableError, column_types, table_names
+from refinery_assets.contract.contract_file import Contract, packaged_contract
+from refinery_assets.warehouse.inventory_source import keep_inventory
+from refinery_assets.warehouse.tables import ForeignTableError
 
 _UNIQUE_ID = "p.host_id || '/' || p.resource"
+# Of a host with several rows, the one that is valid today, or else the latest.
+_HOSTS_TODAY = """
+    SELECT * RENAME (node_name AS host_id) FROM host_inventory
+    QUALIFY row_number() OVER (
+        PARTITION BY node_name
+        ORDER BY coalesce(valid_from <= current_date, true) AND coalesce(current_date < valid_to, true) DESC,
+            valid_from DESC NULLS LAST, valid_to DESC NULLS FIRST
+    ) = 1
+"""
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """Make the views, as the inventory's columns are now, and comment tables and views by the dictionary.
 
-    A view reads the tables whenever it is read, so it is never stale.
+    A view reads the tables whenever it is read, so it is never stale. An inventory that is a file is kept as it was
+    when `fleet.name_fleet` read it.
 
     Raises:
         ForeignTableError: Something else than a view stands under the name of one.
+        InventoryError: The inventory is not there, or lacks a column that the contract names.
     """
-    there = {name.lower() for name in column_types(connection, HOSTS.name)}
-    # Attributes that this inventory lacks are null; types are fixed, so that reloading it breaks no view.
-    attributes = ", ".join(
-        f"CAST({source} AS {column.type_name}) AS {column.name}"
-        for column in INVENTORY_ATTRIBUTES
-        for source in [f"h.{column.name}" if column.name in there else "NULL"]
-    )
-    queries = {
-        SERIES.name: _series(attributes),
-        FORECAST_PANEL.name: _forecast_panel(attributes),
-        DAILY_FEATURES.name: _daily_features(),
-    }
-    ensure_views_free(connection)
-    for view in VIEWS:
-        columns = ", ".join(column.name for column in view.columns)
-        # Names and queries are constants of the package; a view takes no parameters.
-        connection.execute(
-            f"CREATE OR REPLACE VIEW {view.name} AS SELECT {columns} FROM ({queries[view.name]})"  # noqa: S608
-        )
-    _comment(connection, (*TABLES, *VIEWS), contract)
+    ensure_views_free(connection, contract)
+    keep_inventory(connection, contract)
+    for name, query in (
+        ("series", _series()),
+        ("forecast_panel", _forecast_panel()),
+        (CAPACITY_CHANGES.name, _capacity_changes()),
+        (DAILY_FEATURES.name, _daily_features()),
+    ):
+        # Names and queries are constants of the package; a view takes no parameters. The inventory's columns come by
+        # a star, in the order of `host_inventory`.
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS {query}")
+    _comment(connection, (*TABLES, *views_of(contract)), contract)
 
 
-def _series(attributes: str) -> str:
-    names = ", ".join(column.name for column in INVENTORY_ATTRIBUTES)
+def _series() -> str:
     return f"""
-        SELECT s.*, {names} FROM (
+        SELECT s.*, h.* EXCLUDE (host_id) FROM (
             SELECT {_UNIQUE_ID} AS unique_id, p.host_id, p.resource,
                 min(p.ds)::DATE AS first_day, max(p.ds)::DATE AS last_day,
                 count(*) AS days, count(*) FILTER (p.is_imputed) AS imputed,
@@ -75,15 +75,27 @@ def _series(attributes: str) -> str:
                 FROM processed_data
             ) p
             GROUP BY p.host_id, p.resource
-        ) s LEFT JOIN (SELECT h.node_name, {attributes} FROM hosts h) a ON a.node_name = s.host_id
+        ) s LEFT JOIN ({_HOSTS_TODAY}) h ON h.host_id = s.host_id
     """  # noqa: S608 - names of the dictionary
 
 
-def _forecast_panel(attributes: str) -> str:
+def _forecast_panel() -> str:
     return f"""
-        SELECT {_UNIQUE_ID} AS unique_id, p.*, 0.0::DOUBLE AS floor, {attributes}
-        FROM processed_data p LEFT JOIN hosts h ON h.node_name = p.host_id
+        SELECT {_UNIQUE_ID} AS unique_id, p.ds, p.y, p.cap, 0.0::DOUBLE AS floor, p.host_id, p.resource, p.capacity,
+            p.y * p.capacity / 100 AS demand, p.is_imputed, h.* EXCLUDE (host_id)
+        FROM processed_data p LEFT JOIN ({_HOSTS_TODAY}) h ON h.host_id = p.host_id
     """  # noqa: S608 - names of the dictionary
+
+
+def _capacity_changes() -> str:
+    # A day that states no capacity is not one on which it changed.
+    return """
+        SELECT host_id, resource, ds::DATE AS day, capacity_before, capacity AS capacity_after FROM (
+            SELECT host_id, resource, ds, capacity,
+                lag(capacity) OVER (PARTITION BY host_id, resource ORDER BY ds) AS capacity_before
+            FROM processed_data WHERE capacity IS NOT NULL
+        ) WHERE capacity <> capacity_before
+    """
 
 
 def _daily_features() -> str:
@@ -104,37 +116,53 @@ def _daily_features() -> str:
         "PRECEDING AND INTERVAL 1 DAY PRECEDING)"
         for days in FEATURE_WINDOWS
     ]
+    columns = ", ".join(column.name for column in DAILY_FEATURES.columns)
     return f"""
-        SELECT {_UNIQUE_ID} AS unique_id, p.*, {", ".join([*lags, *rolling])}
+        SELECT {columns} FROM (SELECT {_UNIQUE_ID} AS unique_id, p.*, {", ".join([*lags, *rolling])}
         FROM (
             -- An imputed value lies between its neighbours, of which one is later: no past to learn from.
             SELECT *, CASE WHEN NOT is_imputed THEN y END AS measured FROM processed_data
         ) p
-        WINDOW {", ".join(windows)}
+        WINDOW {", ".join(windows)})
     """  # noqa: S608 - names of the dictionary
 
 
-def ensure_views_free(connection: duckdb.DuckDBPyConnection) -> None:
-    """Check that no table has the name of a view.
+def ensure_views_free(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Check that nothing of others has the name of a view.
 
     Raises:
-        ForeignTableError: One does.
+        ForeignTableError: Something does.
     """
-    if taken := table_names(connection) & {view.name for view in VIEWS}:
-        name = min(taken)
-        raise ForeignTableError(
-            f"The warehouse has a table {name} where the refinery keeps a view of that name. Rename the table, or "
-            "set REFINERY_WAREHOUSE to another file, and run again."
-        )
+    there = connection.execute(
+        """
+        SELECT table_name, 'table', comment FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = current_schema()
+        UNION ALL SELECT view_name, 'view', comment FROM duckdb_views()
+        WHERE database_name = current_database() AND schema_name = current_schema()
+        ORDER BY ALL
+        """
+    ).fetchall()
+    views = {view.name: view for view in views_of(contract)}
+    for name, kind, comment in there:
+        view = views.get(name.lower())
+        # The inventory's may be a table of ours, too, and a view of that name one of others: its comment says it.
+        is_inventory = name.lower() == "host_inventory"
+        if view and (comment != view.meaning if is_inventory else kind == "table"):
+            raise ForeignTableError(
+                f"The warehouse has a {kind} {name} where the refinery keeps a view of that name. Rename the {kind}, "
+                "or set REFINERY_WAREHOUSE to another file, and run again."
+            )
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, relations: Iterable[Relation], contract: Contract) -> None:
-    """Say in the warehouse what the dictionary says."""
+    """Say in the warehouse what the dictionary says; what the contract calls an attribute has nothing to be said."""
+    own = {column.name for relation in (*TABLES, *views_of(packaged_contract())) for column in relation.columns}
     for relation in relations:
         kind = relation.kind.upper()
         connection.execute(f"COMMENT ON {kind} {relation.name} IS {_literal(relation.meaning)}")
         for column in in_the_words_of(contract, relation.columns):
-            connection.execute(f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}")
+            if column.name in own:
+                connection.execute(f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}")
 
 
 def _literal(text: str) -> str:

@@ -32,6 +32,8 @@ def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
 def name_respelled_hosts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> bool:
     """Write the hosts that the files spell otherwise than the inventory to the temporary table `respelled_hosts`.
 
+    Needs `fleet`.
+
     Returns:
         Whether there are any.
     """
@@ -39,9 +41,9 @@ def name_respelled_hosts(connection: duckdb.DuckDBPyConnection, paths: Sequence[
     ((respelled,),) = connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE respelled_hosts AS
-        SELECT p.host_id, h.node_name
+        SELECT DISTINCT p.host_id, h.node_name
         FROM (SELECT DISTINCT host_id FROM read_parquet($paths)) p
-            JOIN hosts h ON lower(h.node_name) = lower(p.host_id)
+            JOIN fleet h ON lower(h.node_name) = lower(p.host_id)
         WHERE h.node_name <> p.host_id
         """,
         {"paths": paths},

@@ -12,16 +12,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.sample.feed import make_sample
+from refinery_assets.sample.fleet import Fleet
 from refinery_assets.warehouse.storage import open_or_make_warehouse
 from refinery_assets_tests.installation import BIN
 
 PEERS = Path(__file__).parent / "peers"
 _HERE = "refinery_assets_tests.benchmarks"
+_SEED = 1
 _SHAPE = ("-m", f"{_HERE}.shape")
 _ANEW = ("-m", f"{_HERE}.anew")
 
@@ -53,7 +56,12 @@ class Arena:
 
     def make_feed(self) -> None:
         if not self.inventory.exists():
-            make_sample(self.folder / "sample", hosts=self.hosts, first=self.first, last=self.last, seed=1)
+            make_sample(self.folder / "sample", hosts=self.hosts, first=self.first, last=self.last, seed=_SEED)
+
+    @cached_property
+    def rows(self) -> int:
+        """The rows of the feed, which every candidate must leave."""
+        return Fleet.make(hosts=self.hosts, first=self.first, last=self.last, seed=_SEED).rows
 
     @property
     def environment(self) -> dict[str, str]:

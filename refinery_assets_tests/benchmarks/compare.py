@@ -25,7 +25,6 @@ import duckdb
 from rich.console import Console
 
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, Candidate, install_peer
 from refinery_assets_tests.benchmarks.measuring import Cost, measure
@@ -82,7 +81,7 @@ def _measure_all(arena: Arena, names: Sequence[str], runs: int) -> dict[str, obj
     return {
         "hosts": arena.hosts,
         "months": len(list(Month.span(arena.first, arena.last))),
-        "rows": _rows_of_feed(arena),
+        "rows": arena.rows,
         "taken": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": f"{os.cpu_count()} cores, {_memory_gib():.0f} GiB, {platform.system()}, "
         f"Python {platform.python_version()}, DuckDB {duckdb.__version__}",
@@ -93,16 +92,11 @@ def _measure_all(arena: Arena, names: Sequence[str], runs: int) -> dict[str, obj
     }
 
 
-def _rows_of_feed(arena: Arena) -> int:
-    days = (arena.last.next.first_day - arena.first.first_day).days
-    return arena.hosts * days * len(FAMILIES)
-
-
 def _demand_rows(arena: Arena, name: str, candidate: Candidate) -> None:
     with duckdb.connect(arena.file(candidate.file or ""), read_only=True) as connection:
         ((rows,),) = connection.execute(f"SELECT count(*) FROM {candidate.table}").fetchall()
-    if rows != _rows_of_feed(arena):
-        raise WrongRowsError(f"{name} left {rows} rows of {_rows_of_feed(arena)}")
+    if rows != arena.rows:
+        raise WrongRowsError(f"{name} left {rows} rows of {arena.rows}")
 
 
 def _time_of_one_series(arena: Arena) -> float:

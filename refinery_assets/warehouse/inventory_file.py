@@ -1,0 +1,105 @@
+"""An inventory that is a CSV or Parquet file, read whole or refused.
+
+Here: the file's bytes to a frame. Not here: which of its columns mean what (`inventory_source.py`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from refinery_assets.checks.rules import listing
+
+_DELIMITERS = (",", ";", "\t", "|")
+_TYPES = (pl.Int64, pl.Float64, pl.Date)
+# A number would lose the zero of 007, and a word such as nan or inf its meaning.
+_NO_NUMBER = r"^\s*[-+]?(0\d|[A-Za-z])"
+
+
+class InventoryError(Exception):
+    """There is no inventory to look at.
+
+    Attributes:
+        problem: Why, as a sentence in the contract's words, without its full stop.
+        there: What is there instead, as a sentence that may quote names of others.
+    """
+
+    def __init__(self, problem: str, there: str = "") -> None:
+        super().__init__(f"{problem}. {there}".rstrip())
+        self.problem = problem
+        self.there = there
+
+
+def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
+    """The file's rows. Of a CSV file, a column gets the type that all its values are written as.
+
+    Args:
+        path: The file.
+        as_text: Columns, stripped and in lower case, that stay as they are written: a name such as 007 is no number.
+
+    Raises:
+        InventoryError: It is not there, cannot be read, or is not what its name says.
+    """
+    named = f"the file {path}, which [inventory] source names"
+    if not path.is_file():
+        files = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
+        raise InventoryError(f"{named}, is not there", f"In its folder: {listing(files) or 'no file'}.")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path, glob=False)
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InventoryError(f"{named}, cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InventoryError(f"{named}, is not UTF-8 text") from error
+    except pl.exceptions.PolarsError as error:
+        raise InventoryError(f"{named}, cannot be read as Parquet", f"Polars says: {error}.") from error
+    header, rows = _lines(text, named, as_text)
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    return frame.with_columns(
+        _typed(column) for column in frame.get_columns() if column.name.strip().lower() not in as_text
+    )
+
+
+def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], list[list[str | None]]]:
+    """The header and the rows of a CSV file; an empty field is null. Its delimiter is the one that the header shows."""
+    first = text.partition("\n")[0]
+
+    def shown(delimiter: str) -> tuple[int, int]:
+        names = {name.strip().strip('"').lower() for name in first.split(delimiter)}
+        return len(names.intersection(wanted)), len(names)
+
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(_DELIMITERS, key=shown), strict=True)
+    rows: list[Sequence[str]] = []
+    header: list[str] = []
+    try:
+        for row in reader:
+            if not header:
+                header = row
+                if len({name.strip().lower() for name in row}) < len(row):
+                    raise InventoryError(f"{named}, has two columns of one name in its header", f"It reads: {first}")
+            elif row and len(row) != len(header):
+                raise InventoryError(
+                    f"{named}, has {len(row)} fields in line {reader.line_num}, and {len(header)} in its header"
+                )
+            elif row:
+                rows.append(row)
+    except csv.Error as error:
+        raise InventoryError(f"{named}, cannot be read as CSV: line {reader.line_num}, {error}") from error
+    if not header:
+        raise InventoryError(f"{named}, is empty")
+    return header, [[field or None for field in row] for row in rows]
+
+
+def _typed(column: pl.Series) -> pl.Series:
+    """The column as whole numbers, numbers or days, where every value is written as one."""
+    if column.str.contains(_NO_NUMBER).any():
+        return column
+    for kind in _TYPES:
+        cast = column.str.to_date("%Y-%m-%d", strict=False) if kind is pl.Date else column.cast(kind, strict=False)
+        if cast.null_count() == column.null_count() < column.len():
+            return cast
+    return column
