@@ -9,8 +9,15 @@ import duckdb
 import pytest
 
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Outcome
-from refinery_assets.contract.contract_file import PACKAGED_FILE, Contract, ContractError, load_contract
+from refinery_assets.contract.contract_file import (
+    PACKAGED_FILE,
+    Contract,
+    ContractError,
+    load_contract,
+    packaged_contract,
+)
 from refinery_assets.contract.settings import SettingError, Settings
+from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
 
@@ -40,12 +47,13 @@ def warehouse() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute(
         """
-        CREATE TABLE hosts AS SELECT 'srv-1' AS node_name;
+        CREATE TABLE hosts AS SELECT 'srv-1' AS node_name, 'STEADY_GROWTH' AS scenario, 'NORMAL' AS variant;
         CREATE TABLE processed_data AS
         SELECT unnest(generate_series(TIMESTAMP '2024-01-01', TIMESTAMP '2024-02-29', INTERVAL 1 DAY)) AS ds,
             'srv-1' AS host_id, 'cpu' AS resource, day(ds)::DOUBLE AS y
         """
     )
+    name_fleet(connection, packaged_contract())
     return connection
 
 

@@ -74,7 +74,9 @@ def name_source(connection: duckdb.DuckDBPyConnection, contract: Contract) -> No
 
 def name_inventory(connection: duckdb.DuckDBPyConnection) -> None:
     """Have `host_inventory`, as the inventory is now, for this connection alone. Needs `name_source` before."""
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW host_inventory AS SELECT {_WITH_DAYS} FROM inventory_source")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW host_inventory AS SELECT {_WITH_DAYS} FROM inventory_source"  # noqa: S608 - a constant
+    )
 
 
 def keep_inventory(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
