@@ -11,6 +11,7 @@ import pytest
 from refinery_assets.contract.contract_file import ContractError, load_contract, packaged_contract
 from refinery_assets.contract.contract_text import contract_as_toml
 from refinery_assets.contract.families import Behavior, Unit
+from refinery_assets.contract.plausibility import Mode
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 from refinery_assets.warehouse.own_rules import publish_rules
 
@@ -46,6 +47,26 @@ def test_what_is_no_text_of_toml_is_refused(tmp_path: Path) -> None:
     [
         # Keys.
         (f'{CPU}unitt = "percent"', f"{ONE_FAMILY} has no key 'unitt'; did you mean unit?"),
+        (
+            f'{CPU}[plausibility]\nmonth_is_new = "maybe"',
+            "[plausibility] month_is_new is 'maybe'; expected fail, warn or off.",
+        ),
+        (
+            f"{CPU}[plausibility]\nmonth_is_knew = 1",
+            "[plausibility] has no key 'month_is_knew'; did you mean month_is_new?",
+        ),
+        (
+            f"{CPU}[plausibility]\nstill_fail_share = 2.0",
+            "[plausibility] still_fail_share is 2.0; expected a share above 0, at most 1, such as 0.1.",
+        ),
+        (
+            f'{CPU}[plausibility]\nnot_for = [["levels", "cpu"]]',
+            "[plausibility] not_for is [['levels', 'cpu']]; expected a list of pairs of a plausibility check and a ",
+        ),
+        (
+            f'{CPU}[plausibility]\nnot_for = [["levels_plausible", "disk"]]',
+            "[plausibility] not_for names the resource 'disk' for levels_plausible; expected cpu.",
+        ),
         (f"[feeds]\n{CPU}", "the file has no key 'feeds'; did you mean feed?"),
         (f'[feed]\ndelimeter = ";"\n{CPU}', "[feed] has no key 'delimeter'; did you mean delimiter?"),
         (f"{CPU}[tolerances]\nmax_gap = 3", "[tolerances] has no key 'max_gap'; did you mean max_gap_days?"),
@@ -143,12 +164,14 @@ def test_the_environment_overrides_the_contracts_limits(tmp_path: Path) -> None:
     file.write_text(
         f"{CPU}[family.tolerances]\nmax_gap_days = 9\n{MEMORY}"
         "[tolerances]\nmax_gap_days = 5\novershoot = 20\nmax_loss = 0.5\n[behaviors]\ncount = 3\n"
+        '[plausibility]\nmonth_is_new = "warn"\n'
     )
     contract = {"REFINERY_CONTRACT": str(file)}
 
     declared = Settings.from_environment(contract)
     assert (declared.max_gap_days, declared.overshoot, declared.max_loss, declared.behaviors) == (5, 20, 0.5, 3)
     assert declared.min_coverage == Settings.min_coverage
+    assert declared.plausibility.mode("month_is_new") is Mode.WARN
     cpu, memory = declared.contract.families
     assert (declared.limit("max_gap_days", cpu), declared.limit("max_gap_days", memory)) == (9, 5)
 

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from refinery_assets.contract.families import Behavior, ColumnName, Family, FeedTolerances, Lines, Part
 from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS, OWN_TABLES
 from refinery_assets.contract.own_rules import OwnRule
+from refinery_assets.contract.plausibility import PlausibilitySettings
 
 PACKAGED_FILE = Path(__file__).with_name("contract.toml")
 
@@ -109,6 +110,7 @@ class Contract(Part):
         inventory: The hosts.
         behaviors: The behaviors that must be there.
         tolerances: The limits; a setting of the environment overrides each.
+        plausibility: How a month is held against the months before it.
         rule: Rules of the team's own.
     """
 
@@ -117,6 +119,7 @@ class Contract(Part):
     inventory: Inventory = Inventory()
     behaviors: Behaviors = Behaviors()
     tolerances: FeedTolerances = FeedTolerances()
+    plausibility: PlausibilitySettings = PlausibilitySettings()
     rule: Annotated[tuple[OwnRule, ...], Field(description="one [[rule]] or more, or none")] = ()
     _folder: Path = PrivateAttr(Path())
 
@@ -289,7 +292,12 @@ def expected_of(model: type[BaseModel], key: str) -> str:
 
 def _clashes(contract: Contract) -> Iterator[str]:
     """What single keys do not show: what contradicts each other, each as a sentence."""
-    families, inventory, behaviors = contract.families, contract.inventory, contract.behaviors
+    yield from _clashes_of_families(contract)
+    yield from _clashes_of_the_rest(contract)
+
+
+def _clashes_of_families(contract: Contract) -> Iterator[str]:
+    families = contract.families
     for what, names in (
         ("families have the name", [family.name for family in families]),
         ("families have the resource", [family.resource for family in families]),
@@ -305,6 +313,10 @@ def _clashes(contract: Contract) -> Iterator[str]:
                     f"the families {other.name} and {family.name} read the same column {family.value!r} of the same "
                     "file; give each its own column or path."
                 )
+
+
+def _clashes_of_the_rest(contract: Contract) -> Iterator[str]:
+    inventory, behaviors = contract.inventory, contract.behaviors
     for name in _repeated(inventory.own_columns.values()):
         yield f"[inventory] names the column {name!r} twice; give each its own."
     yield from _names_taken(inventory)
@@ -314,6 +326,12 @@ def _clashes(contract: Contract) -> Iterator[str]:
         yield f"[behaviors] names {name} twice; keep one."
     if behaviors.expected and not inventory.behavior:
         yield "[behaviors] expects some, and [inventory] behavior names no column to read them from; add the columns."
+    for check, resource in contract.plausibility.not_for:
+        if resource not in contract.resources:
+            yield (
+                f"[plausibility] not_for names the resource {resource!r} for {check}; expected "
+                f"{_listed(contract.resources, 'or')}."
+            )
 
 
 def _names_taken(inventory: Inventory) -> Iterator[str]:

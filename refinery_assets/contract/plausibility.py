@@ -5,8 +5,13 @@ Here: names, defaults, and what each costs and catches. Not here: the rules (`ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from refinery_assets.contract.families import Part
 
 
 class Mode(StrEnum):
@@ -32,8 +37,30 @@ CHECKS = (
 """The plausibility checks, in the order in which they speak."""
 
 
-@dataclass(frozen=True)
-class PlausibilitySettings:
+def _in_order(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(set(pairs)))
+
+
+def _of_checks(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    if any(check not in CHECKS for check, _ in pairs):
+        raise ValueError(pairs)
+    return pairs
+
+
+_Mode = Annotated[Mode, Field(description="fail, warn or off")]
+_Pairs = Annotated[
+    tuple[tuple[str, str], ...],
+    AfterValidator(_in_order),
+    AfterValidator(_of_checks),
+    Field(description='a list of pairs of a plausibility check and a resource, such as [["levels_plausible", "cpu"]]'),
+]
+_Share = Annotated[float, Field(gt=0, le=1, strict=True, description="a share above 0, at most 1, such as 0.1")]
+_Count = Annotated[int, Field(ge=1, strict=True, description="a whole number, 1 or more")]
+_Months = Annotated[int, Field(ge=2, strict=True, description="a whole number of months, 2 or more")]
+_Factor = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True, description="a number above 0, such as 5")]
+
+
+class PlausibilitySettings(Part):
     """How a month is held against its own families and against the months before it.
 
     Shares are of the series that a rule can judge, by resource. A share never speaks for fewer than
@@ -72,31 +99,31 @@ class PlausibilitySettings:
         level_floor: What counts as a usual movement at least, as a logarithm: 0.04 are about four percent.
     """
 
-    month_is_new: Mode = Mode.FAIL
-    families_distinct: Mode = Mode.FAIL
-    units_plausible: Mode = Mode.FAIL
-    hosts_in_place: Mode = Mode.FAIL
-    sensors_alive: Mode = Mode.FAIL
-    precision_kept: Mode = Mode.WARN
-    levels_plausible: Mode = Mode.WARN
-    not_for: frozenset[tuple[str, str]] = frozenset()
-    earlier_months: int = 13
-    most_hosts: int = 1_000
-    least_series: int = 3
-    least_days: int = 7
-    copied_share: float = 0.02
-    day_share: float = 0.25
-    alike_share: float = 0.1
-    factor_warn_share: float = 0.1
-    factor_fail_share: float = 0.25
-    still_warn_share: float = 0.1
-    still_fail_share: float = 0.5
-    stretch_share: float = 0.25
-    moved_warn_share: float = 0.1
-    moved_fail_share: float = 0.5
-    rounded_share: float = 0.1
-    level_factor: float = 5.0
-    level_floor: float = 0.04
+    month_is_new: _Mode = Mode.FAIL
+    families_distinct: _Mode = Mode.FAIL
+    units_plausible: _Mode = Mode.FAIL
+    hosts_in_place: _Mode = Mode.FAIL
+    sensors_alive: _Mode = Mode.FAIL
+    precision_kept: _Mode = Mode.WARN
+    levels_plausible: _Mode = Mode.WARN
+    not_for: _Pairs = ()
+    earlier_months: _Months = 13
+    most_hosts: _Count = 1_000
+    least_series: _Count = 3
+    least_days: _Count = 7
+    copied_share: _Share = 0.02
+    day_share: _Share = 0.25
+    alike_share: _Share = 0.1
+    factor_warn_share: _Share = 0.1
+    factor_fail_share: _Share = 0.25
+    still_warn_share: _Share = 0.1
+    still_fail_share: _Share = 0.5
+    stretch_share: _Share = 0.25
+    moved_warn_share: _Share = 0.1
+    moved_fail_share: _Share = 0.5
+    rounded_share: _Share = 0.1
+    level_factor: _Factor = 5.0
+    level_floor: _Factor = 0.04
 
     @property
     def off(self) -> list[str]:
@@ -106,18 +133,13 @@ class PlausibilitySettings:
     @property
     def as_text(self) -> str:
         """All of it, the same text for the same settings."""
-        return repr(
-            [
-                (each.name, sorted(self.not_for) if each.name == "not_for" else str(getattr(self, each.name)))
-                for each in fields(self)
-            ]
-        )
+        return self.model_dump_json()
 
     def scaled(self, by: float) -> PlausibilitySettings:
         """The same settings with all limits moved by a factor: below 1 more speaks, above 1 less."""
-        limits = [each.name for each in fields(self) if each.name.endswith("_share")]
+        limits = [name for name in type(self).model_fields if name.endswith("_share")]
         moved = {name: min(1.0, getattr(self, name) * by) for name in limits}
-        return replace(self, **moved, level_factor=self.level_factor * by)
+        return self.model_copy(update=moved | {"level_factor": self.level_factor * by})
 
     def mode(self, check: str) -> Mode:
         """The mode of a check by its name."""

@@ -160,7 +160,7 @@ class Settings:
         alert_log: The file that gets a line for each failed run (`REFINERY_ALERT_LOG`).
         alert_url: Where these lines are posted, too; None: nowhere (`REFINERY_ALERT_URL`).
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
-        plausibility: How the plausibility checks judge; of no variable.
+        plausibility: How the plausibility checks judge, as the contract says; of no variable.
     """
 
     contract: _ContractFile = _PACKAGED
@@ -190,7 +190,7 @@ class Settings:
     # It may hold a token, so it is in no message and no representation.
     alert_url: _WebAddress | None = field(default=None, repr=False)
     keep_runs_days: _DaysOfKeeping = 90
-    plausibility: PlausibilitySettings = field(default_factory=PlausibilitySettings)
+    plausibility: PlausibilitySettings = _PACKAGED.plausibility
 
     def limit(self, name: str, family: Family) -> Any:
         """A tolerance as it holds for a family: its own, or else the general one.
@@ -260,7 +260,8 @@ def _fill_in_defaults(given: object) -> object:
         return texts
     contract = _contract(texts["contract"])
     limits = contract.tolerances.model_dump(exclude_none=True)
-    return {"behaviors": contract.behaviors.expected, **limits, **texts, "contract": contract}
+    said = {"behaviors": contract.behaviors.expected, "plausibility": contract.plausibility}
+    return {**said, **limits, **texts, "contract": contract}
 
 
 class _Variables(BaseSettings):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +115,16 @@ def plausibility() -> str:
     text = (inspect.getdoc(PlausibilitySettings) or "").partition("Attributes:")[2]
     described = dict(_PLAUSIBILITY_ATTRIBUTE.findall(text))
     return table(
-        ("field", "default", "meaning"),
+        ("key", "default", "meaning"),
         (
-            (f"`{each.name}`", _plain(getattr(defaults, each.name)), sentence(described[each.name]))
-            for each in fields(PlausibilitySettings)
+            (f"`{name}`", _plain(getattr(defaults, name)), sentence(described[name]))
+            for name in PlausibilitySettings.model_fields
         ),
     )
 
 
 def _plain(value: object) -> str:
-    return "none" if value == frozenset() else f"`{value}`"
+    return "none" if value == () else f"`{value}`"
 
 
 def faults() -> str:
