@@ -40,9 +40,9 @@ def write(file: Path, content: str | bytes) -> None:
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def inferred(feed: Path) -> tuple[Contract, str]:
+def inferred(feed: Path, *others: Path) -> tuple[Contract, str]:
     """The contract that is proposed, as it reads, and its text."""
-    text = propose_contract([feed], feed.parent / "contract.toml")
+    text = propose_contract([feed, *others], feed.parent / "contract.toml")
     return read_contract(text, feed.parent / "contract.toml"), " ".join(text.replace("\n#  ", "").split())
 
 
@@ -161,8 +161,9 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
             rows = [f"{day:%d.%m.%Y};Büro-{n};{percent(day, n)};8".replace(".5;", ",5;") for n in range(3)]
             text = "\r\n".join([f"Datum;Rechner;{family}_Auslastung;{family}_{unit}", *rows]) + "\r\n"
             write(feed / f"2024/02/{family}_{day:%Y%m%d}.csv.gz", gzip.compress(text.encode("latin-1")))
-    write(feed / "rechner.csv", "name,standort\n" + "".join(f"Büro-{n},Wien\n" for n in range(3)))
-    contract, text = inferred(feed)
+    hosts = "".join(f"Büro-{n},Wien,2020-01-0{n + 1},5\n" for n in range(3))
+    write(tmp_path / "rechner.csv", f"name,standort,seit,cap\n{hosts}")
+    contract, text = inferred(feed, tmp_path / "rechner.csv")
     cpu, gpu = contract.families
     assert cpu.path == gpu.path == "{year}/{month}/{family}_{year}{month}{day}.csv.gz"
     assert (cpu.delimiter, cpu.decimal, cpu.encoding) == (";", ",", Encoding.LATIN1)
@@ -172,7 +173,10 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
     assert "is not UTF-8. CHOOSE: do names with letters such as ä look right?" in text
     assert "As in '21,5' (2024/02/cpu_20240201.csv.gz, line 2)." in text
     inventory = contract.inventory
-    assert (inventory.source, inventory.host, inventory.attributes) == ("feed/rechner.csv", "name", ("standort",))
+    assert (inventory.source, inventory.host, inventory.attributes) == ("rechner.csv", "name", ("standort", "seit"))
+    assert "The views have columns of these names, so they cannot be carried: cap." in text
+    assert "CHOOSE: 1 column of days, such as '2020-01-01' (../rechner.csv, line 2)." in text
+    assert '# valid_from = "seit"' in text
     assert "rechner.csv lists 3 of the 3 hosts that were seen." in text
 
 

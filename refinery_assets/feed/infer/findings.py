@@ -67,7 +67,7 @@ class Findings:
 
     def name(self, path: Path) -> str:
         """The file as the feed names it."""
-        return path.relative_to(self.root).as_posix()
+        return Path(os.path.relpath(path, self.root)).as_posix()
 
     def at(self, place: Place) -> str:
         """A text with the file and line where it stands."""
@@ -120,9 +120,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _root(paths: Sequence[Path], files: Sequence[Path]) -> Path:
-    """The feed's root: the folder given, or the nearest above all files that is not named after a date."""
-    if len(paths) == 1 and paths[0].is_dir():
-        return paths[0].absolute()
+    """The feed's root: the one folder given, or the nearest above all files that is not named after a date."""
+    folders = [path.absolute() for path in paths if path.is_dir()]
+    if len(folders) == 1:
+        return folders[0]
     root = Path(os.path.commonpath([file.parent for file in files]))
     while _DIGITS.fullmatch(root.name):
         root = root.parent

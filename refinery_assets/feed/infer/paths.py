@@ -72,7 +72,7 @@ def find_kinds(root: Path, files: Iterable[Path]) -> tuple[list[Kind], list[Path
     by_template: dict[str, list[Dated]] = defaultdict(list)
     undated = []
     for file in files:
-        read = _read_dates(file.relative_to(root).as_posix())
+        read = _read_dates(file.relative_to(root).as_posix()) if file.is_relative_to(root) else None
         if read is None or not file.name.lower().endswith(READABLE):
             undated.append(file)
         else:

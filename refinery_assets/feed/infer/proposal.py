@@ -18,15 +18,15 @@ from refinery_assets.checks.rules import counted, listing
 from refinery_assets.contract.contract_file import read_contract
 from refinery_assets.contract.contract_text import toml_value
 from refinery_assets.contract.families import DateFormat, Encoding, Lines
-from refinery_assets.feed.infer.columns import Column, Series, resource_in, words_of
+from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS
+from refinery_assets.feed.infer.columns import Column, Series, resource_in
+from refinery_assets.feed.infer.days import read_days
 from refinery_assets.feed.infer.findings import Family, Findings, InventoryFile, look_into
 
 _WIDTH = 112
 _DEFAULT = Lines()
 _CHOOSE = "CHOOSE:"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
-_FROM_WORDS = {"from", "start", "since", "installed", "commissioned", "created"}
-_TO_WORDS = {"to", "until", "end", "retired", "decommissioned", "removed"}
 
 
 def propose_contract(paths: Sequence[Path], contract: Path) -> str:
@@ -324,9 +324,14 @@ def _rest(found: Findings, contract: Path) -> Iterator[str]:
         yield f"source = {toml_value(os.path.relpath(inventory.path, contract.absolute().parent))}"
         yield f"host = {toml_value(inventory.host.name)}"
         yield from _validity(inventory, found)
+        taken = OWN_COLUMNS | set(INVENTORY_COLUMNS)
         named = [column.name for column in inventory.others]
         yield from _comment("Further columns, which the views carry.")
-        yield f"attributes = {toml_value(named)}"
+        yield f"attributes = {toml_value([name for name in named if name.lower() not in taken])}"
+        if left_out := [name for name in named if name.lower() in taken]:
+            yield from _comment(
+                f"The views have columns of these names, so they cannot be carried: {listing(left_out)}."
+            )
     yield from _comment(
         'Where the inventory tells how hosts behave: behavior = ["scenario", "variant"], or one column; each of the '
         "behaviors then has to be there every month."
@@ -337,11 +342,14 @@ def _rest(found: Findings, contract: Path) -> Iterator[str]:
 
 
 def _validity(inventory: InventoryFile, found: Findings) -> Iterator[str]:
-    for key, words, counts in (("valid_from", _FROM_WORDS, "counts"), ("valid_to", _TO_WORDS, "counts no more")):
-        for column in inventory.others:
-            if words_of(column.name) & words and column.places:
-                yield from _comment(
-                    f"{_CHOOSE} is this the first day on which a host {counts}? As in {found.at(column.places[0])}."
-                )
-                yield f"# {key} = {toml_value(column.name)}"
-                break
+    """The columns that hold days, for a person to say which of them tell when a host counts."""
+    dated = [column for column in inventory.others if read_days(column.places, is_named=False)]
+    if not dated:
+        return
+    yield from _comment(
+        f"{_CHOOSE} {counted(len(dated), 'column')} of days, such as {found.at(dated[0].places[0])}. "
+        "Does one say the first day on which a host counts (valid_from), or the first on which it counts no more "
+        "(valid_to)?"
+    )
+    for key, column in zip(("valid_from", "valid_to"), dated, strict=False):
+        yield f"# {key} = {toml_value(column.name)}"
