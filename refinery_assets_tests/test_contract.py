@@ -190,6 +190,7 @@ def test_a_contract_written_out_reads_back_to_the_same_contract(tmp_path: Path) 
         '[feed]\npath = "{year}-{month}.csv"\nabsent = ["k.A.", "\\u007f", "\\"", "ä\\\\"]\n'
         f'{CPU}unit = "fraction"\ndelimiter = "\\t"\nquote = ""\n[family.tolerances]\nmin_coverage = 1e-7\n{MEMORY}'
         '[inventory]\nsource = "hosts.csv"\nbehavior = []\n[tolerances]\nmax_loss = 0\n'
+        '[plausibility]\nsensors_alive = "off"\nnot_for = [["levels_plausible", "cpu"]]\n'
     )
     file.write_text(text, encoding="utf-8-sig")
     contract = load_contract(file)
