@@ -118,14 +118,14 @@ def _same_shape(series: ResourceSeries, at: int) -> Flags:
     width = series.now("max_y") - series.now("min_y")
     with np.errstate(divide="ignore", invalid="ignore"):
         tolerance = np.maximum(_SAME_SHAPE, _ROUNDING * step / width)
-    # Where rounding leaves little of a series, shapes say nothing.
-    return np.asarray(
-        (tolerance <= _SAME_SHAPE)
-        & (np.abs(then[0] - now[0]) < tolerance)
-        & (np.abs(then[1] - now[1]) < tolerance)
-        & (series.now("distinct_values") > RARE)
-        & (series.now("max_y") < UTILIZATION_CEILING_PERCENT)
-    )
+        # Where rounding leaves little of a series, shapes say nothing.
+        return np.asarray(
+            (tolerance <= _SAME_SHAPE)
+            & (np.abs(then[0] - now[0]) < tolerance)
+            & (np.abs(then[1] - now[1]) < tolerance)
+            & (series.now("distinct_values") > RARE)
+            & (series.now("max_y") < UTILIZATION_CEILING_PERCENT)
+        )
 
 
 RARE = 14
