@@ -53,6 +53,8 @@ with dg.DagsterInstance.get() as instance:
     ran = start_run(instance, defs, REFINE, list(Month.span(first, last)))
 sys.exit(not ran.success)
 """
+_CAPACITY = 1_000
+"""A round is told by what it adds to it: capacities that are all multiples of what they were are not published."""
 
 
 class BrokenPromiseError(AssertionError):
@@ -61,7 +63,7 @@ class BrokenPromiseError(AssertionError):
 
 @dataclass
 class Harness:
-    """A fleet whose capacities all hold the number of the round that wrote them."""
+    """A fleet whose capacities all tell the number of the round that wrote them."""
 
     installation: Installation
     months: Sequence[Month]
@@ -79,7 +81,7 @@ class Harness:
                     f"{month.year}/{month.month:02d}/{family.name}_{month.year}{month.month:02d}.csv"
                 )
                 lines = pl.read_csv(path, schema_overrides={str(family.capacity): pl.Float64})
-                lines.with_columns(pl.lit(float(self.rounds)).alias(str(family.capacity))).write_csv(path)
+                lines.with_columns(pl.lit(float(_CAPACITY + self.rounds)).alias(str(family.capacity))).write_csv(path)
                 if month in self.bad and family is FAMILIES[0]:
                     # What is cut off is written again before the next round.
                     path.write_bytes(path.read_bytes()[:-2])
@@ -165,7 +167,7 @@ class Harness:
                 month = Month.parse(key)
                 if len(rounds) != 1 or count != hosts * len(month.days) * len(FAMILIES):
                     raise BrokenPromiseError(f"{month} holds {count} rows of the rounds {rounds}")
-                held[month] = int(rounds[0])
+                held[month] = int(rounds[0]) - _CAPACITY
             receipts = latest_receipts(connection, list(held))
             standing = table_digests(connection, held)
         if unaudited or not set(held) >= self.seen:

@@ -108,8 +108,8 @@ def test_a_disk_that_is_full_while_the_table_is_written_leaves_the_old_months(
         refined = refine_with_files_of_at_most(installation, 60_000, FEBRUARY, FEBRUARY.next)
 
         assert refined.returncode == 1, refined.stderr
-        assert f"The warehouse {installation.settings.warehouse} cannot be used, and stays" in refined.stdout
-        assert "the room on its disk" in refined.stdout
+        assert f"The warehouse {installation.settings.warehouse} cannot be used and is unchanged" in refined.stdout
+        assert "the free space on its disk" in refined.stdout
         assert sandbox.published() == before
         assert sandbox.refine(FEBRUARY, FEBRUARY.next).success
 
