@@ -98,6 +98,21 @@ def test_a_reading_before_its_host_was_there_or_while_it_was_away_is_refused(set
     assert "srv-00006 (retired on 2024-02-05, back on 2024-03-01; " in verdict.finding.detail
 
 
+def test_unknown_hosts_and_hosts_that_do_not_count_are_shown_side_by_side(settings: Settings) -> None:
+    query(settings, "DELETE FROM hosts WHERE node_name = 'srv-00006'")
+    retire(settings, [HOST], "2024-02-20")
+
+    verdict = verdict_of(publish_months(settings, FEBRUARY)[FEBRUARY], "referential_integrity")
+
+    assert [(row["host_id"], row["why"]) for row in verdict.finding.offenders] == [
+        ("srv-00006", None),
+        (HOST, "retired on 2024-02-20"),
+    ]
+    assert verdict.finding.detail.startswith("Unknown: srv-00006 (2024/02/")
+    # The UI's tables want the same columns in every row.
+    assert len({tuple(row) for row in verdict.finding.offenders}) == 1
+
+
 def test_a_behavior_of_a_host_due_in_the_month_is_missed_and_one_that_is_retired_is_not(settings: Settings) -> None:
     severe = [name for (name,) in query(settings, "SELECT node_name FROM hosts WHERE variant = 'SEVERE' ORDER BY 1")]
     for host in severe:

@@ -128,6 +128,14 @@ class Contract(Part):
         if context is not None:
             self._folder = context["folder"]
 
+    def __eq__(self, other: object) -> bool:
+        """Contracts that declare the same are the same, wherever their files lie."""
+        return self.digest == other.digest if isinstance(other, Contract) else NotImplemented
+
+    def __hash__(self) -> int:
+        """As they compare."""
+        return hash(self.digest)
+
     @property
     def inventory_file(self) -> Path | None:
         """The file that the inventory is; None where it is a table or view of the warehouse."""

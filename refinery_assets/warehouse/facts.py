@@ -345,10 +345,10 @@ def with_samples(
     if any(table.unknown or table.outside for table in evidence.tables.values()):
         unknown = sample_unknown_hosts(connection, month)
         places = _places_of(connection, month, unknown, paths) if paths else {}
-        unknown = [
-            {name: value for name, value in {**row, **places.get(str(row["host_id"]), {})}.items() if name != "days"}
-            for row in unknown
-        ]
+        unknown = [{**row, **places.get(str(row["host_id"]), {})} for row in unknown]
+        # A table has the same columns in all of its rows.
+        columns = dict.fromkeys(name for row in unknown for name in row if name != "days")
+        unknown = [{name: row.get(name) for name in columns} for row in unknown]
     if any(table.repeating for table in evidence.tables.values()):
         repeated = sample_repeated_points(connection, month)
     return replace(evidence, unknown_hosts=unknown, repeated=repeated)

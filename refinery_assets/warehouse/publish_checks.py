@@ -96,8 +96,8 @@ def _referential_integrity(month: MonthOfTable) -> Finding:
     if nameless:
         summary += f"; {counted(nameless, 'row')} without a host"
     shown = {
-        "Unknown": [_place(row) for row in month.unknown_hosts if "why" not in row],
-        "Not in the inventory on that day": [_place(row) for row in month.unknown_hosts if "why" in row],
+        "Unknown": [_place(row) for row in month.unknown_hosts if not row.get("why")],
+        "Not in the inventory on that day": [_place(row) for row in month.unknown_hosts if row.get("why")],
     }
     return Finding(
         outcome(failed=bool(unknown or outside or nameless)),
@@ -110,7 +110,7 @@ def _referential_integrity(month: MonthOfTable) -> Finding:
 
 def _place(row: Row) -> str:
     told = [str(row["why"])] if row.get("why") else []
-    told += [f"{row['source_file']}, line {row['source_line']}"] if "source_file" in row else []
+    told += [f"{row['source_file']}, line {row['source_line']}"] if row.get("source_file") else []
     return f"{row['host_id']} ({'; '.join(told)})" if told else str(row["host_id"])
 
 
