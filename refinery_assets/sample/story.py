@@ -1,4 +1,4 @@
-"""What happens to the demo's fleet: many hosts come and go, agents pause, some rows are faulty, one file is cut off.
+"""What happens to the demo's fleet: many hosts come and go, collectors pause, some rows are faulty, one file is cut off.
 
 Here: which readings the export lacks, and which of its files are dirty or cut off. Not here: the readings
 (`fleet.py`), when hosts come and go (`life.py`), what faulty rows look like (`dirt.py`), and the files (`feed.py`).
@@ -55,7 +55,7 @@ class Story:
         return _SHARE_OF_DIRT if is_dirty else 0.0
 
     def is_reporting(self, month: Month) -> Days:
-        """Which hosts' agents do not pause, the same of every resource: days x hosts."""
+        """Which hosts' collectors do not pause, the same of every resource: days x hosts."""
         fleet = self.fleet
         reporting: Days = np.ones((len(month.days), fleet.hosts), dtype=bool)
         random = random_stream(fleet.seed, Draw.PAUSES, month.year, month.month)

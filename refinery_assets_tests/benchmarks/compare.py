@@ -52,7 +52,7 @@ def main() -> None:
     arena = Arena(chosen.to.resolve() / size, chosen.hosts, chosen.first, chosen.last)
     arena.make_feed()
     measured = _measure_all(arena, chosen.only, chosen.runs)
-    # What was measured of this size before and is not measured now belongs to another session.
+    # What was measured of this size before and is not measured now belongs to another time.
     (chosen.to / f"{size}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     write_report(chosen.to)
 

@@ -48,7 +48,7 @@ PLAUSIBILITY_RULES: tuple[Rule[Evidence], ...] = (
     Rule(
         "sensors_alive",
         "Warns when series that varied before stand still, or many do at once; fails when most of a resource does.",
-        "Look at the agents of the hosts named.",
+        "Look at the collectors of the hosts named.",
         sensors_alive,
     ),
     Rule(
