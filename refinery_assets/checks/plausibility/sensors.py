@@ -29,7 +29,9 @@ _STRETCH = 2
 _ONE_VALUE_SHARE = 0.5
 _LEAST_HOSTS_OF_A_CONSTANT = 4
 
-_LOOK = "Look at the collectors of the hosts named, and at the export; have the month exported again when they are mended."
+_LOOK = (
+    "Look at the collectors of the hosts named, and at the export; have the month exported again when they are mended."
+)
 
 
 def sensors_alive(evidence: Evidence) -> Finding:
