@@ -21,7 +21,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.reports.levels import ResourceLevel, read_levels
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import DUE_DAYS, name_fleet
-from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.receipts import Receipt, last_receipts, rows_of_months
 from refinery_assets.warehouse.tables import column_types
 

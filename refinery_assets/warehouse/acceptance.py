@@ -16,7 +16,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.audits import LAST_RUNS
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
-from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.receipts import input_digest, inventory_digests
 from refinery_assets.warehouse.tables import ensure_table, table_names, transaction, utc_now
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force

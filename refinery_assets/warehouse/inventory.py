@@ -17,7 +17,7 @@ from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import Behavior
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.fleet import name_fleet
-from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.inventory_source import name_source
 
 _HOSTS_OF_PERIODS = "count(DISTINCT lower(node_name))"

@@ -12,25 +12,12 @@ from pathlib import Path
 import polars as pl
 
 from refinery_assets.checks.rules import listing
+from refinery_assets.warehouse.inventory_error import InventoryError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _TYPES = (pl.Int64, pl.Float64, pl.Date)
 # A number would lose the zero of 007, and a word such as nan or inf its meaning.
 _NO_NUMBER = r"^\s*[-+]?(0\d|[A-Za-z])"
-
-
-class InventoryError(Exception):
-    """There is no inventory to look at.
-
-    Attributes:
-        problem: Why, as a sentence in the contract's words, without its full stop.
-        there: What is there instead, as a sentence that may quote names of others.
-    """
-
-    def __init__(self, problem: str, there: str = "") -> None:
-        super().__init__(f"{problem}. {there}".rstrip())
-        self.problem = problem
-        self.there = there
 
 
 def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:

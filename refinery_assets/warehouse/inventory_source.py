@@ -19,7 +19,7 @@ from refinery_assets.checks.rules import listing
 from refinery_assets.contract.columns import inventory_columns
 from refinery_assets.contract.contract_file import Contract, Inventory
 from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_TABLES
-from refinery_assets.warehouse.inventory_file import InventoryError, read_inventory_file
+from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.tables import table_names
 
 _TEXT = "VARCHAR"
@@ -40,6 +40,9 @@ def source_rows(connection: duckdb.DuckDBPyConnection, contract: Contract) -> du
     """
     inventory = contract.inventory
     if (file := contract.inventory_file) is not None:
+        # Polars takes a while to load, which a command that looks at a table need not wait for.
+        from refinery_assets.warehouse.inventory_file import read_inventory_file  # noqa: PLC0415
+
         what = "the inventory's file"
         connection.register("inventory_source", read_inventory_file(file, set(inventory.own_columns.values())))
         rows = connection.table("inventory_source")

@@ -25,7 +25,7 @@ from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
 from refinery_assets.warehouse.inventory import odd_host_names
-from refinery_assets.warehouse.inventory_file import InventoryError
+from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
