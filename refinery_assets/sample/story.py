@@ -1,4 +1,4 @@
-"""What happens to the demo's fleet: many hosts come and go, collectors pause, some rows are faulty, one file is cut off.
+"""What happens to the demo's fleet: hosts come and go, collectors pause, some rows are faulty, one file is cut off.
 
 Here: which readings the export lacks, and which of its files are dirty or cut off. Not here: the readings
 (`fleet.py`), when hosts come and go (`life.py`), what faulty rows look like (`dirt.py`), and the files (`feed.py`).
