@@ -118,9 +118,11 @@ def test_a_signal_in_the_middle_of_a_statement_is_an_interruption() -> None:
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with duckdb.connect() as connection, pytest.raises(RuntimeError) as caught:
-            connection.execute("SELECT count(*) FROM range(100_000_000_000) WHERE hash(range) = 1")
+        # Where threads of its own do the work, DuckDB 2.0 may notice a signal only when they are done.
+        with duckdb.connect(config={"threads": 1}) as connection:
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            with pytest.raises(RuntimeError) as caught:
+                connection.execute("SELECT count(*) FROM range(100_000_000_000) WHERE hash(range) = 1")
     finally:
         signal.signal(signal.SIGALRM, before)
 
@@ -159,10 +161,10 @@ def test_a_job_without_months_is_started_without_any(sandbox: Sandbox, given_pub
 
 @pytest.mark.slow
 def test_a_failed_audit_says_at_the_command_line_what_to_do_and_leaves_no_connection_open(
-    installation: Installation,
+    installation: Installation, given_published: GivenPublished
 ) -> None:
+    given_published(JANUARY)
     with installation.sandbox() as sandbox:
-        assert sandbox.refine(JANUARY).success
         sandbox.execute("DELETE FROM hosts")
 
     told, _ = installation.launch("--job", "audit").communicate()
