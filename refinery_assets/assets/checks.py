@@ -61,19 +61,21 @@ def judged(verdict: Verdict) -> JudgedMonth:
 
 def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
     """Rows as a table, which the UI shows as data: nothing in a cell is read as Markdown or HTML."""
-    columns = {name: type(value) for row in rows for name, value in row.items() if value is not None}
+    # Of rows that have not all the same columns, each gets all of them: Dagster takes no others.
+    shown = list(dict.fromkeys(name for row in rows for name in row))
+    types = {name: type(value) for row in rows for name, value in row.items() if value is not None}
     names: dict[type, str] = {bool: "bool", int: "int", float: "float"}
     return dg.MetadataValue.table(
         records=[
             dg.TableRecord(
                 {
                     name: shortened(value, LONGEST_CELL) if isinstance(value, str) else rounded(value)
-                    for name, value in row.items()
+                    for name, value in ((name, row.get(name)) for name in shown)
                 }
             )
             for row in rows
         ],
-        schema=dg.TableSchema([dg.TableColumn(name, names.get(columns.get(name, str), "string")) for name in rows[0]]),
+        schema=dg.TableSchema([dg.TableColumn(name, names.get(types.get(name, str), "string")) for name in shown]),
     )
 
 
