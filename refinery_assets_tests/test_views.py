@@ -157,8 +157,9 @@ def test_no_feature_changes_when_the_future_does(sandbox: Sandbox) -> None:
                 month,
                 [lines[0]]
                 + [
-                    ",".join([*line.split(",")[:2], "99.0", line.split(",")[3]]) if line[:10] > "2024-02-12" else line
+                    ",".join([day, name, f"{50 + float(y) / 2:.2f}", capacity]) if day > "2024-02-12" else line
                     for line in lines[1:]
+                    for day, name, y, capacity in [line.split(",")]
                 ],
             )
 
@@ -166,7 +167,7 @@ def test_no_feature_changes_when_the_future_does(sandbox: Sandbox) -> None:
 
     assert features_of(sandbox, host, until="2024-02-12") == before
     assert features_of(sandbox, host, until="2024-02-14") != before
-    assert sandbox.query("SELECT count(*) FROM processed_data WHERE is_imputed AND y > 50 AND host_id = ?", [host]) != [
+    assert sandbox.query("SELECT count(*) FROM processed_data WHERE is_imputed AND y > 40 AND host_id = ?", [host]) != [
         (0,)
     ]
 

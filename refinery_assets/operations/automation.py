@@ -31,7 +31,7 @@ def build_jobs() -> list[dg.UnresolvedAssetJobDefinition]:
             REFINE,
             # The checks of an external asset are not part of "all assets".
             selection=dg.AssetSelection.all() | dg.AssetSelection.checks_for_assets(HOST_INVENTORY),
-            description="Audit the entrance, refine the four families, and publish the months.",
+            description="Audit the entrance, refine the families, and publish the months.",
         ),
         dg.define_asset_job(
             AUDIT,

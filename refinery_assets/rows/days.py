@@ -31,6 +31,9 @@ _SECONDS_PER_DAY = 24 * 60 * 60
 _EPOCH_DAY = date(1970, 1, 1)
 _PER_DAY = {"d": 1} | {unit: _SECONDS_PER_DAY * parts for unit, parts in (("ms", 10**3), ("us", 10**6), ("ns", 10**9))}
 
+# A moment without a zone is taken as one of these.
+_UTC_NAMES = {None, "UTC", "Etc/UTC", "GMT", "Etc/GMT", "Zulu"}
+
 
 def day_text(day: date, date_format: DateFormat) -> str:
     """A day as the format has it."""
@@ -59,7 +62,7 @@ def as_text(days: pl.Series, date_format: DateFormat) -> pl.Series:
     other = moments.dt.to_string("%Y-%m-%d %H:%M:%S%.f" + "%z" * (zone is not None)).fill_null(
         number.cast(pl.String) + f" {unit} from 1970"
     )
-    is_midnight = (number % per_day == 0) & (zone in {None, "UTC"})
+    is_midnight = (number % per_day == 0) & (zone in _UTC_NAMES)
     return _midnights(moments.cast(pl.Date), date_format).zip_with(is_in_calendar & is_midnight, other)
 
 

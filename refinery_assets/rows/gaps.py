@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
-from refinery_assets.rows.points import POINTS_PER_DAY, host_count, is_without_gaps
+from refinery_assets.rows.points import POINTS_PER_DAY, have_gaps, host_count, is_without_gaps
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,20 @@ def plug(points: pl.DataFrame, max_gap_days: int) -> Plugged:
         max_gap_days: The longest gap that is filled, in days.
     """
     hosts = host_count(points["point"])
+    nothing = Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0, hosts)
     if is_without_gaps(points["point"], hosts):
-        return Plugged(points.select("point", "ds", "host_id", "y", "capacity").clear(), 0, 0, hosts)
-    series = points.with_columns(
-        host=pl.col("point") % POINTS_PER_DAY, at=(pl.col("point") // POINTS_PER_DAY).cast(pl.Int64)
-    ).sort("host", "at")
+        return nothing
+    gappy = have_gaps(points["point"], hosts)
+    # In an ordinary month hosts come and go, and few have gaps; only those are put in order.
+    if not gappy.any():
+        return nothing
+    series = (
+        points.with_columns(
+            host=pl.col("point") % POINTS_PER_DAY, at=(pl.col("point") // POINTS_PER_DAY).cast(pl.Int64)
+        )
+        .filter(pl.col("host").is_in((np.flatnonzero(gappy) + 1).tolist()))
+        .sort("host", "at")
+    )
     gaps = series.with_columns(
         next_host=pl.col("host").shift(-1),
         next_y=pl.col("y").shift(-1),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 # More hosts than any fleet has, and few enough for a day's number above them in 64 bits.
 POINTS_PER_DAY = 2**32
@@ -70,6 +71,21 @@ def is_without_gaps(point: pl.Series, hosts: int) -> bool:
         return True
     days = point[-1] // POINTS_PER_DAY - point[0] // POINTS_PER_DAY + 1
     return bool(len(point) == days * hosts)
+
+
+def have_gaps(point: pl.Series, hosts: int) -> NDArray[np.bool_]:
+    """By host, in the order of their numbers: whether a day between its first and its last has no row.
+
+    The points are sorted, and stand once each.
+    """
+    points = point.to_numpy()
+    day = points // np.uint64(POINTS_PER_DAY)
+    host = (points - day * np.uint64(POINTS_PER_DAY) - np.uint64(1)).astype(np.int64)
+    first, last = np.zeros((2, hosts), dtype=np.int64)
+    # Of several values for one place the last one stays.
+    first[host[::-1]] = day[::-1]
+    last[host] = day
+    return np.asarray(last - first + 1 != np.bincount(host, minlength=hosts))
 
 
 def in_blocks(rows: pl.DataFrame) -> pl.DataFrame:

@@ -207,8 +207,8 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
         days |= month.of(resource).days
     newest = days.bit_length() - 1
     rows: list[Row] = []
-    for resource in month.resources:
-        table = month.of(resource)
+    for family in month.settings.contract.families:
+        resource, table = family.resource, month.of(family.resource)
         # A day on which no host is due yet, or any more, is not missing.
         missing_days = [day for day in range(1, newest + 1) if month.inventory.days & ~table.days & 1 << day]
         rows.append(
@@ -216,17 +216,22 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
                 "resource": resource,
                 "hosts": table.hosts,
                 "share": table.hosts / due if due else 0.0,
+                "min_coverage": month.settings.limit("min_coverage", family),
                 "missing_hosts": due - table.hosts,
                 "missing_days": ", ".join(str(day) for day in missing_days),
             }
         )
     least = min(float(row["share"] or 0) for row in rows)
-    thin = [row for row in rows if float(row["share"] or 0) < month.settings.min_coverage]
+    thin = [row for row in rows if float(row["share"] or 0) < float(row["min_coverage"] or 0)]
     gaps = [row for row in rows if row["missing_hosts"] or row["missing_days"]]
     summary = f"At least {least:.1%} of {counted(due, 'host')} due have readings in every resource"
     if thin:
-        summary += f"; fewer than the share of {month.settings.min_coverage:g} in "
-        summary += listing(row["resource"] for row in thin)
+        asked = dict.fromkeys(row["min_coverage"] for row in thin)
+        fewer = (
+            f"the share of {limit:g} in {listing(row['resource'] for row in thin if row['min_coverage'] == limit)}"
+            for limit in asked
+        )
+        summary += f"; fewer than {' and '.join(fewer)}"
     elif gaps:
         summary += f"; some host or day has none in {listing(row['resource'] for row in gaps)}"
     return Finding(
@@ -300,7 +305,7 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
         "row_parity",
         "Fails when the rows of the month are not the clean and imputed rows of its families, or its "
         "quarantined rows are not their faulty rows; or, for a published month, not what its receipt says.",
-        "Materialize the four families and processed_data of the month together. If the counts still differ, "
+        "Materialize the families and processed_data of the month together. If the counts still differ, "
         "look at the other failed checks: a row that may not stand in the table is missing here.",
         _row_parity,
     ),
@@ -308,7 +313,7 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
         "referential_integrity",
         "Fails when a host_id stands in no row of the inventory, or has a reading for a day on which the inventory "
         "does not count it.",
-        "Add the hosts named to the inventory (the table hosts), correct their valid_from and valid_to, or have them "
+        "Add the hosts named to the inventory, correct their valid_from and valid_to, or have them "
         "taken out of the export; then run the month again.",
         _referential_integrity,
     ),

@@ -70,9 +70,11 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
         inventory: that of `inventory_digests`.
         settings: The limits of the checks.
     """
-    limits = [settings.quarantine_tolerance, settings.family_skew, settings.min_coverage, settings.behaviors]
-    judged_by = [limits, settings.plausibility.as_text]
-    parts = [inventory, judged_by, *((each.family.name, each.digest, each.rules) for each in stats)]
+    judged_by = [settings.family_skew, settings.behaviors, settings.plausibility.as_text]
+    parts: list[object] = [inventory, judged_by]
+    for each in stats:
+        limits = [settings.limit(name, each.family) for name in ("quarantine_tolerance", "min_coverage")]
+        parts.append((each.family.name, each.digest, each.rules, limits))
     parts += [(rule.name, str(rule.severity), rule.query) for rule in settings.contract.rule]
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
