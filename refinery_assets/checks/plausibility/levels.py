@@ -24,6 +24,7 @@ _YEAR = 12
 _AS_BEFORE = 0.4
 """How much of a movement must have been seen in the same month a year before to be taken as the season's."""
 
+_DAYS_OF_A_WEEK = 7
 _DAY_FACTOR = 3.0
 _MAD = 1.4826
 
@@ -139,16 +140,26 @@ def _as_a_year_ago(evidence: Evidence, fleet: Floats) -> bool:
 
 
 def _odd_days(series: ResourceSeries) -> Iterator[Suspicion]:
-    """Days on which the fleet reads far from what it reads in the rest of the month."""
-    days = [day for day in series.days if day.ratio is not None and not 1 / _DAY_FACTOR <= day.ratio <= _DAY_FACTOR]
+    """Days on which the fleet reads far from what it reads on the same days of other weeks of the month."""
+    of_weekday: dict[int, list[float]] = {}
+    for day in series.days:
+        if day.ratio:
+            of_weekday.setdefault(day.day % _DAYS_OF_A_WEEK, []).append(day.ratio)
+    usual = {weekday: float(np.median(ratios)) for weekday, ratios in of_weekday.items()}
+    days = [
+        day
+        for day in series.days
+        if day.ratio is not None
+        and not 1 / _DAY_FACTOR <= day.ratio / usual.get(day.day % _DAYS_OF_A_WEEK, 1.0) <= _DAY_FACTOR
+    ]
     if not days or len(days) > len(series.days) / 2:
         return
     rows: list[Row] = [
         {"resource": series.resource, "day": day.day, "times_the_month": round(day.ratio or 0.0, 4)} for day in days
     ]
     yield Suspicion(
-        f"{series.resource}: on {counted(len(days), 'day')}, from day {days[0].day} on, the hosts read in the middle "
-        f"{days[0].ratio:.2g} times what they read else in the month",
+        f"{series.resource}: on {counted(len(days), 'day')}, from day {days[0].day} on, the median host reads "
+        f"{days[0].ratio:.2g} times what it reads in the rest of the month",
         _LOOK,
         is_certain=False,
         series=int(series.is_lively.sum()),

@@ -8,12 +8,13 @@ another. Copies are told from chance by how unlikely equal numbers are, as in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
+from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, counted
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 
@@ -31,9 +32,15 @@ _ROUNDING = 4.0
 _BY_CHANCE = 0.06
 _DEVIATIONS = 5.0
 _FAR_BEYOND = 3.0
-_MONTHS_FOR_A_CHANCE = 5
+_OTHERS_FOR_A_CHANCE = 2
 
-_AGAIN = "Have the month exported again: the export repeated an older one."
+_STANDS_OUT = 0.2
+"""How much more series must have one month's shape than any other month's: weeks of two levels, as offices have
+them, look alike in all months."""
+_STANDS_OUT_FAR = 0.5
+
+_AGAIN = "Have the month exported again; or, if it is the other month that repeats this one, have that one."
+_PERHAPS = "Compare the two months: the one may be made from the other."
 
 
 def month_is_new(evidence: Evidence) -> Finding:
@@ -78,32 +85,76 @@ def _alike(evidence: Evidence) -> Iterator[Suspicion]:
     settings = evidence.settings
     for series in evidence.judged_by(CHECK):
         told = {copies.other_month for copies in evidence.copies if copies.resource == series.resource}
-        seen: list[tuple[float, int, int, str, Flags, str]] = []
+        greatest: list[_Alike] = []
+        shape: list[_Alike] = []
         for at, month in enumerate(series.earlier):
             both = series.rich[at] & series.rich[-1]
             judged = int(both.sum())
             if judged < settings.least_series or str(month) in told:
                 continue
-            for hits, words in (
-                (_same_greatest(series, at) & both, "have the very same greatest reading as in"),
-                (_same_shape(series, at) & both, "have the same shape, up to scale and level, as in"),
-            ):
-                number = int(hits.sum())
-                seen.append((number / judged, number, judged, words, hits, str(month)))
-        # What honest months have in common by chance, they have with any month.
-        usual = float(np.median([share for share, *_ in seen])) if len(seen) >= _MONTHS_FOR_A_CHANCE else 0.0
-        for share, number, judged, words, hits, other in sorted(seen, key=lambda each: -each[0])[:1]:
-            chance = max(_BY_CHANCE, min(usual, 0.5))
-            beyond = number - chance * judged
-            if share - chance >= settings.alike_share and beyond >= _DEVIATIONS * np.sqrt(chance * judged) + 1:
-                yield Suspicion(
-                    f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} {words} {other}",
-                    _AGAIN,
-                    share - chance >= _FAR_BEYOND * settings.alike_share,
-                    number,
-                    share,
-                    worst(series, hits),
-                )
+            greatest.append(_Alike(_same_greatest(series, at) & both, judged, at, str(month)))
+            shape.append(_Alike(_same_shape(series, at) & both, judged, at, str(month)))
+        yield from _alike_beyond_chance(
+            series,
+            greatest,
+            settings.alike_share,
+            _FAR_BEYOND * settings.alike_share,
+            "the very same greatest reading as",
+        )
+        yield from _alike_beyond_chance(
+            series, shape, _STANDS_OUT, _STANDS_OUT_FAR, "the same shape, up to scale and level, as"
+        )
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """The series that have something in common with those of an earlier month."""
+
+    hits: Flags
+    judged: int
+    at: int
+    month: str
+
+    @property
+    def share(self) -> float:
+        return float(self.hits.sum()) / self.judged
+
+
+def _alike_beyond_chance(
+    series: ResourceSeries, seen: Sequence[_Alike], warn: float, fail: float, words: str
+) -> Iterator[Suspicion]:
+    if not seen:
+        return
+    best, *others = sorted(seen, key=lambda each: -each.share)
+    # What honest months have in common by chance, they have with other months as well.
+    chance = max(_BY_CHANCE, others[0].share if others else 0.0)
+    number = int(best.hits.sum())
+    if best.share - chance < warn or number - chance * best.judged < _DEVIATIONS * np.sqrt(chance * best.judged) + 1:
+        return
+    # One or two earlier months do not show what chance may do.
+    certain = best.share - chance >= fail and len(others) >= _OTHERS_FOR_A_CHANCE
+    rows: list[Row] = [
+        {
+            "resource": series.resource,
+            "host_id": str(series.hosts[host]),
+            "other_month": best.month,
+            **{
+                f"{figure}_{when}": round(float(series.figures[figure][at][host]), 6)
+                for figure in ("mean_y", "max_y")
+                for when, at in (("then", best.at), ("now", -1))
+            },
+        }
+        for host in np.flatnonzero(best.hits)[:SAMPLE_SIZE]
+    ]
+    yield Suspicion(
+        f"{series.resource}: {counted(number, 'series', 'series')} of {best.judged:,} have {words} in {best.month}, "
+        f"and at most {chance:.0%} with any other month",
+        _AGAIN if certain else _PERHAPS,
+        certain,
+        number,
+        best.share,
+        rows,
+    )
 
 
 def _same_greatest(series: ResourceSeries, at: int) -> Flags:
