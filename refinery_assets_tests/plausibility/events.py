@@ -18,6 +18,7 @@ Event = Callable[[Months, np.random.Generator], list[FleetMonth]]
 
 DECEMBER, JANUARY, SUMMER = 12, 1, (7, 8)
 _HAPPENS_IN = 14
+_SATURDAY = 5
 
 
 def nothing(months: Months, random: np.random.Generator) -> list[FleetMonth]:  # noqa: ARG001
@@ -120,6 +121,18 @@ def switched_off(months: Months, random: np.random.Generator) -> list[FleetMonth
     return found
 
 
+def office_weeks(months: Months, random: np.random.Generator) -> list[FleetMonth]:
+    """Desktops: two fifths of the load at weekends, little noise, and nothing else, so that all weeks look alike."""
+    hosts = len(months[0].hosts)
+    level = random.uniform(10, 85, (len(months[0].y), 1, hosts))
+    found = []
+    for each in months:
+        weekend = np.array([day.weekday() >= _SATURDAY for day in each.month.days])[None, :, None]
+        noise = random.normal(1.0, 0.05, each.y.shape)
+        found.append(replace(each, y=np.clip(level * np.where(weekend, 0.4, 1.0) * noise, 0, 100)).rounded())
+    return found
+
+
 EVENTS: dict[str, Event] = {
     "nothing happens": nothing,
     "December closing": december_closing,
@@ -132,6 +145,7 @@ EVENTS: dict[str, Event] = {
     "whole percents": whole_percents,
     "days and weeks without readings": lost_days,
     "hosts switched off": switched_off,
+    "office weeks": office_weeks,
 }
 
 
