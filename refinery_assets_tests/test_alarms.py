@@ -103,6 +103,7 @@ def test_a_failed_run_is_one_line_that_says_what_failed_and_what_to_do(failed: F
     ]
 
 
+@pytest.mark.slow
 def test_a_failure_that_no_check_explains_names_its_cause(
     sandbox: Sandbox, given_published: GivenPublished, tmp_path: Path
 ) -> None:

@@ -104,7 +104,6 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
-@pytest.mark.slow
 def test_what_killed_writers_left_is_removed_after_a_day_and_what_is_being_written_stays(
     tmp_path: Path,
 ) -> None:
@@ -121,6 +120,7 @@ def test_what_killed_writers_left_is_removed_after_a_day_and_what_is_being_writt
     assert names(tmp_path) == [live.name, of_another.name, path.name]
 
 
+@pytest.mark.slow
 def test_two_processes_that_write_one_path_never_show_a_reader_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "shared"
     atomic_write(path, b"a" * CONTENT_BYTES)

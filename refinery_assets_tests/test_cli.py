@@ -163,6 +163,7 @@ def test_an_interrupted_run_ends_as_such(installation: Installation) -> None:
     assert run.is_finished
 
 
+@pytest.mark.slow
 def test_refused_months_are_named_with_cause_place_and_what_to_do(installation: Installation) -> None:
     spoil(installation)
     result = refinery(installation, "run", "all")
@@ -235,6 +236,7 @@ def test_months_that_are_not_exported_yet_are_told_and_fail_nothing(installation
     assert months_by_state(result) == {"2024-03": "published", **later}
 
 
+@pytest.mark.slow
 def test_a_plan_says_the_same_as_the_run_and_records_nothing(installation: Installation) -> None:
     spoil(installation)
     plan = refinery(installation, "plan", "all", "--json")
@@ -254,6 +256,7 @@ def _by_name(checks: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str | Non
     return {f"{each['asset']} {each['check']}": (each["message"], each["file"], each["line"]) for each in checks}
 
 
+@pytest.mark.slow
 def test_status_tells_what_is_published_and_what_has_changed(installation: Installation) -> None:
     before = refinery(installation, "status", "--json")
     assert {each["inputs"] for each in said(before)["months"]} == {"not published"}
@@ -271,7 +274,6 @@ def test_status_tells_what_is_published_and_what_has_changed(installation: Insta
     assert "Late: 2024-03, 2024-04, " in shown
 
 
-@pytest.mark.slow
 def test_status_is_told_without_a_warehouse(installation: Installation) -> None:
     installation.settings.warehouse.unlink()
     result = refinery(installation, "status")
@@ -279,6 +281,7 @@ def test_status_is_told_without_a_warehouse(installation: Installation) -> None:
     assert "2024-01: not published" in result.stdout
 
 
+@pytest.mark.slow
 def test_explain_shows_the_line_and_what_to_do(installation: Installation) -> None:
     spoil(installation)
     assert refinery(installation, "run", "2024-02").exit_code == 1
@@ -328,6 +331,7 @@ def test_a_report_is_printed_or_written_with_its_charts(
     assert written == {"report.md", "behaviors.png", "coverage.png"}
 
 
+@pytest.mark.slow
 def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_such(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
         repeat_the_month_before(sandbox, FEBRUARY)
@@ -358,6 +362,7 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
 # What is loaded, and what is shown.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["status"]])
 def test_neither_dagster_nor_polars_is_loaded_without_need(
     installation: Installation, given_published: GivenPublished, arguments: list[str]
@@ -401,6 +406,7 @@ def test_dagsters_own_lines_are_shown_on_request(installation: Installation) -> 
     assert " - dagster - INFO - refine - " in result.output
 
 
+@pytest.mark.slow
 def test_at_a_terminal_there_are_a_progress_bar_and_a_table(installation: Installation) -> None:
     shown, code = at_a_terminal([*MODULE, "run", "all"], installation)
     assert code == 0

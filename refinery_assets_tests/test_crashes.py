@@ -148,6 +148,7 @@ def test_a_warehouse_that_may_not_be_written_is_named_and_stays_as_it_was(
     assert sandbox.published() == before
 
 
+@pytest.mark.slow
 def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
     sandbox: Sandbox,
     given_published: GivenPublished,

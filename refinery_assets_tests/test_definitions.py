@@ -136,6 +136,7 @@ def test_both_entry_points_load(command: list[str], tmp_path: Path) -> None:
     assert loading.returncode == 0, loading.stderr
 
 
+@pytest.mark.slow
 def test_a_partition_is_read_back_by_a_downstream_asset(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(FEBRUARY)
     seen: list[pl.DataFrame] = []

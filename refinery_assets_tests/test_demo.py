@@ -145,6 +145,7 @@ def test_a_warehouse_that_another_process_holds_is_named_and_nothing_is_touched(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_a_month_that_is_refused_besides_the_one_that_is_meant_to_be_ends_the_demo_with_an_error(
     tmp_path: Path,
 ) -> None:

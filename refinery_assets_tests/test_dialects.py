@@ -89,6 +89,7 @@ def refined_bytes(family: Family, data: bytes, overshoot: float = 0.0) -> Refine
         return refine_file(file, Settings(overshoot=overshoot))
 
 
+@pytest.mark.slow
 @steady
 @given(dialects(), ROWS.filter(bool), st.sampled_from([0.0, 10.0]))
 def test_the_same_rows_have_the_same_verdicts_in_any_dialect(
@@ -118,6 +119,7 @@ def test_a_sound_file_without_quotes_is_read_fast_in_any_dialect(dialect: Dialec
     assert newest_day(TextPart(FeedFile(Path(), family, MONTH), "", data), MONTH) == last
 
 
+@pytest.mark.slow
 @steady
 @given(
     ROWS.filter(bool).map(lambda rows: [replace(row, surplus=0) for row in rows]),

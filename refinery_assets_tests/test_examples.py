@@ -60,6 +60,7 @@ def expected(example: str) -> Rows:
     return sorted(rows, key=lambda row: row[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", RESOURCES)
 def test_an_example_is_refined_to_the_rows_that_it_was_made_of(tmp_path: Path, example: str) -> None:
     settings = settings_of(example, tmp_path)
@@ -80,6 +81,7 @@ def test_an_example_is_refined_to_the_rows_that_it_was_made_of(tmp_path: Path, e
             assert outcome.verdict("processed_data", "capacity_known") == "passed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", RESOURCES)
 def test_the_contract_that_is_proposed_for_an_example_reads_it_as_its_own_does(tmp_path: Path, example: str) -> None:
     file = tmp_path / "contract.toml"

@@ -231,6 +231,7 @@ def fail_in_passing(watched: Watched) -> FinishedRun:
     return ran
 
 
+@pytest.mark.slow
 def test_months_whose_run_failed_in_passing_are_asked_for_again_after_a_pause(
     fleet: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +253,6 @@ def test_months_whose_run_failed_in_passing_are_asked_for_again_after_a_pause(
     assert fleet.skip_message == "Nothing has changed in the feed."
 
 
-@pytest.mark.slow
 def test_a_request_is_not_repeated_while_its_run_is_at_work(fleet: Watched) -> None:
     fleet.tick()
     (key,) = fleet.run_keys
@@ -266,6 +266,7 @@ def test_a_request_is_not_repeated_while_its_run_is_at_work(fleet: Watched) -> N
     assert fleet.skip_message == "Nothing has changed in the feed."
 
 
+@pytest.mark.slow
 def test_after_the_last_try_it_is_left_to_a_person_until_the_files_change(
     fleet: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +284,7 @@ def test_after_the_last_try_it_is_left_to_a_person_until_the_files_change(
     assert fleet.tick() == [("2024-02", "2024-02")]
 
 
+@pytest.mark.slow
 def test_a_month_that_a_check_refused_is_not_asked_for_again(fleet: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "PAUSES_MINUTES", (0,))
     FeedFile(fleet.settings.feed, DISK, FEBRUARY).path.unlink()

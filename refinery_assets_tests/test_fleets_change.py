@@ -131,6 +131,7 @@ def test_a_behavior_of_a_host_due_in_the_month_is_missed_and_one_that_is_retired
 # What stays, and what is due.
 
 
+@pytest.mark.slow
 def test_january_is_rebuilt_the_same_after_a_third_of_its_hosts_was_retired_in_march(settings: Settings) -> None:
     publish_months(settings, *ALL)
     table = "SELECT * FROM processed_data WHERE month(ds) = 1 ORDER BY resource, host_id, ds"

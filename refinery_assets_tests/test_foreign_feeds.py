@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
+import pytest
 
 from refinery_assets.contract.contract_file import load_contract
 from refinery_assets.warehouse.plan import make_plan
@@ -74,6 +75,7 @@ def write_day(feed: Path, day: str, rows: Sequence[Sequence[str]]) -> None:
     path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines).encode("latin-1")))
 
 
+@pytest.mark.slow
 def test_a_team_with_cpu_alone_and_a_packed_file_a_day_publishes_its_months(sandbox: Sandbox) -> None:
     foreign = with_contract(sandbox, CPU_ALONE)
     feed = foreign.settings.feed

@@ -193,6 +193,7 @@ def test_the_texts_of_queries_are_part_of_the_contracts_digest(tmp_path: Path) -
     assert first != second
 
 
+@pytest.mark.slow
 def test_a_rule_has_its_place_in_gate_audits_checks_receipt_and_reaudit(sandbox: Sandbox, tmp_path: Path) -> None:
     queries = {
         "quiet_in_february": f"SELECT month, host_id, ds FROM {IN_AUDIT} WHERE month = '2024-02' AND resource = 'cpu'",

@@ -90,6 +90,7 @@ def test_a_plan_tells_series_and_hosts_that_come_and_go(sandbox: Sandbox, given_
     assert (difference.series_added, difference.series_removed) == (len(FAMILIES), len(FAMILIES))
 
 
+@pytest.mark.slow
 def test_a_month_that_nothing_has_changed_for_is_planned_as_unchanged(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -97,11 +98,11 @@ def test_a_month_that_nothing_has_changed_for_is_planned_as_unchanged(
     assert {result.state for result in plan_of(sandbox, *ALL).results.values()} == {State.UNCHANGED}
 
 
-@pytest.mark.slow
 def test_months_that_are_not_exported_yet_are_left_out(sandbox: Sandbox) -> None:
     assert plan_of(sandbox, MARCH, APRIL).left_out == [APRIL]
 
 
+@pytest.mark.slow
 def test_what_is_planned_is_what_the_run_does(sandbox: Sandbox) -> None:
     compare_plans_with_runs(sandbox, random.Random(0), changes=10)  # noqa: S311 - nothing secret
 

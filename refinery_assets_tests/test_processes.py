@@ -104,6 +104,7 @@ def test_a_run_in_another_pid_namespace_is_left_alone_though_its_number_means_no
         assert [each.status for each in instance.get_runs()] == [dg.DagsterRunStatus.STARTED]
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_ends_as_failed(installation: Installation) -> None:
     with at_work(installation) as process, installation.instance() as instance:
         assert end_dead_runs(instance) == []

@@ -38,6 +38,7 @@ def test_bad_rows_within_tolerance_are_published_as_quarantined_with_a_warning(s
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_planted_row_is_quarantined_by_its_fault_and_no_other(tmp_path: Path, sandbox: Sandbox) -> None:
     sample = make_sample(tmp_path / "dirty", hosts=20, first=JANUARY, last=FEBRUARY, seed=3, dirt=0.05)
     dirty = Sandbox(
@@ -130,6 +131,7 @@ def test_the_same_month_twice_and_the_months_in_any_order_give_the_same_table(sa
     assert sandbox.published() == at_once
 
 
+@pytest.mark.slow
 def test_one_month_rewritten_leaves_the_others_alone(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY, FEBRUARY, MARCH)
     others = "SELECT * FROM processed_data WHERE month(ds) <> 2 ORDER BY ALL"
@@ -224,7 +226,6 @@ def test_months_apart_are_published_in_one_transaction_without_those_between(
     assert sandbox.query("SELECT count(DISTINCT month(ds)) FROM processed_data") == [(3,)]
 
 
-@pytest.mark.slow
 def test_a_telemetry_folder_with_pattern_letters_in_its_name_is_taken_literally(sandbox: Sandbox) -> None:
     odd = Sandbox(replace(sandbox.settings, telemetry=sandbox.settings.telemetry.parent / "tel[1]*?"), sandbox.instance)
 
@@ -234,6 +235,7 @@ def test_a_telemetry_folder_with_pattern_letters_in_its_name_is_taken_literally(
     assert odd.query("SELECT count(*) FROM processed_data") == [(4 * 20 * 60,)]
 
 
+@pytest.mark.slow
 def test_every_month_carries_its_own_figures_in_dagster(sandbox: Sandbox) -> None:
     sandbox.refine(JANUARY, FEBRUARY)
 

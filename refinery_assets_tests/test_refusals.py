@@ -28,6 +28,8 @@ from refinery_assets_tests.scenario import (
     Sandbox,
 )
 
+pytestmark = pytest.mark.slow
+
 Spoil = Callable[[Sandbox], None]
 ASSETS = ["legacy_feed", *(family.name for family in FAMILIES), "processed_data"]
 
@@ -76,7 +78,6 @@ INVENTORY: dict[str, tuple[str, Spoil]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("check", "spoil"), ENTRANCE.values(), ids=ENTRANCE.keys())
 def test_the_month_stays_and_the_others_are_published_when_the_feed_is(
     sandbox: Sandbox, given_published: GivenPublished, check: str, spoil: Spoil
@@ -102,7 +103,6 @@ def test_the_month_stays_and_the_others_are_published_when_the_feed_is(
     assert sandbox.query("SELECT count(*) FROM processed_data WHERE month(ds) = 3") == [(4 * 20 * 31,)]
 
 
-@pytest.mark.slow
 def test_a_missing_feed_root_is_told_as_such(sandbox: Sandbox) -> None:
     astray = Sandbox(replace(sandbox.settings, feed=sandbox.settings.feed / "astray"), sandbox.instance)
 
@@ -122,7 +122,6 @@ def test_a_month_that_is_not_exported_yet_fails_only_when_it_is_asked_for_alone(
     assert "2024-12 is not exported yet" in alone.message
 
 
-@pytest.mark.slow
 def test_a_hole_between_exported_months_fails(sandbox: Sandbox) -> None:
     for family in FAMILIES:
         sandbox.file(family, FEBRUARY).path.unlink()
@@ -155,7 +154,6 @@ def test_five_faults_in_five_months_are_told_in_one_run(sandbox: Sandbox) -> Non
     assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data ORDER BY 1") == [(2,), (4,), (7,)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("check", "spoil"), INVENTORY.values(), ids=INVENTORY.keys())
 def test_nothing_is_published_when_the_inventory_has(sandbox: Sandbox, check: str, spoil: Spoil) -> None:
     spoil(sandbox)
@@ -173,7 +171,6 @@ def test_nothing_is_published_when_the_inventory_has(sandbox: Sandbox, check: st
     assert f"host_inventory.{check}" in alone.failed_checks
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("family", [CPU, NETWORK], ids=lambda family: family.name)
 def test_too_many_faulty_rows_stop_the_month_at_the_family(
     sandbox: Sandbox, given_published: GivenPublished, family: Family

@@ -129,6 +129,7 @@ def test_a_signal_in_the_middle_of_a_statement_is_an_interruption() -> None:
     assert is_interruption([serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))])
 
 
+@pytest.mark.slow
 def test_a_run_started_here_publishes_and_is_seen_under_the_code_location(sandbox: Sandbox) -> None:
     seen: list[str] = []
 

@@ -28,6 +28,7 @@ def verdicts(sandbox: Sandbox, check: str = CHECK) -> list[str]:
     return [verdict for (verdict,) in sandbox.query(asked, {"check": check})]
 
 
+@pytest.mark.slow
 def test_a_copied_month_is_refused_and_names_the_month_that_it_repeats(sandbox: Sandbox) -> None:
     repeat_the_month_before(sandbox, MARCH)
 
@@ -42,6 +43,7 @@ def test_a_copied_month_is_refused_and_names_the_month_that_it_repeats(sandbox: 
     assert "refinery accept 2024-03 month_is_new --why TEXT" in recovery
 
 
+@pytest.mark.slow
 def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(sandbox: Sandbox) -> None:
     repeat_the_month_before(sandbox, MARCH)
     assert sandbox.refine(MARCH).success
@@ -49,6 +51,7 @@ def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(s
     assert sandbox.refine(FEBRUARY).verdict("processed_data", CHECK, FEBRUARY) == "failed"
 
 
+@pytest.mark.slow
 def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     repeat_the_month_before(sandbox, MARCH)
@@ -69,6 +72,7 @@ def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(sa
     assert verdicts(sandbox) == ["failed", "warning", "warning", "failed"]
 
 
+@pytest.mark.slow
 def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     repeat_the_month_before(sandbox, MARCH)
@@ -88,6 +92,7 @@ def test_what_no_run_has_refused_cannot_be_accepted(sandbox: Sandbox) -> None:
         accept_march(sandbox)
 
 
+@pytest.mark.slow
 def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     repeat_the_month_before(sandbox, MARCH)
@@ -107,6 +112,7 @@ def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(sandbox: Sandbo
     assert sandbox.query("SELECT count(*) FROM waivers WHERE withdrawn_at IS NULL") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_check_that_is_off_lets_the_lie_by_and_the_receipt_says_so(sandbox: Sandbox) -> None:
     repeat_the_month_before(sandbox, MARCH)
     plausibility = PlausibilitySettings(month_is_new=Mode.OFF, levels_plausible=Mode.OFF)
@@ -120,6 +126,7 @@ def test_a_check_that_is_off_lets_the_lie_by_and_the_receipt_says_so(sandbox: Sa
     assert sandbox.audit().verdict("processed_data", CHECK, MARCH) == "failed"
 
 
+@pytest.mark.slow
 def test_months_that_an_older_version_published_are_compared_by_what_it_kept(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     for column in ("median_y", "decimals", "capacities"):
