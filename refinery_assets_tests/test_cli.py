@@ -178,7 +178,7 @@ def test_refused_months_are_named_with_cause_place_and_what_to_do(installation: 
     )
     at = next(at for at, line in enumerate(lines) if line.startswith("2024-02: processed_data referential_integrity"))
     assert lines[at + 1] == "  where: line 9 of 2024/02/memory_stats_202402.csv"
-    assert lines[at + 2].startswith("  what to do: Add the hosts named to the inventory (the table hosts)")
+    assert lines[at + 2].startswith("  what to do: Add the hosts named to the inventory")
     assert lines[-1] == "1 of 3 months is fine."
 
 
