@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Outcome
+from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Outcome, Verdict, judge
 from refinery_assets.contract.contract_file import (
     PACKAGED_FILE,
     Contract,
@@ -16,10 +16,18 @@ from refinery_assets.contract.contract_file import (
     load_contract,
     packaged_contract,
 )
+from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import SettingError, Settings
+from refinery_assets.feed.files import FeedExtent
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.gate import RunSoFar
+from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
+from refinery_assets.warehouse.publish import State, publish
+from refinery_assets.warehouse.receipts import input_digest
+from refinery_assets.warehouse.storage import open_warehouse
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
 IN_AUDIT = "processed_data JOIN audit_months ON ds >= month_start AND ds < month_end"
 
@@ -86,6 +94,19 @@ def found(connection: duckdb.DuckDBPyConnection, contract: Contract) -> list[Fin
         ("SELECT 1 WHERE EXISTS (FROM read_text('/etc/passwd'))", "reads by read_text; a rule reads the tables and "),
         ("FROM query('DROP TABLE hosts')", "reads by query; a rule reads the tables and "),
         ("FROM 'hosts.csv'", "reads 'hosts.csv'; a rule reads the tables and views of the warehouse alone."),
+        ("SELECT 1 WHERE EXISTS (FROM (FROM hosts, LATERAL read_csv(node_name)))", "reads by read_csv; a rule reads "),
+        ("FROM read_blob('x')", "reads by read_blob; "),
+        ("FROM glob('*')", "reads by glob; "),
+        ("FROM sniff_csv('x.csv')", "reads by sniff_csv; "),
+        ("FROM parquet_metadata('x.parquet')", "reads by parquet_metadata; "),
+        ("FROM query_table('x.csv')", "reads by query_table; "),
+        ("FROM duckdb_secrets()", "reads by duckdb_secrets; "),
+        ("FROM duckdb_settings()", "reads by duckdb_settings; "),
+        ("FROM (PIVOT 'hosts.csv' ON a)", "is not one SELECT; "),
+        ("FROM (SUMMARIZE 'hosts.csv')", "is not one SELECT; "),
+        ("SELECT getenv('HOME')", "calls getenv; a rule reads the tables and "),
+        ("SELECT Current_Setting('temp_directory')", "calls current_setting; "),
+        ("SELECT json_serialize_plan('FROM read_csv(''x.csv'')')", "calls json_serialize_plan; "),
         ("SELECT nextval('numbers')", "calls nextval, which changes the warehouse; "),
         ("SELECT * FROM hosts WHERE node_name = $name", "has parameters; write what they stand for."),
     ],
@@ -122,6 +143,48 @@ def test_a_rule_that_is_declared_wrongly_is_refused(tmp_path: Path) -> None:
 
 
 # What cannot be run.
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("SELECT * FROM {file}.csv", "{file}.csv"),
+        ("WITH csv AS (SELECT 1) SELECT * FROM csv, {file}.csv", "{file}.csv"),
+        ("TABLE main.{file}.csv", "main.{file}.csv"),
+        ("FROM other.hosts", "other.hosts"),
+        ("FROM pg_settings", "pg_settings"),
+        ("FROM information_schema.tables", "information_schema.tables"),
+        ("FROM fleet", "fleet"),
+    ],
+)
+def test_a_table_that_is_not_of_the_warehouse_is_not_read(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for file in ("list.csv", "main.list.csv"):
+        (tmp_path / file).write_text("a\n1\n")
+    warehouse.execute("ATTACH ':memory:' AS other; CREATE TABLE other.hosts (x INTEGER)")
+    query, name = query.format(file="list"), name.format(file="list")
+    assert warehouse.execute(query) is not None, "DuckDB itself reads it"
+
+    finding, _ = found(warehouse, contract_with(tmp_path, {"mine": query}))
+
+    assert finding.outcome is Outcome.FAILED
+    assert finding.summary == "The rule's query may not be run, so nothing is known of the month."
+    assert finding.detail == (
+        f"rules/mine.sql reads {name}, which is no table or view of the warehouse; a rule reads the tables and views "
+        "of the warehouse alone."
+    )
+
+
+def test_tables_and_views_of_ones_own_are_read_in_any_schema(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("a\n1\n")
+    warehouse.execute("CREATE SCHEMA ours; CREATE TABLE ours.csv AS SELECT 1; CREATE VIEW listed AS FROM 'list.csv'")
+    for query in ("FROM ours.CSV", "FROM Listed", "FROM memory.main.hosts", "WITH x AS (FROM main.hosts) FROM X"):
+        assert found(warehouse, contract_with(tmp_path, {"mine": query}))[0].summary.endswith("returned 1 row.")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +229,77 @@ def test_rows_count_for_the_month_that_they_name(warehouse: duckdb.DuckDBPyConne
         assert (february.outcome, february.summary) == (Outcome.PASSED, "The rule's query returned no row.")
 
 
+@pytest.mark.parametrize(
+    "month",
+    ["strftime(ds, ' %Y-%m ')", "ds::VARCHAR", "ds::DATE", "ds::TIMESTAMP_NS", "ds::TIMESTAMP_S", "ds::TIMESTAMP_MS"],
+)
+def test_a_month_is_named_by_text_or_by_a_day_of_it(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, month: str
+) -> None:
+    contract = contract_with(tmp_path, {"late": f"SELECT {month} AS month FROM {IN_AUDIT} WHERE day(ds) > 28"})
+    assert [finding.counts["bad_rows"] for finding in found(warehouse, contract)] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("month", "kind"),
+    [
+        ("month(ds)", "BIGINT"),
+        ("202401", "INTEGER"),
+        ("ds::TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"),
+        ("[month]", "VARCHAR[]"),
+        ("ds = ds", "BOOLEAN"),
+    ],
+)
+def test_a_month_of_another_type_fails_the_check_and_says_what_is_expected(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, month: str, kind: str
+) -> None:
+    for where in ("true", "false"):
+        query = f'SELECT {month} AS "Month" FROM {IN_AUDIT} WHERE {where}'
+        for finding in found(warehouse, contract_with(tmp_path, {"late": query})):
+            assert finding.outcome is Outcome.FAILED
+            assert finding.message == (
+                "The rule's query does not tell which months its rows are of, so nothing is known of the month. The "
+                f"rule late: rules/late.sql returns the column month as {kind}; expected text such as 2024-05, a DATE "
+                "or a TIMESTAMP."
+            )
+            assert finding.recovery == "Correct the query in rules/late.sql, then run the month again."
+
+
+def test_a_row_whose_month_is_no_month_counts_in_each(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    for month in ("'May 2024'", "''", "'24-01-01'", "'2024-13'", "'2024-1'", "'2024-02-31'", "'202401'"):
+        query = f"SELECT {month} AS month, 1 AS y UNION ALL SELECT '2024-01', 2"
+        january, february = found(warehouse, contract_with(tmp_path, {"late": query}))
+        assert (january.counts, february.counts) == ({"bad_rows": 2}, {"bad_rows": 1}), month
+        assert [row["y"] for row in january.offenders] == [1, 2]
+        assert (february.outcome, february.recovery) == (
+            Outcome.FAILED,
+            "Correct the query in rules/late.sql, then run the month again.",
+        )
+        assert february.detail == (
+            "The rule late: in 1 row of rules/late.sql the column month is no month; expected text such as 2024-05, a "
+            "DATE or a TIMESTAMP."
+        )
+    (infinite, _) = found(warehouse, contract_with(tmp_path, {"late": "SELECT DATE 'infinity' AS month"}))
+    assert infinite.counts == {"bad_rows": 1}
+
+
+def test_a_query_is_run_once_for_all_months_or_once_for_each(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    warehouse.execute("CREATE SEQUENCE runs; CREATE VIEW counted AS SELECT nextval('runs') AS run")
+    for column, runs in (("'2024-01' AS month, ", 1), ("", 2)):
+        before = warehouse.execute("SELECT nextval('runs')").fetchone() or (0,)
+        assert found(warehouse, contract_with(tmp_path, {"late": f"SELECT {column}run FROM counted"}))[0].offenders
+        assert warehouse.execute("SELECT nextval('runs')").fetchone() == (before[0] + runs + 1,)
+
+
+def test_the_sample_keeps_the_querys_order(warehouse: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    query = "SELECT ds AS month, y, y AS bad, y AS own_rule FROM processed_data ORDER BY y DESC"
+    january, february = found(warehouse, contract_with(tmp_path, {"late": query}))
+    assert [row["y"] for row in january.offenders] == list(range(31, 11, -1))
+    assert february.offenders[0] == {"month": "2024-02-29 00:00:00", "y": 29.0, "bad": 29.0, "own_rule": 29.0}
+
+
 def test_rows_of_months_that_are_not_under_audit_count_for_none(
     warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
@@ -184,6 +318,59 @@ def test_rows_that_name_no_month_count_for_the_one_that_is_looked_at(
     # A null in the column of months says of no month that it is not meant.
     nameless = found(warehouse, contract_with(tmp_path, {"all_of_it": "SELECT NULL AS month FROM host_inventory"}))
     assert [finding.counts["bad_rows"] for finding in nameless] == [1, 1]
+
+
+def test_a_month_is_judged_again_when_a_rule_is_added_or_is_another(tmp_path: Path) -> None:
+    contracts = [
+        packaged_contract(),
+        contract_with(tmp_path, {"mine": "SELECT 1 AS bad"}),
+        contract_with(tmp_path, {"mine": "SELECT 2 AS bad"}),
+        contract_with(tmp_path, {"mine": "SELECT 2 AS bad"}, 'severity = "warn"'),
+    ]
+    assert len({input_digest([], "", Settings(contract=contract)) for contract in contracts}) == len(contracts)
+
+
+@pytest.mark.slow
+def test_an_unchanged_month_is_judged_by_what_its_rules_read_now(
+    given_published: GivenPublished, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    given_published(JANUARY, FEBRUARY)
+    query = f"SELECT month, host_id FROM {IN_AUDIT} JOIN banned USING (host_id) WHERE ds >= since"
+    contract = contract_with(tmp_path, {"none_banned": query})
+    settings = replace(sandbox.settings, contract=contract)
+    sandbox.execute("CREATE TABLE banned (host_id VARCHAR, since DATE)")
+    assert states(settings, "first") == [State.PUBLISHED, State.PUBLISHED]
+    assert states(settings, "second") == [State.UNCHANGED, State.UNCHANGED]
+    rows = sandbox.processed()
+
+    sandbox.execute("INSERT INTO banned SELECT min(host_id), '2024-02-20' FROM processed_data")
+    assert states(settings, "third") == [State.UNCHANGED, State.REFUSED]
+    assert sandbox.processed() == rows
+    said = "SELECT verdict, published_at IS NULL FROM audits WHERE check_name = 'none_banned' AND run_id = ? ORDER BY month"
+    assert sandbox.query(said, ["third"]) == [("passed", False), ("failed", True)]
+
+    sandbox.execute("ALTER TABLE banned RENAME TO no_more")
+    assert states(settings, "fourth") == [State.REFUSED, State.REFUSED]
+    sandbox.execute("CREATE TABLE banned AS FROM no_more LIMIT 0")
+    assert states(settings, "fifth") == [State.UNCHANGED, State.UNCHANGED]
+    assert sandbox.query(said, ["fifth"]) == [("passed", False)] * 2
+    assert sandbox.query(
+        "SELECT count(*) FROM publications WHERE run_id IN ('second', 'third', 'fourth', 'fifth')"
+    ) == [(0,)]
+
+
+def states(settings: Settings, run_id: str) -> list[State]:
+    """How January and February come out of a run that has seen their files."""
+    months, extent = [JANUARY, FEBRUARY], FeedExtent(JANUARY, MARCH)
+    verdicts: list[Verdict] = []
+    digests = {}
+    for feed in inspect_feed(settings, months, extent, settings.today):
+        verdicts += judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
+        digests[feed.month] = feed.digests
+    records = {LEGACY_FEED: StepRecord(LEGACY_FEED, verdicts, [], digests)}
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        results = publish(connection, months, settings, RunSoFar(run_id, extent, settings.today, records))
+    return [results[month].state for month in months]
 
 
 def test_the_texts_of_queries_are_part_of_the_contracts_digest(tmp_path: Path) -> None:

@@ -157,14 +157,6 @@ class Contract(Part):
         queries = "\0".join(rule.query for rule in self.rule)
         return hashlib.sha256(f"{self.model_dump_json()}{queries}".encode()).hexdigest()
 
-    def family_named(self, name: str) -> Family:
-        """The family of that name.
-
-        Raises:
-            KeyError: There is none.
-        """
-        return {family.name: family for family in self.family}[name]
-
 
 _LISTS: Mapping[str, type[BaseModel]] = {"family": Family, "rule": OwnRule}
 

@@ -1,21 +1,21 @@
 """Rules of a team's own: queries of the contract that return the bad rows of the months under audit.
 
-They are judged with the publish checks, in the publishing transaction and in the re-audit. Here: which queries are let
-through, and how a month is judged by one. Not here: how a contract declares them (`contract/own_rules.py`), and the
-publish checks that every contract has (`publish_checks.py`).
+They are judged with the publish checks, in the publishing transaction and in the re-audit. Here: how a month is judged
+by one. Not here: how a contract declares them (`contract/own_rules.py`), which queries are let through
+(`own_queries.py`), and the publish checks that every contract has (`publish_checks.py`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import duckdb
 
-from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, Rule, counted
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, Rule, Verdict, counted, judge
 from refinery_assets.contract.contract_file import Contract, ContractError
+from refinery_assets.contract.families import PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.own_rules import OwnRule, Severity
 from refinery_assets.rows.family import FAMILY_RULES
@@ -23,16 +23,32 @@ from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.inventory import INVENTORY_RULES
 from refinery_assets.warehouse.inventory_source import name_inventory
+from refinery_assets.warehouse.own_queries import one_line, problem_in_warehouse, problem_of_form
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 
+OwnFindings = Mapping[str, Finding]
+"""What the contract's own rules find in a month, by name."""
+
 _BUILT_IN = {rule.name for rules in (ENTRANCE_RULES, INVENTORY_RULES, FAMILY_RULES, PUBLISH_RULES) for rule in rules}
-# What a query may be made of, by the names of DuckDB's parser. A SELECT's WITH may hold an INSERT, DELETE or COPY.
-_QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
-_TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "json_each", "json_tree"}
-_CHANGING_FUNCTIONS = {"nextval", "setval", "write_log"}
-_NO_SELECT = "is not one SELECT; a rule may do nothing but read."
-_READABLE = "the tables and views of the warehouse alone"
 _MONTH = "month"
+_NO_MONTH = "''"
+"""The key of rows of which the month cannot be read."""
+_OF_DAY = f"CASE WHEN month IS NULL THEN NULL WHEN isfinite(month) THEN strftime(month, '%Y-%m') ELSE {_NO_MONTH} END"
+# DuckDB takes 24-05-01 and 1-5-24 for days, too: of the years 24 and 1.
+_OF_TEXT = rf"""
+    CASE WHEN month IS NULL THEN NULL
+        WHEN regexp_full_match(trim(month), '\d{{4}}-(0[1-9]|1[0-2])') THEN trim(month)
+        WHEN regexp_matches(trim(month), '^\d{{4}}-\d\d-\d\d')
+        THEN coalesce(strftime(try_cast(trim(month) AS DATE), '%Y-%m'), {_NO_MONTH})
+        ELSE {_NO_MONTH} END
+"""
+_KEYS = {
+    "VARCHAR": _OF_TEXT,
+    **dict.fromkeys(("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS"), _OF_DAY),
+    '"NULL"': "NULL",
+}
+"""How a row's month is told by the type of its column. An instant is none: its month depends on the time zone."""
+_EXPECTED = "text such as 2024-05, a DATE or a TIMESTAMP"
 
 
 class OwnRuleError(Exception):
@@ -43,7 +59,7 @@ class OwnRuleError(Exception):
     """
 
     def __init__(self, rule: str, error: duckdb.Error) -> None:
-        super().__init__(_one_line(error))
+        super().__init__(one_line(error))
         self.rule = rule
 
 
@@ -53,13 +69,13 @@ def publish_rules(contract: Contract) -> tuple[Rule[MonthOfTable], ...]:
     Raises:
         ContractError: A rule of its own has the name of another check, or its query is not let through.
     """
-    return (*PUBLISH_RULES, *map(_as_rule, contract.rule))
+    return (*PUBLISH_RULES, *(_of_table(rule) for rule in map(_as_rule, contract.rule)))
 
 
 def judge_by_own_rules(
     connection: duckdb.DuckDBPyConnection, months: Sequence[Month], contract: Contract, broken: Mapping[str, str]
-) -> dict[Month, dict[str, Finding]]:
-    """What the contract's own rules find in each month, by name.
+) -> dict[Month, OwnFindings]:
+    """What the contract's own rules find in each month, in the transaction at hand.
 
     Args:
         connection: The warehouse, with the months as they are to be published.
@@ -70,79 +86,91 @@ def judge_by_own_rules(
     Raises:
         OwnRuleError: Another query fails.
     """
-    found: dict[Month, dict[str, Finding]] = {month: {} for month in months}
-    if not contract.rule:
-        return found
-    _name_relations(connection)
+    _name_relations(connection, contract)
+    found = {}
     for rule in contract.rule:
         if rule.name in broken:
-            findings = dict.fromkeys(months, _not_run(rule, broken[rule.name]))
-        else:
-            try:
-                findings = _run(connection, rule, months)
-            except duckdb.FatalException:
-                raise
-            except duckdb.Error as error:
-                raise OwnRuleError(rule.name, error) from error
-        for month, finding in findings.items():
-            found[month][rule.name] = finding
-    return found
+            found[rule.name] = dict.fromkeys(months, _broken(rule, broken[rule.name]))
+            continue
+        try:
+            found[rule.name] = _run(connection, rule, months)
+        except duckdb.FatalException:
+            raise
+        except duckdb.Error as error:
+            raise OwnRuleError(rule.name, error) from error
+    return _by_month(months, found)
+
+
+def judge_published_by_own_rules(
+    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], contract: Contract
+) -> dict[Month, OwnFindings]:
+    """What the contract's own rules find in each published month; not for use in a transaction."""
+    _name_relations(connection, contract)
+    found = {}
+    for rule in contract.rule:
+        try:
+            found[rule.name] = _run(connection, rule, months)
+        except duckdb.FatalException:
+            raise
+        except duckdb.Error as error:
+            found[rule.name] = dict.fromkeys(months, _broken(rule, one_line(error)))
+    return _by_month(months, found)
+
+
+def judge_unchanged_by_own_rules(
+    connection: duckdb.DuckDBPyConnection,
+    said: Mapping[Month, Sequence[Verdict]],
+    contract: Contract,
+    broken: Mapping[str, str],
+) -> dict[Month, list[Verdict]]:
+    """The verdicts of months that stay as they are published, with those of the contract's own rules given anew.
+
+    These may read what no input digest covers: a table of exceptions, or other months.
+
+    Args:
+        connection: The warehouse.
+        said: The verdicts so far.
+        contract: The contract.
+        broken: As in `judge_by_own_rules`.
+
+    Raises:
+        OwnRuleError: Another query fails.
+    """
+    rules = [_as_rule(rule) for rule in contract.rule]
+    names = {rule.name for rule in rules}
+    found = judge_by_own_rules(connection, list(said), contract, broken)
+    return {
+        month: [
+            *(each for each in verdicts if each.asset != PROCESSED_DATA or each.check not in names),
+            *judge(rules, PROCESSED_DATA, month, found[month]),
+        ]
+        for month, verdicts in said.items()
+    }
 
 
 @cache
-def _as_rule(rule: OwnRule) -> Rule[MonthOfTable]:
+def _as_rule(rule: OwnRule) -> Rule[OwnFindings]:
     if rule.name in _BUILT_IN:
         raise ContractError(f"The contract's rule {rule.name} has the name of another check; give it one of its own.")
-    if problem := _problem(rule.query):
+    if problem := problem_of_form(rule.query):
         raise ContractError(f"The contract's rule {rule.name} cannot be used: {rule.sql} {problem}")
-    return Rule(rule.name, rule.description, rule.recovery, lambda month: month.own[rule.name])
+    return Rule(rule.name, rule.description, rule.recovery, lambda found: found[rule.name])
 
 
-def _problem(query: str) -> str | None:
-    """Why a query is not let through, as the end of a sentence; None: it is."""
-    with duckdb.connect() as parser:
-        try:
-            statements = parser.extract_statements(query)
-        except duckdb.Error as error:
-            return f"is not SQL. DuckDB says: {_one_line(error)}"
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            return _NO_SELECT
-        if statements[0].named_parameters:
-            return "has parameters; write what they stand for."
-        ((tree,),) = parser.execute("SELECT json_serialize_sql($query::VARCHAR)", {"query": query}).fetchall()
-    return next(filter(None, map(_problem_of_node, _nodes(json.loads(tree)["statements"]))), None)
+def _of_table(rule: Rule[OwnFindings]) -> Rule[MonthOfTable]:
+    return Rule(rule.name, rule.description, rule.recovery, lambda month: rule.judge(month.own))
 
 
-def _problem_of_node(node: Mapping[str, Any]) -> str | None:
-    kind, function = str(node.get("type", "")), _function(node)
-    problem = None
-    if (kind.endswith("_NODE") and kind not in _QUERY_NODES) or kind == "SHOW_REF":
-        problem = _NO_SELECT
-    elif function in _CHANGING_FUNCTIONS:
-        problem = f"calls {function}, which changes the warehouse; a rule may do nothing but read."
-    elif kind == "TABLE_FUNCTION" and _function(node["function"]) not in _TABLE_FUNCTIONS:
-        problem = f"reads by {_function(node['function'])}; a rule reads {_READABLE}."
-    elif kind == "BASE_TABLE" and set(str(node["table_name"])) & set("./\\:*"):
-        problem = f"reads {node['table_name']!r}; a rule reads {_READABLE}."
-    return problem
+def _by_month(months: Sequence[Month], found: Mapping[str, Mapping[Month, Finding]]) -> dict[Month, OwnFindings]:
+    return {month: {name: findings[month] for name, findings in found.items()} for month in months}
 
 
-def _function(node: Mapping[str, Any]) -> str:
-    return str(node.get("function_name", "")).lower()
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a parsed query."""
-    if isinstance(tree, dict):
-        yield tree
-    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
-        yield from _nodes(part)
-
-
-def _name_relations(connection: duckdb.DuckDBPyConnection) -> None:
+def _name_relations(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """Name what only queries of this kind read; the tables of the warehouse have their names."""
+    if not contract.rule:
+        return
     name_inventory(connection)
-    # A name that no table has is a mistake, and not a variable of this program.
+    # A name that no table has is a mistake, and not a variable of this program, which no query of its own reads either.
     connection.execute("SET python_enable_replacements = false")
 
 
@@ -164,77 +192,79 @@ def _name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month])
 def _run(connection: duckdb.DuckDBPyConnection, rule: OwnRule, months: Sequence[Month]) -> dict[Month, Finding]:
     """Judge months by a rule: all at once where its rows name their month, else one after the other."""
     _name_months(connection, months)
-    # One SELECT and nothing else, see `_problem`.
+    if problem := problem_in_warehouse(connection, rule.query):
+        return dict.fromkeys(months, _unknown(rule, "may not be run", f"{rule.sql} {problem}"))
+    # One SELECT and nothing else, see `own_queries.py`.
     connection.execute(f"CREATE OR REPLACE TEMP VIEW own_rule AS {rule.query}")
-    columns = connection.execute("SELECT * FROM own_rule LIMIT 0").description or ()
-    if _MONTH in (name.lower() for name, *_ in columns):
-        return _judge_at_once(connection, rule, months)
-    findings = {}
-    for month in months:
-        _name_months(connection, [month])
-        ((rows,),) = connection.execute("SELECT count(*) FROM own_rule").fetchall()
-        findings[month] = _finding(rule, rows, _sample(connection, "true", {}) if rows else ())
-    return findings
+    described = connection.execute("DESCRIBE own_rule").fetchall()
+    kind = next((kind for name, kind, *_ in described if name.lower() == _MONTH), None)
+    if kind is None:
+        findings = {}
+        for month in months:
+            _name_months(connection, [month])
+            findings[month] = _finding(rule, _bad_rows(connection, "NULL"), month)
+        return findings
+    if kind not in _KEYS:
+        detail = f"The rule {rule.name}: {rule.sql} returns the column month as {kind}; expected {_EXPECTED}."
+        return dict.fromkeys(months, _unknown(rule, "does not tell which months its rows are of", detail))
+    bad = _bad_rows(connection, _KEYS[kind])
+    return {month: _finding(rule, bad, month) for month in months}
 
 
-# Of a month as a text or as a day of it.
-_KEY = "coalesce(strftime(try_cast(month AS DATE), '%Y-%m'), month::VARCHAR)"
+def _bad_rows(connection: duckdb.DuckDBPyConnection, key: str) -> dict[str | None, tuple[int, list[Row]]]:
+    """How many rows the query returns of each month, and the first of them; null is the key of those of no month."""
+    # In one go: the query may be slow, and another time it may give other rows. Its own order is that of the sample.
+    rows = connection.execute(
+        f"""
+        SELECT key, count(*), arg_min(bad, place, $most)
+        FROM (
+            SELECT {key} AS key, "bad row" AS bad, row_number() OVER () AS place
+            FROM own_rule AS "bad row"
+        ) GROUP BY key
+        """,  # noqa: S608 - constants of this module
+        {"most": SAMPLE_SIZE},
+    ).fetchall()
+    return {key: (count, list(map(_row, sample))) for key, count, sample in rows}
 
 
-def _judge_at_once(
-    connection: duckdb.DuckDBPyConnection, rule: OwnRule, months: Sequence[Month]
-) -> dict[Month, Finding]:
-    counts = dict(connection.execute(f"SELECT {_KEY} AS key, count(*) FROM own_rule GROUP BY key").fetchall())  # noqa: S608
-    # A row of no month counts in each: it is bad, and nothing says of which it is not.
-    of_none = counts.get(None, 0)
-    return {
-        month: _finding(
-            rule,
-            counts.get(str(month), 0) + of_none,
-            _sample(connection, f"{_KEY} = $month OR month IS NULL", {"month": str(month)})
-            if counts.get(str(month), 0) + of_none
-            else (),
-        )
-        for month in months
-    }
-
-
-def _sample(connection: duckdb.DuckDBPyConnection, condition: str, parameters: Mapping[str, object]) -> list[Row]:
-    cursor = connection.execute(
-        f"SELECT * FROM own_rule WHERE {condition} LIMIT $most",  # noqa: S608 - constants of this module
-        {**parameters, "most": SAMPLE_SIZE},
-    )
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, map(_cell, row), strict=True)) for row in cursor.fetchall()]
+def _row(row: Mapping[str, Any]) -> Row:
+    return {name: _cell(value) for name, value in row.items()}
 
 
 def _cell(value: object) -> Cell:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _finding(rule: OwnRule, rows: int, sample: Sequence[Row]) -> Finding:
+def _finding(rule: OwnRule, bad: Mapping[str | None, tuple[int, list[Row]]], month: Month) -> Finding:
+    # A row of no month counts in each: it is bad, and nothing says of which it is not.
+    (unread, _), *_ = found = [bad.get(key, (0, [])) for key in ("", str(month), None)]
+    rows = sum(count for count, _ in found)
     returned = counted(rows, "row") if rows else "no row"
     return Finding(
         _outcome(rule) if rows else Outcome.PASSED,
         f"The rule's query returned {returned}.",
         {"bad_rows": rows},
-        offenders=sample,
+        f"The rule {rule.name}: in {counted(unread, 'row')} of {rule.sql} the column month is no month; expected "
+        f"{_EXPECTED}."
+        if unread
+        else "",
+        offenders=[row for _, sample in found for row in sample][:SAMPLE_SIZE],
+        recovery=_correct(rule) if unread else None,
     )
 
 
-def _not_run(rule: OwnRule, message: str) -> Finding:
-    return Finding(
-        _outcome(rule),
-        "The rule's query could not be run, so nothing is known of the month.",
-        {},
-        f"DuckDB says: {message}",
-        recovery=f"Correct the query in {rule.sql}, then run the month again.",
-    )
+def _broken(rule: OwnRule, message: str) -> Finding:
+    return _unknown(rule, "could not be run", f"DuckDB says: {message}")
+
+
+def _unknown(rule: OwnRule, what: str, detail: str) -> Finding:
+    summary = f"The rule's query {what}, so nothing is known of the month."
+    return Finding(_outcome(rule), summary, {}, detail, recovery=_correct(rule))
+
+
+def _correct(rule: OwnRule) -> str:
+    return f"Correct the query in {rule.sql}, then run the month again."
 
 
 def _outcome(rule: OwnRule) -> Outcome:
     return Outcome.FAILED if rule.severity is Severity.FAIL else Outcome.WARNING
-
-
-def _one_line(error: duckdb.Error) -> str:
-    return " ".join(str(error).split())

@@ -38,7 +38,12 @@ from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_par
 from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
-from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
+from refinery_assets.warehouse.own_rules import (
+    OwnRuleError,
+    judge_by_own_rules,
+    judge_unchanged_by_own_rules,
+    publish_rules,
+)
 from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import (
     Receipt,
@@ -144,12 +149,16 @@ def publish(
     open_months = _judge_inventory(connection, months, settings, run, results)
     candidates = _candidates(connection, open_months, settings, run, results) if open_months else []
     broken: dict[str, str] = {}
-    while candidates:
+    while True:
         try:
             with transaction(connection):
-                written = _write(connection, candidates, settings, run, broken)
-                _record(connection, run, [*results.values(), *written.values()])
-                make_views(connection, settings.contract)
+                written = _write(connection, candidates, settings, run, broken) if candidates else {}
+                # After the others are written, which their own rules may look at as well.
+                done = {**results, **_judge_unchanged(connection, results, settings, broken), **written}
+                _record(connection, run, done.values())
+                if open_months:
+                    # The inventory may have other columns by now.
+                    make_views(connection, settings.contract)
         except _RefusedError as error:
             # Seldom: what the publish checks refuse, the earlier checks have mostly found. Then the others are
             # written once more, without the months that failed.
@@ -169,13 +178,7 @@ def publish(
             results |= damaged
             candidates = [each for each in candidates if each.month not in damaged]
         else:
-            return {**results, **written}
-    with transaction(connection):
-        _record(connection, run, results.values())
-        if open_months:
-            # The inventory may have other columns by now.
-            make_views(connection, settings.contract)
-    return results
+            return done
 
 
 def _judge_inventory(
@@ -277,6 +280,30 @@ def _candidates(
                 _Candidate(month, checked[month], facts[month], verdicts, inputs[month], month not in intact, healed)
             )
     return candidates
+
+
+def _judge_unchanged(
+    connection: duckdb.DuckDBPyConnection,
+    results: Mapping[Month, MonthResult],
+    settings: Settings,
+    broken: Mapping[str, str],
+) -> dict[Month, MonthResult]:
+    """The unchanged months as the contract's own rules find them now; one that fails is refused, and its rows stay.
+
+    Raises:
+        OwnRuleError: A query fails; `broken` has those that did before.
+    """
+    unchanged = {month: result for month, result in results.items() if result.state is State.UNCHANGED}
+    if not (unchanged and settings.contract.rule):
+        return {}
+    said = {month: result.verdicts for month, result in unchanged.items()}
+    judged = judge_unchanged_by_own_rules(connection, said, settings.contract, broken)
+    return {
+        month: _refused(month, verdicts, settings.contract)
+        if any(verdict.failed for verdict in verdicts)
+        else replace(unchanged[month], verdicts=verdicts)
+        for month, verdicts in judged.items()
+    }
 
 
 def _refused(month: Month, verdicts: Sequence[Verdict], contract: Contract) -> MonthResult:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from refinery_assets.checks.rules import Finding, Verdict, judge, not_judged
+from refinery_assets.checks.rules import Verdict, judge, not_judged
 from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
 from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
@@ -19,7 +19,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.facts import MonthOfTable, read_inventories, sum_up, table_facts, with_samples
 from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
+from refinery_assets.warehouse.own_rules import judge_published_by_own_rules, publish_rules
 from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.tables import table_names
@@ -76,7 +76,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     sum_up(connection, months)
     found = table_facts(connection, months)
     inventories = read_inventories(connection, found)
-    own = _judge_by_own_rules(connection, months, settings)
+    own = judge_published_by_own_rules(connection, months, settings.contract)
     past = read_past(connection, months, settings)
     waivers = waivers_in_force(connection, months)
     for month in months:
@@ -97,14 +97,3 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
         digest = receipt.input_digest if receipt else ""
         judged[month] += apply_waivers(verdicts, waivers, digest)
     return Reaudit([verdict for verdicts in judged.values() for verdict in verdicts])
-
-
-def _judge_by_own_rules(
-    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], settings: Settings
-) -> dict[Month, dict[str, Finding]]:
-    broken: dict[str, str] = {}
-    while True:
-        try:
-            return judge_by_own_rules(connection, months, settings.contract, broken)
-        except OwnRuleError as error:
-            broken[error.rule] = str(error)
