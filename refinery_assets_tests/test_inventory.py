@@ -141,12 +141,15 @@ def test_an_inventory_that_is_not_there_is_told_with_the_contracts_key(
 
 FILES: dict[str, tuple[str, bytes, str]] = {
     "a line too long": ("csv", b"server\na\nb,c\n", "has 2 fields in line 3, and 1 in its header"),
-    "a line too short": ("csv", b"server,rack\na,1\nb\n", "has 1 fields in line 3, and 2 in its header"),
+    "a line too short": ("csv", b"server,rack\na,1\nb\n", "has 1 field in line 3, and 2 in its header"),
+    "blanks for a line": ("csv", b"server,rack\na,1\n \n", "has 1 field in line 3, and 2 in its header"),
     "a quote that stays open": ("csv", b'server,rack\n"a,1\nb,2\n', "cannot be read as CSV: line 3"),
     "a name twice": ("csv", b"server,rack,Rack \na,1,2\n", "has two columns of one name in its header"),
     "other bytes": ("csv", b"server\n\xff\xfe\n", "is not UTF-8 text"),
     "nothing": ("csv", b"", "is empty"),
-    "other columns": ("csv", b"host\na\n", "the inventory's file lacks server, which [inventory] host names"),
+    "nothing but blanks": ("csv", b"\xef\xbb\xbf\n \r\n", "is empty"),
+    "nothing but a header": ("csv", b"\xef\xbb\xbfserver,rack\n", "hosts.csv has no rows."),
+    "other columns": ("csv", b"host\na\n", "hosts.csv lacks server, which [inventory] host names"),
     "no Parquet": ("parquet", b"server\na\n", "cannot be read as Parquet"),
 }
 
@@ -179,6 +182,10 @@ NAMES: dict[str, tuple[str, str]] = {
         "1 host is not spelled alike in all periods. Spelled in several ways: Web-1.",
     ),
     "what is no day": ("('web-1', '03/04/2024', NULL)", "1 row has no day for its begin or end."),
+    "years of two digits": (
+        "('web-1', '24-05-01', NULL), ('web-2', '2024-05-01', '1-5-24'), ('web-3', ' ', 'epoch')",
+        "3 rows have no day for its begin or end.",
+    ),
     "a row twice": ("('web-1', NULL, NULL), ('WEB-1', NULL, NULL)", "1 row repeats a name. Repeated: web-1."),
 }
 
@@ -259,6 +266,48 @@ def test_a_csv_file_gives_names_as_text_and_attributes_by_what_all_their_values_
     assert frame.row(0)[:4] == ("007", 8, "01", 0.5)
     assert frame.row(1)[1] is None
     assert frame["note"].to_list() == ["a;b", None]
+
+
+def test_a_csv_file_gives_fields_without_the_blanks_around_them(tmp_path: Path) -> None:
+    text = '\n "Server" ; Rack\n web-1 ;\u00a01 \r\n"  web-2";" "\nweb\x85\u20283;2\n'
+    (tmp_path / "hosts.csv").write_bytes(text.replace(' "Server" ', '"Server"').encode())
+
+    frame = read_inventory_file(tmp_path / "hosts.csv", {"server"})
+
+    assert frame.rows() == [("web-1", 1), ("web-2", None), ("web\x85\u20283", 2)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["1e5", "12E3"], ["+49", "30"], ["1.9", "1.10"], ["12345678901234567", "2"], ["0x10", "1"], ["1", "NA"],
+        ["007", "8"], ["null", "1"],
+    ],
+)  # fmt: skip
+def test_an_attribute_that_as_a_number_would_lose_something_stays_text(tmp_path: Path, values: list[str]) -> None:
+    (tmp_path / "hosts.csv").write_text("".join(f"{line}\n" for line in ["code", *values]))
+
+    assert read_inventory_file(tmp_path / "hosts.csv", {"server"})["code"].to_list() == values
+
+
+@pytest.mark.parametrize("values", [["0.25", "0.5", "1.0", "2"], ["2.50", "3.00"], ["-0.5", "10"]])
+def test_an_attribute_of_plain_numbers_is_one_of_numbers(tmp_path: Path, values: list[str]) -> None:
+    (tmp_path / "hosts.csv").write_text("".join(f"{line}\n" for line in ["load", *values]))
+
+    assert read_inventory_file(tmp_path / "hosts.csv", {"server"})["load"].to_list() == [float(each) for each in values]
+
+
+def test_names_that_look_like_something_else_and_days_of_a_csv_file_are_taken_as_they_are_written(
+    tmp_path: Path,
+) -> None:
+    names = ["007", "NA", "null", "1e5", "nan", "true", "2024-01-01", "-"]
+    lines = ["server,since,until", *(f" {name} , 2024-01-31 ,2024-02-29" for name in names)]
+    (tmp_path / "hosts.csv").write_text("".join(f"{line}\n" for line in lines))
+
+    with made(contract_with(tmp_path, PERIODS.replace('"assets"', '"hosts.csv"'))) as connection:
+        assert query(connection, "SELECT node_name, valid_from, valid_to FROM host_inventory") == [
+            (name, date(2024, 1, 31), date(2024, 2, 29)) for name in names
+        ]
 
 
 def test_a_file_is_kept_as_a_table_and_gives_way_to_a_view_when_a_table_is_named_again(tmp_path: Path) -> None:

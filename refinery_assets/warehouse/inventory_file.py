@@ -6,18 +6,20 @@ Here: the file's bytes to a frame. Not here: which of its columns mean what (`in
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
 
-from refinery_assets.checks.rules import listing
+from refinery_assets.checks.rules import counted, listing
 from refinery_assets.warehouse.inventory_error import InventoryError
 
 _DELIMITERS = (",", ";", "\t", "|")
 _TYPES = (pl.Int64, pl.Float64, pl.Date)
-# A number would lose the zero of 007, and a word such as nan or inf its meaning.
-_NO_NUMBER = r"^\s*[-+]?(0\d|[A-Za-z])"
+# A number would lose the zero of 007, the plus of +49, the last digits of a long one, and 1e5 or nan its meaning.
+_NO_NUMBER = r"^(\+|-?(0\d|[A-Za-z]))|[eE]|\d{16}"
+_DECIMALS = r"\.(\d+)$"
 
 
 def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
@@ -52,25 +54,30 @@ def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
 
 
 def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], list[list[str | None]]]:
-    """The header and the rows of a CSV file; an empty field is null. Its delimiter is the one that the header shows."""
-    first = text.partition("\n")[0]
+    """The header and the rows of a CSV file, without blanks around a field; an empty one is null.
+
+    Its delimiter is the one that the header shows.
+    """
+    first = text.lstrip().partition("\n")[0]
 
     def shown(delimiter: str) -> tuple[int, int]:
         names = {name.strip().strip('"').lower() for name in first.split(delimiter)}
         return len(names.intersection(wanted)), len(names)
 
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=max(_DELIMITERS, key=shown), strict=True)
+    # Not by `splitlines`, which ends lines at characters that are part of a field.
+    reader = csv.reader(io.StringIO(text), delimiter=max(_DELIMITERS, key=shown), strict=True)
     rows: list[Sequence[str]] = []
     header: list[str] = []
     try:
         for row in reader:
             if not header:
-                header = row
+                header = row if any(map(str.strip, row)) else []
                 if len({name.strip().lower() for name in row}) < len(row):
                     raise InventoryError(f"{named}, has two columns of one name in its header", f"It reads: {first}")
             elif row and len(row) != len(header):
+                fields = counted(len(row), "field")
                 raise InventoryError(
-                    f"{named}, has {len(row)} fields in line {reader.line_num}, and {len(header)} in its header"
+                    f"{named}, has {fields} in line {reader.line_num}, and {len(header)} in its header"
                 )
             elif row:
                 rows.append(row)
@@ -78,15 +85,21 @@ def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], l
         raise InventoryError(f"{named}, cannot be read as CSV: line {reader.line_num}, {error}") from error
     if not header:
         raise InventoryError(f"{named}, is empty")
-    return header, [[field or None for field in row] for row in rows]
+    return header, [[field.strip() or None for field in row] for row in rows]
 
 
 def _typed(column: pl.Series) -> pl.Series:
     """The column as whole numbers, numbers or days, where every value is written as one."""
-    if column.str.contains(_NO_NUMBER).any():
+    if column.str.contains(_NO_NUMBER).any() or _loses_zeros(column):
         return column
     for kind in _TYPES:
         cast = column.str.to_date("%Y-%m-%d", strict=False) if kind is pl.Date else column.cast(kind, strict=False)
         if cast.null_count() == column.null_count() < column.len():
             return cast
     return column
+
+
+def _loses_zeros(column: pl.Series) -> bool:
+    """Whether as numbers some would lose a zero that others do without, as the versions 1.9 and 1.10."""
+    decimals = column.str.extract(_DECIMALS).drop_nulls()
+    return bool(decimals.str.contains(r"\d0$").any()) and decimals.str.len_chars().n_unique() > 1

@@ -27,8 +27,9 @@ _PERIOD = ("valid_from", "valid_to")
 _TYPES_OF_DAYS = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", _TEXT, '"NULL"'}
 _QUOTE = '"'
 
-# What is no day is null in `host_inventory`; a check counts it in `fleet`.
-AS_DAY = "TRY_CAST(nullif(trim({name}), '') AS DATE)"
+# What is no day is null in `host_inventory`; a check counts it in `fleet`. DuckDB would take 24-05-01 and 1-5-24 for
+# days of the years 24 and 1.
+AS_DAY = r"TRY_CAST(CASE WHEN regexp_matches({name}, '^\s*(\d{{4,}}\D|-?infinity)') THEN trim({name}) END AS DATE)"
 _WITH_DAYS = f"* REPLACE ({', '.join(f'{AS_DAY.format(name=name)} AS {name}' for name in _PERIOD)})"
 
 
@@ -43,7 +44,7 @@ def source_rows(connection: duckdb.DuckDBPyConnection, contract: Contract) -> du
         # Polars takes a while to load, which a command that looks at a table need not wait for.
         from refinery_assets.warehouse.inventory_file import read_inventory_file  # noqa: PLC0415
 
-        what = "the inventory's file"
+        what = f"the file {file}"
         connection.register("inventory_source", read_inventory_file(file, set(inventory.own_columns.values())))
         rows = connection.table("inventory_source")
     else:
