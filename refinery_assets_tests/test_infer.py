@@ -98,6 +98,44 @@ def test_days_that_can_be_read_two_ways_are_left_to_a_person(tmp_path: Path) -> 
     assert contract.family[0].date_format is DateFormat.ISO
 
 
+def of_day(feed: Path, form: str, days_of_feed: list[date], written: str = "%Y-%m-%d") -> None:
+    """A file for each day, at the path that `form` gives."""
+    for day in days_of_feed:
+        rows = [f"{day:{written}},{host},{percent(day, number)},8" for number, host in enumerate(HOSTS)]
+        write(feed / f"{day:{form}}", "\n".join(["date,host,cpu_p95,cores", *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("form", "first", "second"),
+    [
+        ("%Y/%m-%d_cpu.csv", "{year}/{month}-{day}_cpu.csv", "{year}/{day}-{month}_cpu.csv"),
+        ("%d%m%Y_cpu.csv", "{day}{month}{year}_cpu.csv", "{month}{day}{year}_cpu.csv"),
+        ("%Y/%m/cpu_%d%m.csv", "{year}/{month}/cpu_{day}{month}.csv", "{year}/{month}/cpu_{month}{day}.csv"),
+    ],
+)
+def test_day_and_month_in_a_path_that_can_be_exchanged_are_left_to_a_person(
+    tmp_path: Path, form: str, first: str, second: str
+) -> None:
+    of_day(tmp_path / "feed", form, [date(2024, 3, 3), date(2024, 5, 5)], "%d/%m/%Y")
+    contract, text = inferred(tmp_path / "feed")
+    assert contract.feed.path == first
+    assert f"CHOOSE: the paths can be read as {first} or as {second}, and neither they nor the days" in text
+    assert f'# path = "{second}" path = "{first}"' in text
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("", "the year in four digits and the month in two, as in 2024/05/cpu_202405.csv or 2024/05/cpu_31.csv"),
+        ("05", "Where the folders above do, name the one that all of them lie in"),
+    ],
+)
+def test_what_is_missing_in_the_paths_is_said(tmp_path: Path, given: str, why: str) -> None:
+    of_day(tmp_path / given, "cpu_%d-%b-%y.csv", [date(2024, 5, 17)])
+    with pytest.raises(NothingToInferError, match=why):
+        propose_contract([tmp_path / given], tmp_path / "contract.toml")
+
+
 def test_utilization_that_no_column_holds_is_left_to_a_person(tmp_path: Path) -> None:
     write(
         tmp_path / "feed" / "cpu_202401.csv",
@@ -178,6 +216,38 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
     assert "CHOOSE: 1 column of days, such as '2020-01-01' (../rechner.csv, line 2)." in text
     assert '# valid_from = "seit"' in text
     assert "rechner.csv lists 3 of the 3 hosts that were seen." in text
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("%Y/%m/cpu_%d.csv", "{year}/{month}/cpu_{day}.csv"),
+        ("%Y-%m/cpu-%d.csv", "{year}-{month}/cpu-{day}.csv"),
+        ("%Y%m/node07/cpu%d.csv", "{year}{month}/node07/cpu{day}.csv"),
+        ("cpu_%Y%m%d.csv", "cpu_{year}{month}{day}.csv"),
+        ("%m-%d-%Y_cpu.csv", "{month}-{day}-{year}_cpu.csv"),
+        ("%Y/%d-%m_cpu.csv", "{year}/{day}-{month}_cpu.csv"),
+        ("%Y/%m/cpu_%d-%m.csv", "{year}/{month}/cpu_{day}-{month}.csv"),
+        ("%Y/%m/cpu_%m%d.csv", "{year}/{month}/cpu_{month}{day}.csv"),
+        ("month=%m/year=%Y/day=%d/cpu.csv", "month={month}/year={year}/day={day}/cpu.csv"),
+    ],
+)
+def test_days_in_paths_are_seen_by_all_paths_together(tmp_path: Path, form: str, expected: str) -> None:
+    of_day(tmp_path / "feed", form, [date(2024, 5, day) for day in (2, 3, 17, 30)] + [date(2024, 6, 5)])
+    contract, text = inferred(tmp_path / "feed")
+    assert [family.path for family in contract.families] == [expected]
+    assert "can be read as" not in text.partition("date_format")[0]
+    assert "5 files from 2024-05 to 2024-06" in text
+
+
+def test_the_rows_tell_which_number_in_a_path_is_the_day_and_which_is_none(tmp_path: Path) -> None:
+    of_day(tmp_path / "a", "%Y/%d-%m_cpu.csv", [date(2024, 5, 6), date(2024, 6, 7)])
+    contract, text = inferred(tmp_path / "a")
+    assert contract.family[0].path == "{year}/{day}-{month}_cpu.csv"
+    assert "can be read as" not in text
+    # A number of two digits below the month may also be a host's, and its file then has all days of the month.
+    write(tmp_path / "b" / "2024" / "05" / "rack_01.csv", lines("date,host,cpu_p95,cores", 5, iso))
+    assert inferred(tmp_path / "b")[0].family[0].path == "{year}/{month}/rack_01.csv"
 
 
 def test_a_wide_parquet_file_gives_a_family_for_each_column(tmp_path: Path) -> None:

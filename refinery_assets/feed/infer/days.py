@@ -7,7 +7,7 @@ Here: formats against texts, and against the month that a file's path names. Not
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,6 +30,7 @@ _STRPTIME = {
 }
 _PER_SECOND = {DateFormat.EPOCH_SECONDS: 1, DateFormat.EPOCH_MILLISECONDS: 1_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_A_FEW = 9
 _MIDNIGHT = re.compile(r"[T ]00:00(:00(\.0+)?)?$")
 
 
@@ -93,6 +94,19 @@ def read_days(places: Sequence[Place], *, is_named: bool) -> Days | None:
         (place for place, day in read[formats[0]] if day is not None and not place.file.lies_in_month(day)), None
     )
     return Days(formats, next(iter(texts.values())), told, outside)
+
+
+def days_of(texts: Collection[str]) -> list[set[date]]:
+    """The days that the different fields of a column are, once for each format that fits; none: they are no days."""
+    told = [text for text in texts if text.lower() not in ODD_ABSENT]
+    found = []
+    # Most columns hold no days, which a few fields show.
+    for kind in DateFormat:
+        if told and any(day_in(text, kind) for text in told[:_A_FEW]):
+            days = [day for text in told if (day := day_in(text, kind))]
+            if len(days) >= MOST * len(told):
+                found.append(set(days))
+    return found
 
 
 def _told_apart(read: Mapping[DateFormat, Sequence[tuple[Place, date | None]]], chosen: DateFormat) -> Place | None:

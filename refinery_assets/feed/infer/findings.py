@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from refinery_assets.contract.families import Identifier
 from refinery_assets.feed.infer.columns import Column, Series, Table, inspect, resource_in
-from refinery_assets.feed.infer.days import Place
+from refinery_assets.feed.infer.days import Place, days_of
 from refinery_assets.feed.infer.paths import Dated, Kind, find_kinds
 from refinery_assets.feed.infer.sample import Sample, UnreadableSampleError, read_sample
 
@@ -87,22 +88,36 @@ def look_into(paths: Sequence[Path]) -> Findings:
     if not files:
         raise NothingToInferError(f"There is no file in {', '.join(map(str, paths))}; name the feed's folder or files.")
     found = Findings(_root(paths, files))
-    kinds, found.undated = find_kinds(found.root, files)
+    with duckdb.connect() as connection:
+        kinds, found.undated = find_kinds(found.root, files, lambda file: _days_in(connection, file))
+        _look_into_kinds(connection, kinds, found)
+    if not found.families:
+        raise NothingToInferError(_why_nothing(found))
+    if found.inventory is not None:
+        found.undated.remove(found.inventory.path)
+    return found
+
+
+def _look_into_kinds(connection: duckdb.DuckDBPyConnection, kinds: list[Kind], found: Findings) -> None:
     if len(kinds) > _MOST_KINDS:
         found.notes.append(
             f"The paths have {len(kinds)} patterns, such as {kinds[0].path} and {kinds[1].path}: if each host has "
             "files of its own, no contract can declare that; put the hosts of a month into one file."
         )
         del kinds[_MOST_KINDS:]
-    with duckdb.connect() as connection:
-        tables = [(kind, table) for kind in kinds if (table := _table(connection, kind, found)) is not None]
-        found.families = _families(tables)
-        found.inventory = _find_inventory(connection, found)
-    if not found.families:
-        raise NothingToInferError(_why_nothing(found))
-    if found.inventory is not None:
-        found.undated.remove(found.inventory.path)
-    return found
+    tables = [(kind, table) for kind in kinds if (table := _table(connection, kind, found)) is not None]
+    found.families = _families(tables)
+    found.inventory = _find_inventory(connection, found)
+
+
+def _days_in(connection: duckdb.DuckDBPyConnection, path: Path) -> list[set[date]]:
+    """The days that a file's rows are dated, once for each column and format that they may stand in."""
+    try:
+        rows = read_sample(connection, Dated(path, 0, 0)).rows
+    except UnreadableSampleError:
+        return []
+    columns = zip(*(fields for _, fields in rows), strict=True)
+    return [days for column in columns for days in days_of(dict.fromkeys(text for text in column if text))]
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -193,9 +208,15 @@ def _why_nothing(found: Findings) -> str:
         path, why = next(iter(found.unreadable.items()))
         return f"No file can be read as a table; of {path}, for one, {why}."
     path = found.undated[0]
+    if _DIGITS.fullmatch(found.root.name):
+        return (
+            f"No file's path below {found.root} names a year and a month, by which the refinery finds the files of a "
+            "month. Where the folders above do, name the one that all of them lie in, and try again."
+        )
     return (
         f"No file's path names a year and a month, by which the refinery finds the files of a month; {path} does not, "
-        "for one. Give the files such names, as in 2024/05/cpu_202405.csv, and try again."
+        "for one. Give the files such names, the year in four digits and the month in two, as in "
+        "2024/05/cpu_202405.csv or 2024/05/cpu_31.csv, and try again."
     )
 
 

@@ -22,6 +22,7 @@ from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS
 from refinery_assets.feed.infer.columns import Column, Series, resource_in
 from refinery_assets.feed.infer.days import read_days
 from refinery_assets.feed.infer.findings import Family, Findings, InventoryFile, look_into
+from refinery_assets.feed.infer.paths import Kind
 
 _WIDTH = 112
 _DEFAULT = Lines()
@@ -81,7 +82,7 @@ def _head(found: Findings) -> Iterator[str]:
     if found.undated:
         shown = listing(map(found.name, found.undated))
         count = counted(len(found.undated), "file")
-        yield from _comment(f"Not named by it: {count} whose path has no year and month: {shown}.")
+        yield from _comment(f"Not named by it: {count} whose path has no year and month in digits: {shown}.")
 
 
 def _feed(found: Findings) -> Iterator[str]:
@@ -94,10 +95,25 @@ def _feed(found: Findings) -> Iterator[str]:
     yield from _comment(
         f"{counted(len(files), 'file')} from {first} to {last}, such as {found.name(of_pattern[0].files[0].path)}."
     )
-    yield f"path = {toml_value(pattern)}"
+    yield from _path(pattern, of_pattern[0])
     for key in _LINES:
         yield from _line_key(key, found)
     yield from _absent(found)
+
+
+def _path(pattern: str, kind: Kind) -> Iterator[str]:
+    if kind.other is not None:
+        yield from _comment(
+            f"{_CHOOSE} the paths can be read as {kind.path} or as {kind.other}, and neither they nor the days of the "
+            "rows tell which; take the right one."
+        )
+        yield f"# path = {toml_value(_with_family(kind, kind.other, pattern))}"
+    yield f"path = {toml_value(pattern)}"
+
+
+def _with_family(kind: Kind, other: str, pattern: str) -> str:
+    """Another pattern of a kind's files, with `{family}` where the first has it."""
+    return other.replace(kind.fragment, "{family}") if kind.fragment and "{family}" in pattern else other
 
 
 def _pattern(family: Family) -> str:
@@ -236,7 +252,7 @@ def _all_families(found: Findings) -> Iterator[str]:
             yield from _comment(f"{_CHOOSE} which resource is it? The names do not say.")
         yield f"resource = {toml_value(family.resource)}"
         if _pattern(family) != shared_path:
-            yield f"path = {toml_value(_pattern(family))}"
+            yield from _path(_pattern(family), family.kind)
         for key, line_key in _LINES.items():
             shared = _shared(key, found)
             if shared and _applies(key, family) and line_key.value(family) != line_key.value(shared):
