@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.checks.rules import Finding, Outcome, Verdict, judge
+from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
@@ -381,3 +382,98 @@ def test_a_sound_month_passes_and_its_digests_are_those_of_the_bytes_that_are_re
     assert facts.digests == {
         family.name: refine_file(feed.file(family, MAY), Settings()).stats.digest for family in FAMILIES
     }
+
+
+# --- A file that several families read -----------------------------------------------------------------------------
+
+WIDE = [CPU, MEMORY, DISK]
+
+
+def of_wide(folder: Path, wide: str | None, other: str | None = None) -> dict[str, Verdict]:
+    """The verdicts on May, of which three families read one file, and the network's another where there is one."""
+    paths = {True: "all_{year}{month}.csv", False: "net_{year}{month}.csv"}
+    families = [
+        family.model_copy(update={"path": paths[family in WIDE], "capacity": None, "capacity_unit": None})
+        for family in ([*WIDE, NETWORK] if other is not None else WIDE)
+    ]
+    settings = Settings(feed=folder, contract=Contract(family=tuple(families)), first_month=MAY, last_month=MAY)
+    for name, text in (("all_202405.csv", wide), ("net_202405.csv", other)):
+        if text is not None:
+            (folder / name).write_text(text, encoding="utf-8")
+    (facts,) = inspect_feed(settings, [MAY], feed_extent(settings), MAY.last_day)
+    return {verdict.check: verdict for verdict in judge(ENTRANCE_RULES, LEGACY_FEED, MAY, facts)}
+
+
+def wide_text(header: str, *, days: int = 31, times: int = 1) -> str:
+    fields = header.count(",") - 1
+    rows = [f"{day},web-{host}{',41.5' * fields}\n" for day in MAY.days[:days] for host in range(HOSTS)]
+    return "".join([f"{header}\n", *rows * times])
+
+
+WIDE_HEADER, NET_HEADER = "date,host_id,cpu_p95,memory_p95,disk_p95", "date,host_id,network_p95"
+
+
+@pytest.mark.parametrize(
+    ("wide", "check", "detail"),
+    [
+        (None, "source_files_present", "Missing: all_202405.csv."),
+        ("", "fragmentation_complete", "all_202405.csv is empty."),
+        (f"{WIDE_HEADER}\n", "fragmentation_complete", "all_202405.csv holds only its header."),
+        (wide_text(WIDE_HEADER)[:-2], "fragmentation_complete", "all_202405.csv ends in the middle of line 156."),
+        (
+            wide_text(WIDE_HEADER, days=30),
+            "fragmentation_complete",
+            (
+                "all_202405.csv ends on 2024-05-30, another family on 2024-05-31; "
+                "all_202405.csv has 150 rows, 5 fewer than the other family's file."
+            ),
+        ),
+        (
+            wide_text(WIDE_HEADER, times=2),
+            "fragmentation_complete",
+            (
+                "all_202405.csv has 310 rows and net_202405.csv 155, as if every line of the one were written twice, or "
+                "half of the other were missing."
+            ),
+        ),
+        (
+            wide_text(WIDE_HEADER).replace("memory_p95,disk", "ram,disc"),
+            "headers_match_contract",
+            (
+                "all_202405.csv, line 1: the header lacks memory_p95; expected date,host_id,memory_p95; it lacks disk_p95; "
+                "expected date,host_id,disk_p95."
+            ),
+        ),
+        (
+            wide_text(WIDE_HEADER).replace(",", ";"),
+            "headers_match_contract",
+            (
+                "all_202405.csv, line 1: the header separates columns by semicolons instead of commas, which delimiter "
+                "declares, so it lacks date, host_id, cpu_p95; expected date,host_id,cpu_p95."
+            ),
+        ),
+        (
+            wide_text(WIDE_HEADER).replace("-05-", "/05/"),
+            "fragmentation_complete",
+            (
+                "all_202405.csv has no row dated within 2024-05 and written YYYY-MM-DD; its line 2 reads "
+                "'2024/05/01,web-0,41.5,41.5,41.5'."
+            ),
+        ),
+    ],
+    ids=["missing", "empty", "header only", "cut", "short", "doubled", "columns", "delimiter", "dates"],
+)
+def test_what_is_wrong_with_a_wide_file_is_said_once(tmp_path: Path, wide: str | None, check: str, detail: str) -> None:
+    verdicts = of_wide(tmp_path, wide, wide_text(NET_HEADER))
+
+    assert [name for name, verdict in verdicts.items() if verdict.failed] == [check]
+    assert verdicts[check].finding.detail == detail
+
+
+def test_the_families_of_one_wide_file_are_not_held_against_each_other(tmp_path: Path) -> None:
+    verdicts = of_wide(tmp_path, wide_text(WIDE_HEADER, times=2))
+
+    assert {verdict.outcome for verdict in verdicts.values()} == {Outcome.PASSED}
+    assert verdicts["fragmentation_complete"].finding.summary == "310 rows, up to 2024-05-31."
+    assert verdicts["source_files_present"].finding.summary == "1 of 1 expected file found."
+    assert verdicts["headers_match_contract"].finding.summary == "The contract is met by 1 of 1 header."

@@ -249,7 +249,7 @@ def _likely_cause(data: bytes, line: bytes, family: Family) -> str | None:
         if delimiter == family.delimiter:
             continue
         if {part.strip(f" {family.quote}") for part in text.split(delimiter)} >= set(family.columns):
-            return f"separates columns by {name} instead of {_SPOKEN[family.delimiter]}"
+            return f"separates columns by {name} instead of {_SPOKEN[family.delimiter]}, which delimiter declares"
     signs = {
         "is compressed with gzip": data.startswith(b"\x1f\x8b"),
         "is compressed with Zstandard": data.startswith(b"\x28\xb5\x2f\xfd"),
@@ -272,7 +272,18 @@ def _signs_of_another_encoding(data: bytes, line: bytes, family: Family) -> dict
             "is UTF-8 text and not latin-1": data.startswith("\xef\xbb\xbf".encode()),
             "is not latin-1 text but UTF-16 or binary": b"\0" in line,
         }
-    return {"is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line}
+    return {
+        "is not UTF-8 text but UTF-16 or binary": data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in line,
+        'is not UTF-8 text, which encoding declares (try encoding = "latin-1")': not _is_utf_8(line),
+    }
+
+
+def _is_utf_8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def blanks(lines: Lines) -> str:

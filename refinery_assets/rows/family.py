@@ -21,6 +21,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, digest_of_parts
 from refinery_assets.rows.alike_days import compare_days
 from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, clean_rows, no_odd_hosts
+from refinery_assets.rows.contradictions import find_contradiction
 from refinery_assets.rows.gaps import plug
 from refinery_assets.rows.odd_rows import Oddity, find_odd_rows
 from refinery_assets.rows.parts import Part, columns_of, lines_of, read_month
@@ -80,6 +81,8 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
     plugged = plug(points, settings.limit("max_gap_days", file.family))
     publishable, partition = _assemble(points, plugged.rows, faulty)
     odd = find_odd_rows(publishable, file.month)
+    landed = partition.height - plugged.rows.height
+    against = find_contradiction(faulty, landed, file, _header(parts), lambda line: _place(line, file, first_lines))
     stats = Stats(
         family=file.family,
         month=file.month,
@@ -89,7 +92,7 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         rules=rules_digest(settings, file.family, asked),
         odd_hosts=asked,
         csv_rows=sum(part.rows for part in parts),
-        landed=partition.height - plugged.rows.height,
+        landed=landed,
         imputed=plugged.rows.height,
         faults=dict(faulty.group_by("fault").len().sort("fault").rows()),
         overshoot=points["raw"].count(),
@@ -102,6 +105,8 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
             _placed(row, file, first_lines)
             for row in faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").iter_rows(named=True)
         ],
+        clue=against.clue if against else "",
+        remedy=against.remedy if against else None,
         odd_rows=dict(odd.group_by("oddity").len().sort("oddity").rows()),
         odd_sample=[_placed(row, file, first_lines) for row in odd.head(SAMPLE_SIZE).iter_rows(named=True)],
         days=compare_days(publishable, file.month),
@@ -166,12 +171,27 @@ def _digest(parts: Sequence[Part], file: FeedFile) -> str:
     return digest_of_parts({part.file.name: part.digest for part in parts}) if file.is_daily else parts[0].digest
 
 
+def _header(parts: Sequence[Part]) -> Sequence[str]:
+    """The names of the columns that the rows' text has."""
+    return next((part.columns for part in parts if part.rows), ())
+
+
 def _placed(row: Row, file: FeedFile, first_lines: Mapping[str, int]) -> Row:
     """A row by its own file, and its line in that."""
-    line = int(str(row["source_line"]))
+    name, line = _own_line(int(str(row["source_line"])), file, first_lines)
+    return {"file": name, **row, "source_line": line}
+
+
+def _place(line: int, file: FeedFile, first_lines: Mapping[str, int]) -> str:
+    name, own_line = _own_line(line, file, first_lines)
+    return f"{name}, line {own_line}"
+
+
+def _own_line(line: int, file: FeedFile, first_lines: Mapping[str, int]) -> tuple[str, int]:
+    """The file that a line is in, where several are counted on, and its number in that."""
     started = [(start, name) for name, start in first_lines.items() if start <= line]
     start, name = max(started, default=(1, file.name))
-    return {"file": name, **row, "source_line": line - start + 1}
+    return name, line - start + 1
 
 
 def _in_order(points: pl.DataFrame) -> pl.DataFrame:
@@ -229,9 +249,14 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
         summary += f", {counted(stats.overshoot, 'reading')} above 100 taken as 100"
     if beyond:
         summary += f"; more than the tolerated share of {evidence.tolerance:g}"
-    recovery = None
+    recovery = stats.remedy
     if not stats.quarantined:
         recovery = "Nothing is lost: REFINERY_OVERSHOOT takes these readings as 100. Unset it if they are wrong."
+    if beyond and 2 * stats.faults.get(Fault.DUPLICATE, 0) > stats.quarantined:
+        recovery = (
+            "Most of these rows repeat a line of the file, as if lines were written twice: have the file exported "
+            "again, each host and day once, and run the month again."
+        )
     if 2 * stats.nearly > stats.quarantined:
         recovery = (
             f"REFINERY_OVERSHOOT=20 takes {stats.nearly} of {counted(stats.quarantined, 'quarantined row')} as 100: "
@@ -249,7 +274,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
             "overshoot_rows": stats.overshoot,
             **{str(fault): stats.faults.get(fault, 0) for fault in Fault},
         },
-        f"The file is {stats.name}." if stats.quarantined else "",
+        f"The file is {stats.name}. {stats.clue}".rstrip() if stats.quarantined else "",
         offenders=[{"file": stats.name, **row} for row in stats.sample],
         recovery=recovery,
     )

@@ -63,6 +63,11 @@ class TextPart:
         return count_letter(self.data, b"\n") + (not self.data.endswith(b"\n"))
 
     @property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns, stripped and in lower case."""
+        return column_names(self.data, self.file.family)
+
+    @property
     def header_problem(self) -> str | None:
         """Why the header does not serve, as the end of a sentence; None when it does."""
         return header_problem(self.data, self.file.family)
@@ -120,6 +125,11 @@ class ParquetPart:
     def lines(self) -> int:
         """The same: there is no header among them."""
         return self.rows
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns that a row's text has."""
+        return self.file.family.columns
 
     @property
     def header_problem(self) -> str | None:

@@ -26,7 +26,9 @@ from refinery_assets.feed.files import (
     feed_files,
 )
 from refinery_assets.feed.unnamed import Unnamed, UnnamedFiles
-from refinery_assets.rows.parts import EMPTY, NO_ROWS, newest_day, read_part
+from refinery_assets.rows.contradictions import Contradiction, find_contradiction
+from refinery_assets.rows.parts import EMPTY, NO_ROWS, Part, newest_day, read_part
+from refinery_assets.rows.scrub import scrub
 
 _NOT_THERE = "is not there"
 _NOTHING = Unnamed()
@@ -49,6 +51,7 @@ class FileFacts:
         newest_day: The newest day of the month that a row is dated; None when there is none.
         undated: The first data row with its line's number, where no row at all has a day of the month as the
             contract writes it.
+        against: What most of its rows contradict then.
         digest: Digest of the bytes; None when they could not be read.
         files: How many files it stands for: of a file a day, those up to the newest.
         missing_days: Days of these of which there is no file, or none with rows.
@@ -62,6 +65,7 @@ class FileFacts:
     rows: int = 0
     newest_day: date | None = None
     undated: str | None = None
+    against: Contradiction | None = None
     digest: str | None = None
     files: int = 1
     missing_days: Sequence[date] = ()
@@ -99,8 +103,8 @@ class MonthOfFeed:
 
     @property
     def rows(self) -> int:
-        """Data rows of the files together."""
-        return sum(file.rows for file in self.files)
+        """Data rows of the files together; of a wide file, which is several families' file, once."""
+        return sum({file.name: file.rows for file in self.files}.values())
 
     @property
     def digests(self) -> dict[str, str]:
@@ -149,9 +153,18 @@ def _inspect_part(file: FeedFile) -> FileFacts:
     try:
         newest = newest_day(part, file.month) if part.rows else None
         undated = part.first_row if newest is None and not part.unfinished else None
+        against = _contradiction(part) if undated else None
     except RefusedFileError as error:
         return FileFacts(file.family, file.name, absent=str(error))
-    return replace(facts, unfinished=part.unfinished, newest_day=newest, undated=undated)
+    return replace(facts, unfinished=part.unfinished, newest_day=newest, undated=undated, against=against)
+
+
+def _contradiction(part: Part) -> Contradiction | None:
+    """What the first rows of a file contradict; looked for only where no row is of the month."""
+    file = part.file
+    rows = scrub([next(part.read_lines())], file.family, file.month, 0.0)
+    faulty = rows.filter(rows["fault"].is_not_null())
+    return find_contradiction(faulty, rows.height, file, part.columns, lambda line: f"{file.name}, line {line}")
 
 
 def _together(file: FeedFile, days: Sequence[FileFacts]) -> FileFacts:
@@ -209,33 +222,42 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
 
 
 def _headers_match_contract(feed: MonthOfFeed) -> Finding:
-    wrong = [file for file in feed.files if file.header_problem]
-    read = sum(not (file.absent or file.unfinished == EMPTY) for file in feed.files)
+    # A wide file has one header, which may serve for some of its families.
+    wrong: dict[str, list[str]] = {}
+    for file in feed.files:
+        if file.header_problem:
+            wrong.setdefault(file.name, []).append(file.header_problem)
+    read = len({file.name for file in feed.files if not (file.absent or file.unfinished == EMPTY)})
     summary = "No header could be read"
     if read:
         summary = f"The contract is met by {read - len(wrong)} of {counted(read, 'header')}"
-    detail = " ".join(f"{file.name}, line 1: the header {file.header_problem}." for file in wrong)
+    # What a header lacks differs between families; in what guise it comes does not.
+    problems = {
+        name: "; it ".join([texts[0], *(text for text in _once(texts)[1:] if text.startswith("lacks"))])
+        for name, texts in wrong.items()
+    }
+    detail = " ".join(f"{name}, line 1: the header {problem}." for name, problem in problems.items())
     return Finding(
         outcome(failed=bool(wrong) or not read),
         f"{summary}.",
         {"headers_read": read, "headers_wrong": len(wrong)},
         detail,
-        offenders=[{"file": file.name, "line": 1, "problem": file.header_problem} for file in wrong],
+        offenders=[{"file": name, "line": 1, "problem": problem} for name, problem in problems.items()],
     )
 
 
 def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     if all(file.absent for file in feed.files):
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
-    unfinished = [f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished]
-    undated = [
+    # Of a wide file, which is several families' file, everything is told once.
+    unfinished = _once(f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished)
+    undated = _once(
         f"{file.name} has no row dated within {feed.month} and written {file.family.date_format}; its {file.undated}"
         for file in feed.files
         if file.undated
-    ]
-    formats = dict.fromkeys(file.family.date_format for file in feed.files if file.undated)
+    )
     # A file that is already reported as absent, cut or unreadable says nothing about the others.
-    whole = [file for file in feed.files if file.is_whole]
+    whole = list({(file.name, file.newest_day): file for file in feed.files if file.is_whole}.values())
     uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
     newest = max((file.newest_day for file in whole if file.newest_day), default=None)
     short = [file for file in whole if file.newest_day != newest]
@@ -275,10 +297,21 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         },
         f"{detail}." if detail else "",
         offenders=offenders,
-        recovery=f"Have the files named exported again with the month's own days, written {' or '.join(formats)}; "
-        "then run the month again."
-        if undated
-        else None,
+        recovery=_undated_recovery([file for file in feed.files if file.undated]) if undated else None,
+    )
+
+
+def _once(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))
+
+
+def _undated_recovery(files: Sequence[FileFacts]) -> str:
+    if remedies := _once(file.against.remedy for file in files if file.against):
+        return " ".join(remedies)
+    formats = _once(file.family.date_format for file in files)
+    return (
+        f"Have the files named exported again with the month's own days, written {' or '.join(formats)} as date_format "
+        "declares in the contract; then run the month again."
     )
 
 
@@ -286,8 +319,17 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
     """Which families have fewer rows than the others, or more: failures and warnings, as sentences."""
     if not files:
         return [], []
+    small, large = (choose(files, key=lambda file: file.rows) for choose in (min, max))
+    if len(files) == 2 and large.rows >= (2 - family_skew) * small.rows > 0:  # noqa: PLR2004 - no third to tell
+        return [
+            (
+                f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every line of the "
+                "one were written twice, or half of the other were missing"
+            )
+        ], []
     # Of an even number the larger of the two in the middle: rather too few rows than too many.
     usual = sorted(file.rows for file in files)[len(files) // 2]
+    others = "the other families" if len(files) > 2 else "the other family's file"  # noqa: PLR2004 - it and another
     failures: list[str] = []
     warnings: list[str] = []
     for file in files:
@@ -295,7 +337,7 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
         if not difference:
             continue
         size, way = abs(difference), "fewer" if difference < 0 else "more"
-        text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than the other families"
+        text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than {others}"
         if file.rows >= (2 - family_skew) * usual:
             text += ", as if every line were written twice"
         (failures if size > family_skew * usual else warnings).append(text)
@@ -331,8 +373,8 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
         "headers_match_contract",
         "Fails when a header lacks a column of its family or repeats one, or when no header could be read; "
         "names are compared stripped and without regard to case, order and further columns are free.",
-        "Export the files named as the contract declares them, header, delimiter and encoding, or mend the contract; "
-        "then run the month again.",
+        "Export the files named as the contract declares them, or set in the contract what they have: the names of "
+        "the columns (date, host, value, capacity), delimiter, quote or encoding; then run the month again.",
         _headers_match_contract,
     ),
     Rule(

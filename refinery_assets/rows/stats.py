@@ -61,6 +61,8 @@ class Stats:
         long_gaps: Gaps that are too long to fill.
         long_gap_days: Days in those gaps.
         sample: A few faulty rows: file, line in it, fault and raw text.
+        clue: What most of the faulty rows have that contradicts the contract, as a sentence; empty: nothing in common.
+        remedy: What to do about that; None: nothing in particular.
         odd_rows: Rows that stand against their host's other days, by `odd_rows.Oddity`.
         odd_sample: A few of them, in `odd_rows.ODD_ROWS_SCHEMA`, with file and line in it.
         days: What the days of the month have in common.
@@ -85,6 +87,8 @@ class Stats:
     long_gaps: int = 0
     long_gap_days: int = 0
     sample: Sequence[Row] = ()
+    clue: str = ""
+    remedy: str | None = None
     odd_rows: Mapping[str, int] = field(default_factory=dict)
     odd_sample: Sequence[Row] = ()
     days: Sequence[DayFacts] = ()

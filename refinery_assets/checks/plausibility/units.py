@@ -43,6 +43,10 @@ _ONE_VALUE = 0.2
 """Share of hosts that read one value on a day from which the day is for `sensors_alive`."""
 
 _UNIT = "Have the export state percent, 0 to 100, as it did before, and export the month again."
+_UNIT_DECLARED = (
+    'If 1 means full, set unit = "fraction" in the contract (REFINERY_CONTRACT); else have the export state percent, 0 '
+    "to 100; then run the month again."
+)
 
 
 def units_plausible(evidence: Evidence) -> Finding:
@@ -136,7 +140,7 @@ def _fractions(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
     number = int(series.is_there.sum())
     yield Suspicion(
         f"{series.resource}: no reading is above 1, as in fractions, where other resources are in percent",
-        _UNIT,
+        _UNIT_DECLARED,
         is_certain=finer and number > evidence.settings.least_series,
         series=number,
         share=1.0,
