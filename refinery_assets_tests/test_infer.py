@@ -357,6 +357,17 @@ def test_the_commands_check_show_and_infer(tmp_path: Path) -> None:
     assert run("infer", str(feed))[1].startswith("# A contract proposed by")
     assert run("check", str(file))[:2] == (0, f"The contract {file} is valid: 1 family, cpu_utilization (cpu).\n")
 
+    with_hosts = tmp_path / "with_hosts.toml"
+    with_hosts.write_text(file.read_text().replace('source = "hosts"', 'source = "lists/hosts.csv"'))
+    code, said, warned = run("check", str(with_hosts))
+    assert (code, said.partition(":")[0]) == (0, f"The contract {with_hosts} is valid")
+    assert warned.startswith(f"Warning: the file {tmp_path}/lists/hosts.csv, which [inventory] source names, is not ")
+    assert '[inventory] source = "lists/hosts.csv" is looked for from' in warned
+    write(tmp_path / "lists" / "hosts.csv", "node_name\n")
+    assert "hosts.csv has no rows. Until it is mended, every month is refused" in run("check", str(with_hosts))[2]
+    write(tmp_path / "lists" / "hosts.csv", "node_name\nweb-1\n")
+    assert run("check", str(with_hosts))[2] == ""
+
     code, shown, _ = run("show", str(file), REFINERY_MAX_LOSS="0.5")
     assert (code, "# max_loss = 0.5" in shown, "# max_gap_days = 3" in shown) == (0, True, True)
     assert read_contract(shown, file) == load_contract(file)

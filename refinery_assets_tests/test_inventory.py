@@ -15,16 +15,21 @@ import refinery_assets
 from refinery_assets.checks.rules import Outcome, Verdict
 from refinery_assets.contract.columns import TABLES, VIEWS, views_of
 from refinery_assets.contract.contract_file import Contract, ContractError, packaged_contract
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.own_names import OWN_COLUMNS, OWN_TABLES
 from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.facts import Inventory, MonthOfTable, TableFacts
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_file import read_inventory_file
+from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.tables import ForeignTableError, ensure_table
 from refinery_assets.warehouse.views import ensure_views_free, make_views
 from refinery_assets_tests.inventories import contract_with, judge_inventory, settings_with
 
 ASSETS = 'source = "assets"\nhost = "server"\nbehavior = ["kind"]\nvalid_from = "since"\nattributes = ["rack"]'
 PERIODS = 'source = "assets"\nhost = "server"\nbehavior = []\nvalid_from = "since"\nvalid_to = "until"'
+
+FILE = 'source = "hosts.csv"\nhost = "server"\nbehavior = []'
 
 
 def judged(folder: Path, inventory: str, *statements: str, behaviors: str = "") -> dict[str, Verdict]:
@@ -164,6 +169,37 @@ def test_a_file_is_read_whole_or_refused_in_a_sentence(
 
     assert found["inventory_initialized"].outcome is Outcome.FAILED
     assert sentence in found["inventory_initialized"].finding.message
+
+
+@pytest.mark.parametrize("content", [None, b"", b"server\n"], ids=["missing", "empty", "header only"])
+def test_what_to_do_about_an_inventory_that_is_a_file_names_the_file(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "hosts.csv").write_bytes(content)
+
+    found = judged(tmp_path, FILE)
+
+    file = f"the file {tmp_path / 'hosts.csv'} ([inventory] source in the contract, relative to the contract file)"
+    assert found["inventory_initialized"].recovery.startswith(f"See to {file}: have the list of hosts exported there")
+    assert found["host_names_unique"].recovery == "See inventory_initialized."
+    assert f"the file {tmp_path / 'hosts.csv'}" in found["inventory_initialized"].finding.message
+
+
+def test_hosts_that_the_inventorys_file_lacks_are_to_be_added_to_it(tmp_path: Path) -> None:
+    (tmp_path / "hosts.csv").write_bytes(b"server\nweb-1\nWEB-1\n")
+
+    found = judged(tmp_path, FILE)
+    month = MonthOfTable(
+        Month(2024, 5),
+        {"cpu": TableFacts(unknown=1)},
+        None,
+        Inventory(0, {}, 0),
+        settings_with(Settings(), contract_with(tmp_path, FILE)),
+    )
+    rule = next(rule for rule in PUBLISH_RULES if rule.name == "referential_integrity")
+
+    assert found["host_names_unique"].recovery.startswith(f"Correct names and periods in the file {tmp_path}")
+    verdict = rule.verdict("processed_data", month.month, month)
+    assert verdict.recovery.startswith(f"Add the hosts named to the file {tmp_path / 'hosts.csv'} ([inventory] source")
 
 
 ASSET = "INSERT INTO assets VALUES "

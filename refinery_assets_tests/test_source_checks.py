@@ -432,16 +432,16 @@ WIDE_HEADER, NET_HEADER = "date,host_id,cpu_p95,memory_p95,disk_p95", "date,host
             wide_text(WIDE_HEADER, times=2),
             "fragmentation_complete",
             (
-                "all_202405.csv has 310 rows and net_202405.csv 155, as if every line of the one were written twice, or "
-                "half of the other were missing."
+                "all_202405.csv has 310 rows and net_202405.csv 155, as if every line of the one were written twice, "
+                "or half of the other were missing."
             ),
         ),
         (
             wide_text(WIDE_HEADER).replace("memory_p95,disk", "ram,disc"),
             "headers_match_contract",
             (
-                "all_202405.csv, line 1: the header lacks memory_p95; expected date,host_id,memory_p95; it lacks disk_p95; "
-                "expected date,host_id,disk_p95."
+                "all_202405.csv, line 1: the header lacks memory_p95; expected date,host_id,memory_p95; it lacks "
+                "disk_p95; expected date,host_id,disk_p95."
             ),
         ),
         (

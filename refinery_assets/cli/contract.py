@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from refinery_assets.contract.contract_text import contract_as_toml
+from refinery_assets.contract.contract_file import Contract
+from refinery_assets.contract.contract_text import contract_as_toml, toml_value
 from refinery_assets.contract.settings import Settings
 
 contract_app = typer.Typer(
@@ -40,6 +41,7 @@ def check(file: File = None) -> None:
     rules = [rule.name for rule in settings.contract.rule]
     own = f"; {'rule' if len(rules) == 1 else 'rules'} {', '.join(rules)}" if rules else ""
     typer.echo(f"{name} is valid: {count}, {', '.join(families)}{own}.")
+    _look_at_inventory(settings.contract)
 
 
 @contract_app.command()
@@ -74,6 +76,31 @@ def infer(
     open_points = text.count("CHOOSE:")
     left = "nothing is left open" if not open_points else f"look for CHOOSE, which stands there {open_points} times"
     typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
+
+
+def _look_at_inventory(contract: Contract) -> None:
+    """Warn of an inventory file with which every month would be refused; the contract is valid all the same."""
+    from refinery_assets.warehouse.inventory_error import InventoryError
+
+    if contract.inventory_file is None:
+        return
+    import duckdb
+
+    from refinery_assets.warehouse.inventory_source import name_source
+
+    with duckdb.connect() as connection:
+        try:
+            name_source(connection, contract)
+            ((hosts,),) = connection.execute("SELECT count(*) FROM inventory_source").fetchall()
+            problem = None if hosts else f"the file {contract.inventory_file} has no rows"
+        except InventoryError as error:
+            problem = str(error).rstrip(".")
+    if problem:
+        typer.echo(
+            f"Warning: {problem}. Until it is mended, every month is refused; [inventory] source = "
+            f"{toml_value(contract.inventory.source)} is looked for from the contract file's folder.",
+            err=True,
+        )
 
 
 def _settings(file: Path | None) -> Settings:

@@ -109,7 +109,7 @@ class ParquetTable:
             day if isinstance(day.dtype, pl.Date | pl.Datetime) or day.dtype.is_integer() else day.cast(pl.String),
             host.cast(pl.String),
             *(
-                each.cast(pl.Float64) if each.dtype.is_numeric() or each.dtype == pl.Null else each.cast(pl.String)
+                _as_float(each) if each.dtype.is_numeric() or each.dtype == pl.Null else each.cast(pl.String)
                 for each in numbers
             ),
         ]
@@ -133,6 +133,13 @@ class ParquetTable:
             yield texts.with_columns(raw=raw).select(
                 "source_line", "raw", pl.col("raw").str.contains(CONTROL_CHARACTERS).alias("malformed"), *COLUMNS
             )
+
+
+def _as_float(numbers: pl.Series) -> pl.Series:
+    """Numbers in double precision; one in single precision is what its text says, so that 0.1 stays 0.1."""
+    if numbers.dtype != pl.Float32:
+        return numbers.cast(pl.Float64)
+    return numbers.cast(pl.String).cast(pl.Float64)
 
 
 def _as_number(numbers: pl.Series, family: Family) -> pl.Series:

@@ -323,8 +323,8 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
     if len(files) == 2 and large.rows >= (2 - family_skew) * small.rows > 0:  # noqa: PLR2004 - no third to tell
         return [
             (
-                f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every line of the "
-                "one were written twice, or half of the other were missing"
+                f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every line of "
+                "the one were written twice, or half of the other were missing"
             )
         ], []
     # Of an even number the larger of the two in the middle: rather too few rows than too many.

@@ -34,6 +34,7 @@ class InventoryFacts:
         has_behaviors: Whether the contract names a column of behaviors.
         problem: Why there is no inventory to look at, as a sentence; None when there is one.
         there: What is there instead, as a sentence that may quote names of others.
+        source: Where it is, by the contract, for those who are to mend it.
         hosts: Its hosts: its rows, or where rows have periods, its names without regard to case.
         unnamed: Rows without a host's name.
         repeated: How often each name stands that stands more than once for a day, without regard to case.
@@ -49,6 +50,7 @@ class InventoryFacts:
     has_behaviors: bool = True
     problem: str | None = None
     there: str = ""
+    source: str = ""
     hosts: int = 0
     unnamed: int = 0
     repeated: Mapping[str, int] = field(default_factory=dict)
@@ -62,7 +64,9 @@ class InventoryFacts:
     def unavailable(cls, settings: Settings, problem: str, there: str = "") -> InventoryFacts:
         """What is known of an inventory that cannot be looked at, for a reason given as a sentence."""
         has_behaviors = bool(settings.contract.inventory.behavior)
-        return cls(settings.behaviors, _named(settings), has_behaviors, problem, there)
+        return cls(
+            settings.behaviors, _named(settings), has_behaviors, problem, there, where_hosts_are(settings.contract)
+        )
 
     @property
     def missing_behaviors(self) -> Sequence[Behavior]:
@@ -104,6 +108,7 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings)
         _named(settings),
         bool(settings.contract.inventory.behavior),
         problem=None if rows else f"{_called(settings.contract)} has no rows",
+        source=where_hosts_are(settings.contract),
         unnamed=unnamed,
         reversed=ends_early,
         bad_days=bad_days,
@@ -150,6 +155,13 @@ def _called(contract: Contract) -> str:
     return f"the table {contract.inventory.source}"
 
 
+def where_hosts_are(contract: Contract) -> str:
+    """What to mend where hosts are missing: the file, if the inventory is one; else empty."""
+    if contract.inventory_file is None:
+        return ""
+    return f"the file {contract.inventory_file} ([inventory] source in the contract, relative to the contract file)"
+
+
 def odd_host_names(connection: duckdb.DuckDBPyConnection, contract: Contract) -> frozenset[str]:
     """Names that exports write for an absent host, and that hosts of the inventory really have; in lower case."""
     absent = {text for family in contract.families for text in family.absent if text}
@@ -167,7 +179,14 @@ def odd_host_names(connection: duckdb.DuckDBPyConnection, contract: Contract) ->
 
 def _inventory_initialized(facts: InventoryFacts) -> Finding:
     summary = f"{counted(facts.hosts, 'host')} in the inventory" if facts.problem is None else facts.problem
-    return Finding(outcome(failed=facts.problem is not None), f"{summary}.", {"hosts": facts.hosts}, facts.there)
+    recovery = f"See to {facts.source}: have the list of hosts exported there, or mend [inventory], and run again."
+    return Finding(
+        outcome(failed=facts.problem is not None),
+        f"{summary}.",
+        {"hosts": facts.hosts},
+        facts.there,
+        recovery=recovery if facts.source else None,
+    )
 
 
 def _host_names_unique(facts: InventoryFacts) -> Finding:
@@ -199,7 +218,16 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
         counts,
         offenders=facts.overlapping or [{"node_name": name, "times": times} for name, times in facts.repeated.items()],
         detail=" ".join(f"{what}: {listing(names)}." for what, names in details.items() if names),
+        recovery=_recovery_of_names(facts),
     )
+
+
+def _recovery_of_names(facts: InventoryFacts) -> str | None:
+    if not facts.source:
+        return None
+    if facts.problem is not None:
+        return "See inventory_initialized."
+    return f"Correct names and periods in {facts.source}, so that each host stands once for each day, and run again."
 
 
 def _behaviors_complete(facts: InventoryFacts) -> Finding:
@@ -216,6 +244,7 @@ def _behaviors_complete(facts: InventoryFacts) -> Finding:
         counts,
         offenders=[{"missing": str(behavior)} for behavior in missing],
         tables={"behaviors": [{"behavior": behavior, "hosts": count} for behavior, count in facts.behaviors.items()]},
+        recovery="See inventory_initialized." if facts.source and facts.problem is not None else None,
     )
 
 

@@ -14,6 +14,7 @@ from refinery_assets.checks.plausibility.rules import PLAUSIBILITY_RULES
 from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
+from refinery_assets.warehouse.inventory import where_hosts_are
 
 _FEW = 6
 
@@ -105,6 +106,16 @@ def _referential_integrity(month: MonthOfTable) -> Finding:
         {"unknown_series": unknown, "series_outside_validity": outside, "nameless_rows": nameless},
         " ".join(f"{what}: {listing(places)}." for what, places in shown.items() if places),
         offenders=month.unknown_hosts,
+        recovery=_recovery_of_unknown_hosts(where_hosts_are(month.settings.contract)),
+    )
+
+
+def _recovery_of_unknown_hosts(source: str) -> str | None:
+    if not source:
+        return None
+    return (
+        f"Add the hosts named to {source}, correct their valid_from and valid_to there, or have them taken out of the "
+        "export; then run the month again."
     )
 
 
