@@ -174,6 +174,19 @@ def test_a_fraction_is_the_percentage_to_the_last_bit() -> None:
     assert fractions.select(percent(pl.col("value"), family))["value"].to_list() == [float(each) for each in hundredths]
 
 
+def test_numbers_in_single_precision_are_what_their_text_says() -> None:
+    family = FAMILY.model_copy(update={"path": "{year}/{month}/{family}_{year}{month}.parquet"})
+    values = [0.1, 33.33, 99.99, 7.0]
+    columns = {"date": MONTH.days[:4], "host_id": "web-1", "cpu_p95": values, "max_cores": [1.6, 8.0, None, 2e9]}
+    single = pl.DataFrame(columns).cast({"cpu_p95": pl.Float32, "max_cores": pl.Float32})
+
+    found = refined_bytes(family, parquet(single)).partition
+
+    assert found["y"].to_list() == values
+    assert found["capacity"].to_list() == columns["max_cores"]
+    assert found.equals(refined_bytes(family, parquet(pl.DataFrame(columns))).partition)
+
+
 def test_an_epoch_that_is_no_midnight_of_utc_is_no_day() -> None:
     midnight = 1_714_521_600
     texts = [

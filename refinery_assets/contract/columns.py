@@ -90,7 +90,7 @@ _DAY = "midnight of the day measured"
 _PERCENT = "percent"
 _RESOURCE = "{resources}"
 _IN_RANGE = "finite, 0 to `cap` (`utilization_in_range`)"
-_KNOWN = "a `node_name` of `hosts` (`referential_integrity`)"
+_KNOWN = "a host of the inventory (`referential_integrity`)"
 _STANDARD = "midnight, within its month (`timestamps_standardized`)"
 _IMPUTED = "true where a gap of at most `REFINERY_MAX_GAP_DAYS` days was filled by linear interpolation"
 _CAPACITY = "the physical limit that the feed states; null where it states none"
@@ -121,7 +121,7 @@ PROCESSED_DATA = Relation(
     "one row per day, host and resource",
     (
         Column("ds", "TIMESTAMP NOT NULL", _DAY, source="{date_columns}", rule=_STANDARD),
-        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`", "", "{host_columns}", _KNOWN),
+        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in the inventory", "", "{host_columns}", _KNOWN),
         Column("resource", "VARCHAR NOT NULL", _RESOURCE, source="the file's family"),
         Column("y", "DOUBLE NOT NULL", "p95 utilization of the day", _PERCENT, _Y_SOURCE, _IN_RANGE),
         Column("cap", "DOUBLE NOT NULL", "100.0: the ceiling of `y`", _PERCENT),
@@ -244,7 +244,7 @@ SERIES_MONTHS = Relation(
     (
         Column("month", "VARCHAR NOT NULL", "the month, as YYYY-MM"),
         Column("resource", "VARCHAR NOT NULL", _RESOURCE),
-        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in `hosts`"),
+        Column("host_id", "VARCHAR NOT NULL", "the host, spelled as in the inventory"),
         Column("readings", "INTEGER NOT NULL", "days with a reading", "days"),
         Column("imputed", "INTEGER NOT NULL", "imputed days", "days"),
         Column("mean_y", "DOUBLE NOT NULL", "mean of the readings", _PERCENT),

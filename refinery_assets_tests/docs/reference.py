@@ -33,13 +33,13 @@ _PLAUSIBILITY_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+?)(?=\n {4}\w|\Z)", re.MUL
 _NO_SETTING_TAKES_THIS = "://"
 
 FAULT_MEANINGS = {
-    Fault.MALFORMED_ROW: "does not have exactly the header's fields, or is not UTF-8 text",
-    Fault.BAD_TIMESTAMP: "has no date written `YYYY-MM-DD` (a time part of midnight is accepted, a time zone is not)",
-    Fault.OUTSIDE_MONTH: "has a date outside the month of its file",
-    Fault.MISSING_HOST: "has no host: empty, `-`, `n/a`, `na`, `none` or `null`, unless `hosts` has one of that name",
+    Fault.MALFORMED_ROW: "does not have exactly the header's fields, or is not text in the `encoding`",
+    Fault.BAD_TIMESTAMP: "has no date in the `date_format` (a time of midnight is accepted, a time zone is not)",
+    Fault.OUTSIDE_MONTH: "has a date outside the month that the path of its file names",
+    Fault.MISSING_HOST: "has no host: empty or an `absent` word, unless the inventory has a host of that name",
     Fault.MISSING_VALUE: "has no utilization: empty, or one of the same words",
-    Fault.NOT_A_NUMBER: "has a utilization or a capacity that is not a finite decimal number",
-    Fault.OUT_OF_RANGE: "has a utilization below 0 or above 100 (see `REFINERY_OVERSHOOT`), or a negative capacity",
+    Fault.NOT_A_NUMBER: "has a utilization or a capacity that is not a finite number with the `decimal` mark",
+    Fault.OUT_OF_RANGE: "is not within 0 to 100 percent (see `REFINERY_OVERSHOOT`), or has a negative capacity",
     Fault.DUPLICATE: "repeats an earlier row for the same host and day, with the same values",
     Fault.SUPERSEDED: "is replaced by a later row for the same host and day, with other values",
 }
