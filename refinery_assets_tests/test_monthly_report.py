@@ -23,7 +23,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.reports.charts import CHARTS
 from refinery_assets.reports.figures import rounded, shown
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports
-from refinery_assets.reports.report_data import CHART_MONTHS, BehaviorMonth, History
+from refinery_assets.reports.report_history import CHART_MONTHS, BehaviorMonth, History
 from refinery_assets_tests.receipts import audited, host_name, inventory, level, published
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
 

@@ -2,7 +2,7 @@
 
 Here: the drawing; plain data in, PNG files out. A chart is drawn once and marked for each month that it
 shows, which takes a few milliseconds a month. It is drawn with Pillow, because to load a plotting library and
-to draw with it would take a second of every run. Not here: the numbers (`report_data.py`), and where the
+to draw with it would take a second of every run. Not here: the numbers (`report_history.py`), and where the
 files go (`monthly_report.py`).
 """
 
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from refinery_assets.checks.rules import shortened
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 from refinery_assets.contract.months import Month
-from refinery_assets.reports.report_data import BehaviorMonth, History
+from refinery_assets.reports.report_history import BehaviorMonth, History
 
 MOST_BEHAVIORS = 50
 """More behaviors than these make no chart; of a team's own classes the first by name are shown."""

@@ -14,14 +14,8 @@ from refinery_assets.contract.months import Month
 from refinery_assets.reports.charts import MOST_BEHAVIORS
 from refinery_assets.reports.figures import shown
 from refinery_assets.reports.levels import ResourceLevel
-from refinery_assets.reports.report_data import (
-    NOT_IN_INVENTORY,
-    Audit,
-    CheckVerdict,
-    History,
-    MonthData,
-    ReportData,
-)
+from refinery_assets.reports.report_data import Audit, CheckVerdict, MonthData, ReportData
+from refinery_assets.reports.report_history import NOT_IN_INVENTORY, History
 
 _NOT_JUDGED = "not_judged"
 _MOST_REFUSED_MONTHS = 24

@@ -1,0 +1,100 @@
+"""The commands on the published table: `audit`, `export` and `report`.
+
+Here: their options, and what they print. Not here: the work, which is in the room that it belongs to and is loaded when
+the command is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
+from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT
+
+
+def audit(as_json: AsJson = False) -> None:
+    """Judge the published table again.
+
+    Against the receipts of its months; nothing is written.
+    """
+    settings = settings_now()
+    from refinery_assets.reports import terminal
+    from refinery_assets.reports.month_results import MonthOutcome, Outcomes, checks_of
+    from refinery_assets.warehouse.reaudit import reaudit
+    from refinery_assets.warehouse.storage import open_warehouse
+
+    with open_warehouse(settings.warehouse, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
+        found = reaudit(connection, settings)
+    by_month: dict[Month, list[Any]] = {}
+    for verdict in found.verdicts:
+        by_month.setdefault(verdict.month, []).append(verdict)
+    outcomes = Outcomes(
+        [
+            MonthOutcome(str(month), "failed" if failed else "published", failed=failed, warnings=warnings)
+            for month, verdicts in sorted(by_month.items())
+            for failed, warnings in [checks_of(verdicts)]
+        ],
+        problems=[found.problem] if found.problem else [],
+    )
+    if as_json:
+        print_json({"command": "audit", **outcomes.as_json()})
+    else:
+        terminal.print_outcomes(outcomes, terminal.stdout())
+    if found.problem:
+        raise typer.Exit(EXIT_TROUBLE)
+    if not outcomes.is_good:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def export(
+    to: Annotated[Path, typer.Option("--to", help="the folder")] = PROJECT_ROOT / "data" / "export",
+    first: Annotated[
+        Month | None, typer.Option("--first", metavar="MONTH", parser=parse_month, help="else the table's first")
+    ] = None,
+    last: Annotated[
+        Month | None, typer.Option("--last", metavar="MONTH", parser=parse_month, help="else the table's last")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the published table as Parquet files.
+
+    A folder for each month, which DuckDB, Polars, pandas and Spark read without options.
+    """
+    settings = settings_now()
+    from refinery_assets.warehouse.export import export_months, published_months
+    from refinery_assets.warehouse.snapshot import open_published
+
+    written = []
+    with open_published(settings) as connection:
+        months = [month for month in published_months(connection) if (first or month) <= month <= (last or month)]
+        for month, rows in export_months(connection, months, to):
+            written.append({"month": str(month), "rows": rows})
+            if not as_json:
+                typer.echo(f"{month}: {rows} rows")
+    if as_json:
+        print_json({"command": "export", "folder": str(to), "months": written})
+    if not written:
+        fail("No such month is published.", EXIT_REFUSED)
+
+
+def report(
+    month: OneMonth,
+    to: Annotated[Path | None, typer.Option("--to", help="write it with its charts below this folder")] = None,
+) -> None:
+    """Print or write the report on a month."""
+    settings = settings_now()
+    from refinery_assets.reports.monthly_report import monthly_reports, write_reports
+    from refinery_assets.warehouse.snapshot import open_published
+
+    with open_published(settings) as connection:
+        found = monthly_reports(connection, [month], settings.contract)
+    if to is None:
+        typer.echo(found[month].markdown, nl=False)
+        return
+    write_reports(found.values(), to)
+    typer.echo(f"Wrote the report on {month} to {to / str(month)}.")
