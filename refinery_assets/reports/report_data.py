@@ -2,8 +2,8 @@
 
 Here: the queries over `series_months`, `publications`, `audits` and the inventory, and what they give. Daily rows
 are not read (those of a month without a receipt are counted), so a month's report costs the same however long the
-history is. Not here: the months of the charts (`report_history.py`), and how it is put into words (`report_text.py`) and
-drawn (`charts.py`).
+history is. Not here: the months of the charts (`report_history.py`), the words (`report_text.py`) and the drawing
+(`charts.py`).
 """
 
 from __future__ import annotations
