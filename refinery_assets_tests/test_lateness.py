@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
+from dagster._core.storage.tags import SCHEDULE_NAME_TAG
 
 from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import DAILY_REFINE
 from refinery_assets.operations.lateness import LATE_MONTH, find_late_month
+from refinery_assets.operations.outcomes import REFUSED
 from refinery_assets_tests.past import published, ticked, turned
 
 APRIL, MAY = Month(2024, 4), Month(2024, 5)
@@ -147,6 +149,32 @@ def test_the_sensor_tells_once_a_day_with_what_the_schedule_said(
     assert alert["problems"][0] == skipped
     assert alert["problems"][1].endswith(": No file of the running month is in the feed yet.")
     assert "materialize" in alert["recovery"][0]
+
+
+def test_a_late_month_that_was_refused_is_told_with_the_reason(on_disk: dg.DagsterInstance, settings: Settings) -> None:
+    punctual = replace(settings, late_days=0)
+    published(on_disk, Month(2024, 1), datetime.now(UTC) - timedelta(days=40))
+    late = find_late_month(on_disk, punctual, datetime.now(UTC))
+    assert late is not None
+
+    @dg.op
+    def publish() -> None:
+        raise dg.Failure(metadata={REFUSED: dg.JsonMetadataValue({str(late.month): ["cpu is cut off."]})})
+
+    @dg.job(tags={SCHEDULE_NAME_TAG: DAILY_REFINE})
+    def refine() -> None:
+        publish()
+
+    loggers = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    run = refine.execute_in_process(loggers, on_disk, raise_on_error=False).dagster_run
+
+    look(on_disk, punctual)
+
+    (alert,) = alerts(settings)
+    assert alert["problems"] == [
+        str(late),
+        f"The last run of daily_refine, {run.run_id}, refused {late.month}: cpu is cut off.",
+    ]
 
 
 def test_no_month_is_due_while_the_daily_run_is_off(on_disk: dg.DagsterInstance, settings: Settings) -> None:

@@ -11,6 +11,9 @@ from refinery_assets.assets.accept import ACCEPT
 from refinery_assets.build import build_defs
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
+from refinery_assets.warehouse.plan import make_plan
+from refinery_assets.warehouse.publish import State
+from refinery_assets.warehouse.status import Inputs, read_status
 from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, repeat_the_month_before
 
@@ -83,6 +86,13 @@ def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox
     with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
         withdraw(connection, MARCH, CHECK)
 
+    with open_warehouse(sandbox.settings.warehouse, read_only=True, wait_seconds=0.0) as connection:
+        status = read_status(connection, sandbox.settings, sandbox.settings.today)
+    found = status.months[-1]
+    assert (found.month, found.inputs, found.withdrawn) == (MARCH, Inputs.WITHDRAWN, [CHECK])
+    assert status.changed == [MARCH]
+    plan = make_plan(sandbox.settings, [[MARCH]]).results[MARCH]
+    assert (plan.state, [verdict.check for verdict in plan.verdicts if verdict.failed]) == (State.REFUSED, [CHECK])
     assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
     assert sandbox.query("SELECT count(*), count(withdrawn_at) FROM waivers") == [(1, 1)]
 

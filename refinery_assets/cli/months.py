@@ -115,6 +115,7 @@ def status(as_json: AsJson = False) -> None:
                     "publication": asdict(each.receipt) | {"month": str(each.month)} if each.receipt else None,
                     "last_audit": asdict(each.audit) if each.audit else None,
                     "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in each.waivers],
+                    "withdrawn": list(each.withdrawn),
                 }
                 for each in found.months
             ],

@@ -29,6 +29,7 @@ from refinery_assets.operations.automation import (
     months_due,
 )
 from refinery_assets.operations.heartbeat import our_automation
+from refinery_assets.operations.outcomes import read_outcome
 
 LATE_MONTH = "late_month"
 _SECONDS_BETWEEN_LOOKS = 300
@@ -146,12 +147,15 @@ def _alert(instance: dg.DagsterInstance, schedule: InstigatorState | None, late:
         "job": DAILY_REFINE,
         "months": str(late.month),
         "failed_checks": [],
-        "problems": [str(late), *_what_the_schedule_said(instance, schedule)],
-        "recovery": [f"See what {DAILY_REFINE} did, have missing files exported, and materialize {late.month}."],
+        "problems": [str(late), *_last_tick(instance, schedule), *_last_run(instance, late.month)],
+        "recovery": [
+            f"See what {DAILY_REFINE} did, have missing or faulty files exported, and materialize {late.month}."
+        ],
     }
 
 
-def _what_the_schedule_said(instance: dg.DagsterInstance, schedule: InstigatorState | None) -> Iterator[str]:
+def _last_tick(instance: dg.DagsterInstance, schedule: InstigatorState | None) -> Iterator[str]:
+    """Why the schedule started no run, if it did not."""
     ticks = instance.get_ticks(schedule.instigator_origin_id, schedule.selector_id, limit=1) if schedule else ()
     for tick in ticks:
         moment = datetime.fromtimestamp(tick.timestamp, UTC).isoformat(timespec="minutes")
@@ -159,5 +163,14 @@ def _what_the_schedule_said(instance: dg.DagsterInstance, schedule: InstigatorSt
             yield f"{DAILY_REFINE} skipped at {moment}: {tick.skip_reason}"
         elif tick.error:
             yield f"{DAILY_REFINE} failed at {moment}: {tick.error.message.strip()}"
+
+
+def _last_run(instance: dg.DagsterInstance, month: Month) -> Iterator[str]:
+    """What became of the month in the last run that the schedule started."""
     runs = instance.get_runs(dg.RunsFilter(tags={SCHEDULE_NAME_TAG: DAILY_REFINE}), limit=1)
-    yield from (f"Its last run {run.run_id} has the status {run.status.value}." for run in runs)
+    for run in runs:
+        refused = read_outcome(instance, run).refused.get(str(month)) if run.is_failure else None
+        if refused:
+            yield f"The last run of {DAILY_REFINE}, {run.run_id}, refused {month}: {' '.join(refused)}"
+        else:
+            yield f"The last run of {DAILY_REFINE}, {run.run_id}, has the status {run.status.value}."

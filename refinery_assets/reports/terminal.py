@@ -30,6 +30,9 @@ _COLORS = {
     "not reached": "red",
     "changed": "yellow",
     "not published": "yellow",
+    "acceptance withdrawn": "yellow",
+    "no receipt": "yellow",
+    "failed": "red",
 }
 _PLAIN_WIDTH = 10_000
 _MOST_WARNINGS = 10
@@ -139,11 +142,7 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
             "accepted",
         )
         print_rows(columns, [_status_row(each) for each in status.months], console)
-    if changed := [str(month) for month in status.changed]:
-        number = counted(len(changed), "month")
-        console.print(f"To be run: {listing(changed)} ({number}); refinery run changed does it.")
-    if late := [str(month) for month in status.late]:
-        console.print(f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published).")
+    _print_open_months(status, console)
     if heartbeat is None:
         console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
         return
@@ -159,6 +158,27 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
         )
     for name, error in heartbeat.failing.items():
         console.print(f"{escape(name)} fails: {escape(error)}")
+
+
+def _print_open_months(status: Status, console: Console) -> None:
+    """Print which months call for something: to look into, to run, or to have exported."""
+    for each in status.months:
+        if each.withdrawn:
+            console.print(
+                f"Acceptance withdrawn: {each.month} was published with {listing(each.withdrawn)} accepted; the next "
+                "run judges it without."
+            )
+    refused = {each.month for each in status.months if each.is_refused}
+    if refused:
+        console.print(
+            f"Refused by the last run: {listing(sorted(refused))} ({counted(len(refused), 'month')}); "
+            "refinery explain MONTH says why, and what to do."
+        )
+    if changed := status.changed:
+        console.print(f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed.")
+    if late := status.late:
+        why = f"; refused: {listing(both)}" if (both := [month for month in late if month in refused]) else ""
+        console.print(f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published{why}).")
 
 
 def _status_row(each: MonthStatus) -> Sequence[str]:
@@ -179,7 +199,7 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         _number(receipt.imputed if receipt else None),
         _number(receipt.quarantined if receipt else None),
         said,
-        listing(waiver.check_name for waiver in each.waivers),
+        listing([*(waiver.check_name for waiver in each.waivers), *(f"{name} (withdrawn)" for name in each.withdrawn)]),
     )
 
 

@@ -1,12 +1,12 @@
-"""The state of every month: what is published, what the last run said, and whether its inputs have changed since.
+"""The state of every month: what is published, what the last run found, and whether its inputs have changed since.
 
-Here: reading that from receipts, audits and the bytes of the files. Not here: what a run would make of changed files
-(`plan.py`), and the printing (`reports/terminal.py`).
+Here: reading that from receipts, audits, waivers and the bytes of the files. Not here: what a run would make of changed
+files (`plan.py`), and the printing (`reports/terminal.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,13 +16,13 @@ from itertools import product
 import duckdb
 
 from refinery_assets.checks.rules import Outcome
-from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, WAIVERS
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
-from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY
+from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY, verdicts_of_publication
 from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
 from refinery_assets.warehouse.inventory import odd_host_names
 from refinery_assets.warehouse.inventory_error import InventoryError
@@ -34,7 +34,7 @@ from refinery_assets.warehouse.receipts import (
     rows_of_months,
 )
 from refinery_assets.warehouse.tables import table_names
-from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
+from refinery_assets.warehouse.waivers import Waiver, leans_on_withdrawn, waivers_in_force
 
 _FILES_AT_ONCE = 2
 
@@ -44,6 +44,8 @@ class Inputs(StrEnum):
 
     AS_PUBLISHED = "as published"
     CHANGED = "changed"
+    WITHDRAWN = "acceptance withdrawn"
+    """They are as published, but the month was published by an acceptance that has been withdrawn since."""
     NOT_PUBLISHED = "not published"
     NO_RECEIPT = "no receipt"
     """An older version of the refinery published it: nothing tells from what."""
@@ -52,7 +54,7 @@ class Inputs(StrEnum):
 
 @dataclass(frozen=True)
 class LastAudit:
-    """What the last run said of a month that published it, or by which a check of it failed.
+    """The verdict of the last run that published a month, or by which a check of it failed.
 
     Attributes:
         run_id: The run.
@@ -79,8 +81,9 @@ class MonthStatus:
         month: The month.
         inputs: Whether its inputs are those that it was published from.
         receipt: Of its last publication; None: it was never published.
-        audit: What the last run said; None: no run has published or refused it.
+        audit: The last run's verdict; None: no run has published or refused it.
         waivers: What somebody has accepted of it.
+        withdrawn: The checks by whose acceptance it was published, where that has been withdrawn since.
     """
 
     month: Month
@@ -88,6 +91,12 @@ class MonthStatus:
     receipt: Receipt | None = None
     audit: LastAudit | None = None
     waivers: Sequence[Waiver] = ()
+    withdrawn: Sequence[str] = ()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the last run refused it; an earlier publication may stand."""
+        return self.audit is not None and not self.audit.published and not self.audit.of_table
 
 
 @dataclass(frozen=True)
@@ -99,12 +108,8 @@ class Status:
 
     @property
     def changed(self) -> list[Month]:
-        """The months whose inputs are there and are not, or not known to be, those of a publication."""
-        return [
-            each.month
-            for each in self.months
-            if each.inputs in {Inputs.CHANGED, Inputs.NOT_PUBLISHED, Inputs.NO_RECEIPT}
-        ]
+        """The months whose inputs are there, and that do not stand as these inputs and acceptances would have them."""
+        return [each.month for each in self.months if each.inputs not in {Inputs.AS_PUBLISHED, Inputs.NO_FILES}]
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class _Known:
     hosts: Mapping[Month, str] = field(default_factory=dict)
     odd_hosts: frozenset[str] = frozenset()
     waivers: Sequence[Waiver] = ()
+    withdrawn: Mapping[Month, Sequence[str]] = field(default_factory=dict)
 
 
 def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings, today: date) -> Status:
@@ -141,10 +147,11 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
             known.receipts.get(month),
             known.audits.get(month),
             [waiver for waiver in known.waivers if waiver.month == month],
+            known.withdrawn.get(month, ()),
         )
         for month in months
     ]
-    return Status(found, _late(settings, known.receipts, today))
+    return Status(found, _late(settings, {*known.receipts, *old}, today))
 
 
 def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _Known:
@@ -155,13 +162,29 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
         receipts = latest_receipts(connection, [Month.parse(month) for (month,) in published])
     audits = _last_audits(connection) if AUDITS.name in tables else {}
     waivers = waivers_in_force(connection)
+    withdrawn = _withdrawn(connection, receipts, waivers) if {WAIVERS.name, AUDITS.name} <= tables else {}
     try:
         name_fleet(connection, settings.contract)
     except InventoryError:
-        return _Known(receipts, audits, waivers=waivers)
+        return _Known(receipts, audits, waivers=waivers, withdrawn=withdrawn)
     name_hosts_due(connection, receipts)
     odd_hosts = odd_host_names(connection, settings.contract)
-    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers)
+    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers, withdrawn)
+
+
+def _withdrawn(
+    connection: duckdb.DuckDBPyConnection, receipts: Mapping[Month, Receipt], waivers: Sequence[Waiver]
+) -> dict[Month, list[str]]:
+    """The checks by whose acceptance months were published that is in force no longer."""
+    ended = connection.execute("SELECT DISTINCT month FROM waivers WHERE withdrawn_at IS NOT NULL").fetchall()
+    found: dict[Month, list[str]] = {}
+    for (key,) in ended:
+        if receipt := receipts.get(Month.parse(key)):
+            verdicts = verdicts_of_publication(connection, receipt.run_id, receipt.month)
+            found[receipt.month] = [
+                verdict.check for verdict in verdicts if leans_on_withdrawn([verdict], waivers, receipt.input_digest)
+            ]
+    return found
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
@@ -226,13 +249,15 @@ def _inputs(
         )
         for chosen in product(*rules)
     )
-    return Inputs.AS_PUBLISHED if receipt.input_digest in possible else Inputs.CHANGED
+    if receipt.input_digest not in possible:
+        return Inputs.CHANGED
+    return Inputs.WITHDRAWN if known.withdrawn.get(receipt.month) else Inputs.AS_PUBLISHED
 
 
-def _late(settings: Settings, receipts: Mapping[Month, Receipt], today: date) -> list[Month]:
+def _late(settings: Settings, published: Collection[Month], today: date) -> list[Month]:
     """The months after the first published one that are over for `late_days`, and are not published."""
-    if not receipts:
+    if not published:
         return []
     running = Month.of(today)
     due = running.previous if today.day > settings.late_days else running.previous.previous
-    return [month for month in Month.span(min(receipts), min(due, settings.window[-1])) if month not in receipts]
+    return [month for month in Month.span(min(published), min(due, settings.window[-1])) if month not in published]
