@@ -72,7 +72,7 @@ def test_a_reading_after_its_host_was_retired_is_told_with_host_file_line_and_da
     verdict = verdict_of(found[FEBRUARY], "referential_integrity")
     assert verdict.outcome is Outcome.FAILED
     assert verdict.finding.summary == (
-        "0 series of hosts that the inventory lacks; 4 series with readings of days on which the host does not count."
+        "1 host on days on which it does not count (4 rows in cpu, disk, memory, network)."
     )
     assert verdict.finding.detail == (
         f"Not in the inventory on that day: {HOST} (retired on 2024-02-20; "
@@ -111,6 +111,25 @@ def test_unknown_hosts_and_hosts_that_do_not_count_are_shown_side_by_side(settin
     assert verdict.finding.detail.startswith("Unknown: srv-00006 (2024/02/")
     # The UI's tables want the same columns in every row.
     assert len({tuple(row) for row in verdict.finding.offenders}) == 1
+
+
+def test_unknown_hosts_and_their_rows_are_counted_beyond_the_sample_each_host_once(settings: Settings) -> None:
+    retire(settings, [HOST], "2024-02-29")
+    for family, ghosts in zip(settings.contract.families, (["GHOST-00"], ["ghost-00"], range(25)), strict=False):
+        names = [name if isinstance(name, str) else f"ghost-{name:02d}" for name in ghosts]
+        with feed_file(settings, family, FEBRUARY).path.open("a", encoding="utf-8") as file:
+            file.writelines(f"2024-02-{day:02d},{name},12.5,8\n" for name in names for day in (1, 2))
+
+    verdict = verdict_of(publish_months(settings, FEBRUARY)[FEBRUARY], "referential_integrity")
+
+    assert verdict.finding.summary == (
+        "25 hosts that the inventory lacks (54 rows in cpu, disk, memory); "
+        "1 host on days on which it does not count (4 rows in cpu, disk, memory, network)."
+    )
+    assert (
+        " and 19 more. Not in the inventory on that day: srv-00005 (retired on 2024-02-29; " in verdict.finding.detail
+    )
+    assert verdict.finding.offenders[0]["resources"] == "cpu, disk, memory"
 
 
 def test_a_behavior_of_a_host_due_in_the_month_is_missed_and_one_that_is_retired_is_not(settings: Settings) -> None:

@@ -170,11 +170,18 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def listing(items: Iterable[object], most: int = 6) -> str:
-    """The items by comma, the surplus as a number: `2024-01, 2024-02 and 3 more`."""
+def listing(items: Iterable[object], most: int = 6, of: int | None = None) -> str:
+    """The items by comma, the surplus as a number: `2024-01, 2024-02 and 3 more`.
+
+    Args:
+        items: The items.
+        most: How many of them to name.
+        of: How many there are, where the items are a sample of them.
+    """
     names = [shortened(str(item), _LONGEST_ITEM) for item in items]
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    shown = names[:most]
+    surplus = max(len(names), of or 0) - len(shown)
+    return f"{', '.join(shown)} and {surplus:,} more" if surplus else ", ".join(shown)
 
 
 def shortened(text: str, most: int) -> str:

@@ -18,8 +18,9 @@ from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.differences import Difference
-from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, SourceFacts, placed
+from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.fleet import behavior_names
+from refinery_assets.warehouse.unknown_hosts import UnknownHosts, find_unknown_hosts
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,7 @@ class MonthOfTable:
         heals: Whether the month is published again as it was, because somebody has changed the table since.
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
         plausibility: The month beside those before it; None where nothing of it stands, or no rule wants to know.
-        unknown_hosts: A sample of hosts that the inventory lacks, or that do not count on a day of theirs (`why` then
-            says it), with file and line where that is known.
+        unknown_hosts: The hosts that the inventory lacks, or that do not count on a day of theirs.
         repeated: A sample of repeated points.
         own: What the contract's own rules found, by name.
     """
@@ -101,7 +101,7 @@ class MonthOfTable:
     heals: bool = False
     as_published: bool | None = None
     plausibility: Evidence | None = None
-    unknown_hosts: Sequence[Row] = ()
+    unknown_hosts: UnknownHosts = field(default_factory=UnknownHosts)
     repeated: Sequence[Row] = ()
     own: Mapping[str, Finding] = field(default_factory=dict)
 
@@ -271,43 +271,6 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
     return facts
 
 
-def sample_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
-    """Hosts of the month that the inventory lacks, or lacks on a day of theirs; needs `sum_up` before.
-
-    `days` (bit n) says on which; `why` is null where it lacks them altogether.
-    """
-    rows = _rows(
-        connection,
-        """
-        SELECT host_id, string_agg(DISTINCT resource, ', ' ORDER BY resource) AS resources,
-            sum(points)::BIGINT AS rows, bit_or(CASE WHEN is_known THEN outside ELSE days END) AS days,
-            bool_and(is_known) AS is_known
-        FROM audit_series WHERE month = $month AND (NOT is_known OR outside <> 0)
-        GROUP BY host_id ORDER BY is_known, rows DESC, host_id LIMIT $most
-        """,
-        {"month": str(month), "most": SAMPLE_SIZE},
-    )
-    return [
-        {name: value for name, value in row.items() if name != "is_known"}
-        | ({"why": _why_outside(connection, month, row)} if row["is_known"] else {})
-        for row in rows
-    ]
-
-
-def _why_outside(connection: duckdb.DuckDBPyConnection, month: Month, row: Row) -> str:
-    """What the inventory says of a host on the first day that it does not count on."""
-    days = int(row["days"] or 0)
-    first = month.days[(days & -days).bit_length() - 2]
-    ((ended, begins),) = connection.execute(
-        "SELECT max(valid_to) FILTER (valid_to <= $day), min(valid_from) FILTER (valid_from > $day) "
-        "FROM fleet WHERE node_name = $host",
-        {"day": first, "host": row["host_id"]},
-    ).fetchall()
-    parts = [f"retired on {ended}"] if ended else []
-    parts += [f"{'back' if ended else 'not there'} {'on' if ended else 'before'} {begins}"] if begins else []
-    return ", ".join(parts)
-
-
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
     """Points of the month that stand more than once; needs `sum_up` before."""
     return _rows(
@@ -340,40 +303,10 @@ def with_samples(
 ) -> MonthOfTable:
     """Add samples of what is wrong, where anything is."""
     month = evidence.month
-    unknown: Sequence[Row] = ()
+    unknown = UnknownHosts()
     repeated: Sequence[Row] = ()
     if any(table.unknown or table.outside for table in evidence.tables.values()):
-        unknown = sample_unknown_hosts(connection, month)
-        places = _places_of(connection, month, unknown, paths) if paths else {}
-        unknown = [{**row, **places.get(str(row["host_id"]), {})} for row in unknown]
-        # A table has the same columns in all of its rows.
-        columns = dict.fromkeys(name for row in unknown for name in row if name != "days")
-        unknown = [{name: row.get(name) for name in columns} for row in unknown]
+        unknown = find_unknown_hosts(connection, month, paths)
     if any(table.repeating for table in evidence.tables.values()):
         repeated = sample_repeated_points(connection, month)
     return replace(evidence, unknown_hosts=unknown, repeated=repeated)
-
-
-def _places_of(
-    connection: duckdb.DuckDBPyConnection, month: Month, hosts: Sequence[Row], paths: Sequence[str]
-) -> dict[str, Row]:
-    """File and line where each of the hosts stands first on one of its days."""
-    of_hosts = f"""
-        SELECT f.path, h.host_id, p.source_line
-        FROM {PARTITION_ROWS} JOIN (SELECT unnest($hosts::VARCHAR[]) AS host_id, unnest($days::BIGINT[]) AS days) h
-            ON lower(p.host_id) = lower(h.host_id) AND (h.days >> dayofmonth(p.ds)) & 1 = 1
-        WHERE f.month = $month AND p.fault IS NULL AND NOT p.is_imputed
-    """  # noqa: S608 - a constant of the package
-    rows = connection.execute(
-        f"""
-        SELECT host_id, arg_min(source_file, (source_file, file_line)), arg_min(file_line, (source_file, file_line))
-        FROM ({placed(of_hosts)}) GROUP BY host_id
-        """,  # noqa: S608 - queries of the package
-        {
-            "paths": paths,
-            "month": str(month),
-            "hosts": [row["host_id"] for row in hosts],
-            "days": [row["days"] for row in hosts],
-        },
-    ).fetchall()
-    return {host: {"source_file": file, "source_line": line} for host, file, line in rows}

@@ -15,6 +15,7 @@ from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, coun
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.inventory import where_hosts_are
+from refinery_assets.warehouse.unknown_hosts import Occurrences
 
 _FEW = 6
 
@@ -87,25 +88,33 @@ def _like_its_receipt(month: MonthOfTable, counts: dict[str, Cell], unlike: int)
 
 
 def _referential_integrity(month: MonthOfTable) -> Finding:
-    unknown = sum(month.of(resource).unknown for resource in month.resources)
-    outside = sum(month.of(resource).outside for resource in month.resources)
+    unknown, outside = month.unknown_hosts.unknown, month.unknown_hosts.outside
     nameless = sum(source.bad_host for source in (month.sources or {}).values())
-    # Of more series than the sample holds, the sample says no longer how many hosts they are of.
-    summary = f"{counted(unknown, 'series', 'series')} of hosts that the inventory lacks"
-    if outside:
-        summary += f"; {counted(outside, 'series', 'series')} with readings of days on which the host does not count"
+    found = []
+    if unknown.hosts:
+        found.append(f"{counted(unknown.hosts, 'host')} that the inventory lacks{_rows_in(unknown)}")
+    if outside.hosts:
+        they = "it does" if outside.hosts == 1 else "they do"
+        found.append(f"{counted(outside.hosts, 'host')} on days on which {they} not count{_rows_in(outside)}")
     if nameless:
-        summary += f"; {counted(nameless, 'row')} without a host"
+        found.append(f"{counted(nameless, 'row')} without a host")
+    sample = month.unknown_hosts.sample
     shown = {
-        "Unknown": [_place(row) for row in month.unknown_hosts if not row.get("why")],
-        "Not in the inventory on that day": [_place(row) for row in month.unknown_hosts if row.get("why")],
+        "Unknown": ([_place(row) for row in sample if not row.get("why")], unknown.hosts),
+        "Not in the inventory on that day": ([_place(row) for row in sample if row.get("why")], outside.hosts),
     }
     return Finding(
-        outcome(failed=bool(unknown or outside or nameless)),
-        f"{summary}.",
-        {"unknown_series": unknown, "series_outside_validity": outside, "nameless_rows": nameless},
-        " ".join(f"{what}: {listing(places)}." for what, places in shown.items() if places),
-        offenders=month.unknown_hosts,
+        outcome(failed=bool(found)),
+        f"{'; '.join(found) or '0 hosts that the inventory lacks'}.",
+        {
+            "unknown_hosts": unknown.hosts,
+            "unknown_rows": unknown.rows,
+            "hosts_outside_validity": outside.hosts,
+            "rows_outside_validity": outside.rows,
+            "nameless_rows": nameless,
+        },
+        " ".join(f"{what}: {listing(places, of=hosts)}." for what, (places, hosts) in shown.items() if places),
+        offenders=sample,
         recovery=_recovery_of_unknown_hosts(where_hosts_are(month.settings.contract)),
     )
 
@@ -119,10 +128,14 @@ def _recovery_of_unknown_hosts(source: str) -> str | None:
     )
 
 
+def _rows_in(found: Occurrences) -> str:
+    return f" ({counted(found.rows, 'row')} in {listing(found.resources)})"
+
+
 def _place(row: Row) -> str:
-    told = [str(row["why"])] if row.get("why") else []
-    told += [f"{row['source_file']}, line {row['source_line']}"] if row.get("source_file") else []
-    return f"{row['host_id']} ({'; '.join(told)})" if told else str(row["host_id"])
+    parts = [str(row["why"])] if row.get("why") else []
+    parts += [f"{row['source_file']}, line {row['source_line']}"] if row.get("source_file") else []
+    return f"{row['host_id']} ({'; '.join(parts)})" if parts else str(row["host_id"])
 
 
 def _behavioral_retention(month: MonthOfTable) -> Finding:
