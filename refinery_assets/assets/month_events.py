@@ -31,6 +31,8 @@ from dagster._core.events import (
     StepMaterializationData,
 )
 
+from refinery_assets.checks.rules import counted
+
 SILENT: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output for which Dagster records no materialization; the IO manager still gets its value."""
 
@@ -236,7 +238,7 @@ def _summed_up(judged: Sequence[JudgedMonth]) -> Iterator[JudgedMonth]:
             continue
         failed = [one for one in of_check if not one.passed]
         errors = [one for one in failed if one.severity is dg.AssetCheckSeverity.ERROR]
-        judged_months = f"{len(of_check)} month{'' if len(of_check) == 1 else 's'} judged"
+        judged_months = f"{counted(len(of_check), 'month')} judged"
         named = ", ".join(str(one.month) for one in failed)
         yield JudgedMonth(
             asset=asset,

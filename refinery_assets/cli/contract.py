@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from refinery_assets.checks.rules import counted
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.contract_text import contract_as_toml, toml_value
 from refinery_assets.contract.settings import Settings
@@ -37,7 +38,7 @@ def check(file: File = None) -> None:
     settings, name = _settings(file), _name(file)
     publish_rules(settings.contract)
     families = [f"{family.name} ({family.resource})" for family in settings.contract.families]
-    count = "1 family" if len(families) == 1 else f"{len(families)} families"
+    count = counted(len(families), "family", "families")
     rules = [rule.name for rule in settings.contract.rule]
     own = f"; {'rule' if len(rules) == 1 else 'rules'} {', '.join(rules)}" if rules else ""
     typer.echo(f"{name} is valid: {count}, {', '.join(families)}{own}.")
@@ -74,7 +75,8 @@ def infer(
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(text, encoding="utf-8")
     open_points = text.count("CHOOSE:")
-    left = "nothing is left open" if not open_points else f"look for CHOOSE, which stands there {open_points} times"
+    times = counted(open_points, "time")
+    left = f"look for CHOOSE, which stands there {times}" if open_points else "nothing is left open"
     typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from refinery_assets.checks.rules import counted
 from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
 from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
 from refinery_assets.contract.months import Month
@@ -24,27 +25,18 @@ def audit(as_json: AsJson = False) -> None:
     """
     settings = settings_now()
     from refinery_assets.reports import terminal
-    from refinery_assets.reports.month_results import MonthOutcome, Outcomes, checks_of
+    from refinery_assets.reports.month_results import outcomes_of_audit
     from refinery_assets.warehouse.reaudit import reaudit
     from refinery_assets.warehouse.storage import open_warehouse
 
     with open_warehouse(settings.warehouse, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
         found = reaudit(connection, settings)
-    by_month: dict[Month, list[Any]] = {}
-    for verdict in found.verdicts:
-        by_month.setdefault(verdict.month, []).append(verdict)
-    outcomes = Outcomes(
-        [
-            MonthOutcome(str(month), "failed" if failed else "published", failed=failed, warnings=warnings)
-            for month, verdicts in sorted(by_month.items())
-            for failed, warnings in [checks_of(verdicts)]
-        ],
-        problems=[found.problem] if found.problem else [],
-    )
+    outcomes, passed = outcomes_of_audit(found)
     if as_json:
-        print_json({"command": "audit", **outcomes.as_json()})
+        months = [{**each.as_json(), "checks_passed": passed[each.month]} for each in outcomes.months]
+        print_json({"command": "audit", **outcomes.as_json(), "months": months})
     else:
-        terminal.print_outcomes(outcomes, terminal.stdout())
+        terminal.print_audit(outcomes, passed, terminal.stdout())
     if found.problem:
         raise typer.Exit(EXIT_TROUBLE)
     if not outcomes.is_good:
@@ -66,18 +58,22 @@ def export(
     A folder for each month, which DuckDB, Polars, pandas and Spark read without options.
     """
     settings = settings_now()
-    from refinery_assets.warehouse.export import export_months, published_months
+    from refinery_assets.warehouse.export import export_months, exported_file, published_months
     from refinery_assets.warehouse.snapshot import open_published
 
-    written = []
+    written: list[dict[str, Any]] = []
     with open_published(settings) as connection:
         months = [month for month in published_months(connection) if (first or month) <= month <= (last or month)]
         for month, rows in export_months(connection, months, to):
-            written.append({"month": str(month), "rows": rows})
+            file = exported_file(to, month)
+            written.append({"month": str(month), "rows": rows, "file": str(file)})
             if not as_json:
-                typer.echo(f"{month}: {rows} rows")
+                typer.echo(f"{month}: {counted(rows, 'row')} in {file}")
+    total = sum(each["rows"] for each in written)
     if as_json:
-        print_json({"command": "export", "folder": str(to), "months": written})
+        print_json({"command": "export", "folder": str(to), "rows": total, "months": written})
+    elif written:
+        typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {to}.")
     if not written:
         fail("No such month is published.", EXIT_REFUSED)
 

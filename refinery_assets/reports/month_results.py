@@ -1,7 +1,7 @@
-"""The outcome of each month, real or planned, in a shape for people and for other programs.
+"""The outcome of each month, real, planned or audited, in a shape for people and for other programs.
 
-Here: the shape, and reading it from a plan. Not here: reading it from a run (`assets/run_results.py`), and printing
-it (`terminal.py`).
+Here: the shape, and reading it from a plan or an audit. Not here: reading it from a run (`assets/run_results.py`), and
+printing it (`terminal.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from enum import StrEnum
 from typing import Any
 
 from refinery_assets.checks.rules import Outcome, Row, Verdict
+from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.plan import Plan
 from refinery_assets.warehouse.publish import MonthResult, State
+from refinery_assets.warehouse.reaudit import Reaudit
 
+AUDITED = "passed"
+FAILED = "failed"
 LEFT_OUT = "not exported yet"
 NOT_REACHED = "not reached"
 
@@ -103,7 +107,7 @@ class MonthOutcome:
 
     Attributes:
         month: The month, as YYYY-MM.
-        state: `published`, `unchanged`, `refused`, or one of the two constants of this module.
+        state: `published`, `unchanged`, `refused`, or one of the constants of this module.
         rows: Rows that stand in the table of it; None where the month was refused.
         imputed: Imputed ones among them.
         quarantined: Rows in quarantine.
@@ -123,8 +127,8 @@ class MonthOutcome:
 
     @property
     def is_good(self) -> bool:
-        """Whether the month stands in the table as its files say, or there is nothing of it yet."""
-        return self.state in {State.PUBLISHED, State.UNCHANGED, LEFT_OUT}
+        """Whether the month stands in the table as its files, or its receipt, say; or there is nothing of it yet."""
+        return self.state in {State.PUBLISHED, State.UNCHANGED, AUDITED, LEFT_OUT}
 
     def as_json(self) -> dict[str, Any]:
         """The outcome in JSON's types."""
@@ -174,6 +178,20 @@ def outcomes_of_plan(plan: Plan) -> Outcomes:
     """What a run would do with the months."""
     months = [*map(_outcome, plan.results.values()), *(MonthOutcome(str(month), LEFT_OUT) for month in plan.left_out)]
     return Outcomes(sorted(months, key=lambda each: each.month))
+
+
+def outcomes_of_audit(audit: Reaudit) -> tuple[Outcomes, dict[str, int]]:
+    """What an audit of the published table found, and how many checks each month passed."""
+    by_month: dict[Month, list[Verdict]] = {}
+    for verdict in audit.verdicts:
+        by_month.setdefault(verdict.month, []).append(verdict)
+    months = []
+    passed = {}
+    for month, verdicts in sorted(by_month.items()):
+        failed, warnings = checks_of(verdicts)
+        months.append(MonthOutcome(str(month), FAILED if failed else AUDITED, failed=failed, warnings=warnings))
+        passed[str(month)] = sum(verdict.outcome is Outcome.PASSED for verdict in verdicts)
+    return Outcomes(months, problems=[audit.problem] if audit.problem else []), passed
 
 
 def _outcome(result: MonthResult) -> MonthOutcome:

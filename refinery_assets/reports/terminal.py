@@ -6,15 +6,17 @@ Here: the words and the layout. Not here: where the figures come from, and exit 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from refinery_assets.checks.rules import Row, counted, listing
+from refinery_assets.checks.rules import Row, counted, listing, shortened
 
 if TYPE_CHECKING:
     from refinery_assets.operations.heartbeat_file import Heartbeat
@@ -36,6 +38,7 @@ _COLORS = {
 }
 _PLAIN_WIDTH = 10_000
 _MOST_WARNINGS = 10
+_LONGEST_CELL = 200
 
 
 def console_for(stream: object) -> Console:
@@ -50,9 +53,34 @@ def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = Fals
     print_failed_checks(outcomes, console)
     _print_warnings(outcomes.months, console)
     print_problems(outcomes, console)
-    good = sum(month.is_good for month in outcomes.months)
-    be = "would be" if planned else "is" if good == 1 else "are"
-    console.print(f"{good} of {counted(len(outcomes.months), 'month')} {be} fine.")
+    states = Counter(_state(month.state, planned=planned) for month in outcomes.months)
+    totals = ", ".join(f"{number:,} {state}" for state, number in states.items())
+    console.print(f"{counted(len(outcomes.months), 'month')}: {totals}.")
+
+
+def print_audit(outcomes: Outcomes, passed: Mapping[str, int], console: Console) -> None:
+    """Print a line for each month of the published table, then what is wrong and what to do."""
+    rows = [
+        (each.month, each.state, _number(passed[each.month]), _number(len(each.warnings)), _number(len(each.failed)))
+        for each in outcomes.months
+    ]
+    print_rows(("month", "state", "checks passed", "warnings", "failed"), rows, console)
+    print_failed_checks(outcomes, console)
+    _print_warnings(outcomes.months, console)
+    print_problems(outcomes, console)
+    if not outcomes.months:
+        return
+    least, most = min(passed.values()), max(passed.values())
+    checks = counted(most, "check") if least == most else f"{least:,} to {counted(most, 'check')}"
+    failed = sum(not each.is_good for each in outcomes.months)
+    console.print(
+        f"Audited {counted(len(outcomes.months), 'month')} of the published table: {checks} passed in each, "
+        f"{counted(sum(len(each.warnings) for each in outcomes.months), 'warning')}, {counted(failed, 'month')} failed."
+    )
+
+
+def _state(state: str, *, planned: bool) -> str:
+    return f"would be {state}" if planned and state in {"published", "refused"} else state
 
 
 def print_months(outcomes: Outcomes, console: Console, *, planned: bool = False) -> None:
@@ -60,7 +88,7 @@ def print_months(outcomes: Outcomes, console: Console, *, planned: bool = False)
     rows = [
         (
             each.month,
-            f"would be {each.state}" if planned and each.state in {"published", "refused"} else each.state,
+            _state(each.state, planned=planned),
             _number(each.rows),
             _number(each.imputed),
             _number(each.quarantined),
@@ -216,27 +244,28 @@ def print_explanation(found: Explanation, console: Console) -> None:
             f"{counted(receipt.rows, 'row')}, {receipt.imputed:,} of them imputed, {receipt.quarantined:,} quarantined."
         )
     failed, warnings = checks_of(found.now.verdicts) if found.now else ([], [])
+    shown: set[tuple[object, object]] = set()
     if found.now is None:
-        console.print("The feed holds nothing of it yet.")
+        console.print("The feed holds no file of it.")
     else:
         words = {"published": "would be published", "unchanged": "is as published", "refused": "would be refused"}
         console.print(f"Run now, with the files as they are, it {words[str(found.now.state)]}.")
         for outcome, checks in (("failed", failed), ("warning", warnings)):
             for check in checks:
                 _print_check(f"- {outcome}: {check.asset} {check.check}:", check, console)
-                for row in check.sample:
-                    console.print(f"  {escape(_row(row))}", markup=False)
+                if sample := [row for row in check.sample if not _is_in(row, check.message)]:
+                    console.print("  for example:")
+                    _print_sample(sample, console)
+                shown |= {(row.get("file"), row.get("source_line")) for row in check.sample}
     if found.run_id is not None:
         _print_last_run(found, {(check.asset, check.check, check.message) for check in (*failed, *warnings)}, console)
     for waiver in found.waivers:
         console.print(f"Accepted: {waiver.sentence}", markup=False)
     if found.quarantined:
         faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
-        console.print(f"In quarantine: {escape(faults)}. For example:")
-        for row in found.sample:
-            console.print(
-                f"  {row['source_file']}, line {row['source_line']}: {row['fault']}: {row['raw']!r}", markup=False
-            )
+        others = [row for row in found.sample if (row["source_file"], row["source_line"]) not in shown]
+        console.print(f"In quarantine: {escape(faults)}{', for example:' if others else '.'}")
+        _print_sample(others, console)
 
 
 def _print_last_run(found: Explanation, said_now: set[tuple[str, str, str]], console: Console) -> None:
@@ -261,7 +290,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], console: C
         return
     table = Table(*columns)
     for column in table.columns:
-        if column.header in {"rows", "imputed", "quarantined", "warnings"}:
+        if column.header in {"rows", "imputed", "quarantined", "checks passed", "warnings", "failed"}:
             column.justify = "right"
     for row in rows:
         color = _COLORS.get(row[1].removeprefix("would be "))
@@ -272,10 +301,43 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], console: C
     console.print(table)
 
 
-def _row(row: Row) -> str:
-    return ", ".join(
-        f"{name} {value!r}" if isinstance(value, str) else f"{name} {value}" for name, value in row.items()
-    )
+def _print_sample(rows: Sequence[Row], console: Console) -> None:
+    """Print rows below one another, aligned, each column under its name."""
+    if not rows:
+        return
+    names = [
+        name for name in dict.fromkeys(name for row in rows for name in row) if any(_cell(name, row) for row in rows)
+    ]
+    lines = [[name.removeprefix("source_") for name in names], *([_cell(name, row) for name in names] for row in rows)]
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    are_numbers = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    for line in lines:
+        cells = [
+            " " * (width - cell_len(cell)) + cell if is_number else cell + " " * (width - cell_len(cell))
+            for cell, width, is_number in zip(line, widths, are_numbers, strict=True)
+        ]
+        console.print(f"    {'  '.join(cells)}".rstrip(), markup=False)
+
+
+def _cell(name: str, row: Row) -> str:
+    value = row.get(name)
+    if value is None:
+        return ""
+    if name == "raw":
+        # As it stood, with blanks and control characters to be seen.
+        return shortened(repr(value), _LONGEST_CELL)
+    if isinstance(value, str):
+        return shortened(" ".join(value.split()), _LONGEST_CELL)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    # Nobody writes a line's number with a comma.
+    return str(value) if isinstance(value, bool) or name.endswith("line") else f"{value:,}"
+
+
+def _is_in(row: Row, message: str) -> bool:
+    """Whether a row says nothing that its check's message does not."""
+    problem = row.get("problem")
+    return isinstance(problem, str) and problem in message
 
 
 def _number(number: int | None) -> str:

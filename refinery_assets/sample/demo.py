@@ -125,11 +125,12 @@ def published_lines(settings: Settings) -> Iterator[str]:
             """,
             {"shown": _FAULTS_SHOWN},
         ).fetchall()
-    yield f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, all {behaviors} behaviors retained."
+    yield f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, {counted(behaviors, 'behavior')} retained."
     if len(hosts) > 1:
         (first, at_first), (last, at_last) = hosts[0], hosts[-1]
-        yield f"The fleet changes: {at_first:,} hosts in {first}, {at_last:,} in {last}."
-    yield f"Imputed: {imputed:,} of these rows fill gaps of at most {settings.max_gap_days} days (is_imputed is true)."
+        yield f"The fleet changes: {counted(at_first, 'host')} in {first}, {at_last:,} in {last}."
+    longest = counted(settings.max_gap_days, "day")
+    yield f"Imputed: {imputed:,} of these rows fill gaps of at most {longest} (is_imputed is true)."
     yield f"Quarantined: {counted(quarantined, 'faulty row')}{', for example:' if faulty else '.'}"
     for file, line, fault, raw in faulty:
         yield f"  {fault}: {raw!r}, line {line} of {file}"

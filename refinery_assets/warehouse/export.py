@@ -27,6 +27,11 @@ def published_months(connection: duckdb.DuckDBPyConnection) -> list[Month]:
     return [Month.of(start) for (start,) in starts.fetchall()]
 
 
+def exported_file(folder: Path, month: Month) -> Path:
+    """Where the rows of a month are written."""
+    return folder / f"month={month}" / _FILE
+
+
 def export_months(
     connection: duckdb.DuckDBPyConnection, months: Sequence[Month], folder: Path
 ) -> Iterator[tuple[Month, int]]:
@@ -40,7 +45,7 @@ def export_months(
     """
     for month in months:
         # Beside the folder, because Polars takes all that it finds in it.
-        with atomic_path(folder / f"month={month}" / _FILE, beside=folder.resolve()) as temporary:
+        with atomic_path(exported_file(folder, month), beside=folder.resolve()) as temporary:
             ((rows,),) = connection.execute(
                 """
                 COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end

@@ -14,7 +14,7 @@ from datetime import date, datetime
 
 import duckdb
 
-from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict, judge
+from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict, counted, judge
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -153,8 +153,8 @@ def scan_partitions(
             said = (each.landed, each.imputed, each.quarantined)
             if not problem and (found.file_rows, found.imputed, found.quarantined) != said:
                 problem = (
-                    f"The partition holds {found.file_rows} rows of the file, {found.imputed} imputed and "
-                    f"{found.quarantined} quarantined, where {said[0]}, {said[1]} and {said[2]} were written: "
+                    f"The partition holds {counted(found.file_rows, 'row')} of the file, {found.imputed:,} imputed and "
+                    f"{found.quarantined:,} quarantined, where {said[0]:,}, {said[1]:,} and {said[2]:,} were written: "
                     f"materialize {each.family.name} {month} again."
                 )
             if problem and not each.problem:

@@ -193,7 +193,7 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
     surplus = sum(count - 1 for count in facts.repeated.values())
     parts = [
         counted(facts.hosts, "host"),
-        f"{facts.unnamed} without a name",
+        f"{facts.unnamed:,} without a name",
         counted(surplus, "row repeats", "rows repeat") + " a name",
     ]
     counts: dict[str, Cell] = {"hosts": facts.hosts, "unnamed": facts.unnamed, "repeated": surplus}

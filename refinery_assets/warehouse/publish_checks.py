@@ -6,7 +6,6 @@ alike. Not here: what they look at (`facts.py`) and writing the table (`publish.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from refinery_assets.checks.plausibility.evidence import Evidence
@@ -16,8 +15,6 @@ from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.inventory import where_hosts_are
 from refinery_assets.warehouse.unknown_hosts import Occurrences
-
-_FEW = 6
 
 
 def _row_parity(month: MonthOfTable) -> Finding:
@@ -199,7 +196,7 @@ def _timestamps_standardized(month: MonthOfTable) -> Finding:
     outside = sum(int(row["outside_month_or_null"] or 0) for row in rows)
     return Finding(
         outcome(failed=bool(off_midnight or outside)),
-        f"{counted(off_midnight, 'row')} off midnight, {outside} without a ds or outside the month.",
+        f"{counted(off_midnight, 'row')} off midnight, {outside:,} without a ds or outside the month.",
         {"off_midnight": off_midnight, "outside_month_or_null": outside},
         offenders=[row for row in rows if row["off_midnight"] or row["outside_month_or_null"]],
     )
@@ -218,7 +215,7 @@ def _utilization_in_range(month: MonthOfTable) -> Finding:
     without = sum(int(row["without_y"] or 0) for row in rows)
     return Finding(
         outcome(failed=bool(out_of_range or without)),
-        f"{counted(out_of_range, 'row')} outside 0 to cap or not finite, {without} without a y.",
+        f"{counted(out_of_range, 'row')} outside 0 to cap or not finite, {without:,} without a y.",
         {"out_of_range": out_of_range, "without_y": without},
         offenders=[row for row in rows if row["out_of_range"] or row["without_y"]],
     )
@@ -289,8 +286,8 @@ def _published_rows_kept(month: MonthOfTable) -> Finding:
         return Finding(Outcome.PASSED, "Nothing was published of this month before.", counts)
     # What is put right was published with these very inputs, so what goes was never published.
     failed = not month.heals and difference.removed > limit * difference.before
-    summary = f"{difference.removed} of {counted(difference.before, 'published row')} lost"
-    summary += f", {difference.changed} changed, {difference.added} added"
+    summary = f"{difference.removed:,} of {counted(difference.before, 'published row')} lost"
+    summary += f", {difference.changed:,} changed, {difference.added:,} added"
     if failed:
         summary += f"; more lost than the share of {limit:g} (REFINERY_MAX_LOSS)"
     touched = [f"{row['host_id']} {row['resource']} {row['ds']}" for row in difference.sample]
@@ -298,18 +295,12 @@ def _published_rows_kept(month: MonthOfTable) -> Finding:
         outcome(failed=failed, warned=bool(difference.removed or difference.changed)),
         f"{summary}.",
         counts,
-        f"Lost or changed: {_some(touched, difference.removed + difference.changed)}." if touched else "",
+        f"Lost or changed: {listing(touched, of=difference.removed + difference.changed)}." if touched else "",
         offenders=difference.sample,
         recovery=None
         if difference.removed
         else "Nothing is lost. If no correction was expected, compare the files with the export before.",
     )
-
-
-def _some(shown: Sequence[str], of: int) -> str:
-    """A few of the rows, and how many more there are."""
-    few = shown[:_FEW]
-    return ", ".join(few) + (f" and {of - len(few)} more" if of > len(few) else "")
 
 
 def _of_plausibility(rule: Rule[Evidence]) -> Rule[MonthOfTable]:
