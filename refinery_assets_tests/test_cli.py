@@ -82,8 +82,9 @@ def test_months_that_cannot_be_asked_for_are_refused(
     assert result.stderr.startswith(sentence)
 
 
-def test_an_empty_feed_is_said(installation: Installation, tmp_path: Path) -> None:
-    result = refinery(installation, "run", "all", REFINERY_FEED=str(tmp_path / "nowhere"))
+@pytest.mark.parametrize("months", ["all", "changed"])
+def test_an_empty_feed_is_said(installation: Installation, tmp_path: Path, months: str) -> None:
+    result = refinery(installation, "run", months, REFINERY_FEED=str(tmp_path / "nowhere"))
     assert result.exit_code == 2
     assert result.stderr.startswith(f"The feed {tmp_path / 'nowhere'} holds no file of 2024-01 to 2024-12; ")
 
@@ -122,8 +123,8 @@ def test_a_held_warehouse_has_an_exit_code_of_its_own(installation: Installation
         audit = refinery(installation, "audit", **IMPATIENT)
     assert (run.exit_code, audit.exit_code) == (3, 3)
     assert "2024-01: not reached" in run.stdout
-    for told in (run.stdout, audit.stderr):
-        assert f"The warehouse {installation.settings.warehouse} is still held by process {holder} " in told
+    for printed in (run.stdout, audit.stderr):
+        assert f"The warehouse {installation.settings.warehouse} is still held by process {holder} " in printed
 
 
 def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names(installation: Installation) -> None:
@@ -179,7 +180,7 @@ def test_refused_months_are_named_with_cause_place_and_what_to_do(installation: 
     at = next(at for at, line in enumerate(lines) if line.startswith("2024-02: processed_data referential_integrity"))
     assert lines[at + 1] == "  where: line 9 of 2024/02/memory_stats_202402.csv"
     assert lines[at + 2].startswith("  what to do: Add the hosts named to the inventory")
-    assert lines[-1] == "3 months: 1 published, 2 refused."
+    assert lines[-1] == "3 months: 2 refused, 1 published."
 
 
 # What is done.
@@ -270,7 +271,7 @@ def test_status_tells_what_is_published_and_what_has_changed(installation: Insta
     assert february["inputs"] == "changed"
     assert (march["inputs"], march["publication"]) == ("not published", None)
     shown = refinery(installation, "status").stdout
-    assert "To be run: 2024-02, 2024-03 (2 months); refinery run changed does it.\n" in shown
+    assert "To be run: 2024-02, 2024-03 (2 months), by refinery run changed.\n" in shown
     assert "Late: 2024-03, 2024-04, " in shown
 
 
@@ -362,7 +363,9 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     assert "accepted month_is_new" in refinery(installation, "status").stdout
     assert "Accepted: month_is_new of 2024-02 was accepted by " in refinery(installation, "explain", "2024-02").stdout
     assert refinery(installation, "accept", "2024-02", "month_is_new", "--withdraw").exit_code == 0
-    assert "accepted month_is_new" not in refinery(installation, "status").stdout
+    status = refinery(installation, "status").stdout
+    assert "2024-02: acceptance withdrawn | " in status
+    assert "accepted month_is_new (withdrawn)" in status
 
 
 # What is loaded, and what is shown.

@@ -36,7 +36,7 @@ def run(
     settings = settings_now()
     selected = _select(months, settings)
     if not selected:
-        _nothing_to_do(as_json=as_json)
+        _nothing_to_do("run", as_json=as_json)
         return
     from refinery_assets.operations.home import dagster_home
 
@@ -67,7 +67,7 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
     settings = settings_now()
     selected = _select(months, settings)
     if not selected:
-        _nothing_to_do(as_json=as_json)
+        _nothing_to_do("plan", as_json=as_json)
         return
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_plan
@@ -201,8 +201,8 @@ def _read_status(settings: Settings) -> Status:
         return read_status(None, settings, settings.today)
 
 
-def _nothing_to_do(*, as_json: bool) -> None:
+def _nothing_to_do(command: str, *, as_json: bool) -> None:
     if as_json:
-        print_json({"success": True, "runs": [], "months": [], "problems": []})
+        print_json({"command": command, "success": True, "runs": [], "months": [], "problems": []})
     else:
         typer.echo("Nothing to do: every month of the feed is as published.")

@@ -28,12 +28,16 @@ def select_months(words: Iterable[str], settings: Settings, changed: Callable[[]
         changed: Asked for the months that `changed` stands for.
 
     Raises:
-        MonthSelectionError: A word names no month, or the window lacks it.
+        MonthSelectionError: A word names no month, or the window lacks it; or the feed holds none.
     """
     months: set[Month] = set()
     for word in words:
         if word == CHANGED:
-            months.update(changed())
+            found = set(changed())
+            if not found:
+                # A feed that is empty, or not there, is not one in which nothing has changed.
+                exported_months(settings)
+            months.update(found)
         elif word == ALL:
             months.update(exported_months(settings))
         else:
