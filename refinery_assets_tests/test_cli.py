@@ -42,14 +42,14 @@ def refinery(installation: Installation, *arguments: str, **variables: str) -> R
     return CliRunner().invoke(app, arguments, env={**unset, **installation.environment, **variables})
 
 
-def said(result: Result) -> dict[str, Any]:
+def parsed(result: Result) -> dict[str, Any]:
     """What a command printed as JSON."""
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 
 def months_by_state(result: Result) -> dict[str, str]:
-    return {month["month"]: month["state"] for month in said(result)["months"]}
+    return {month["month"]: month["state"] for month in parsed(result)["months"]}
 
 
 def spoil(installation: Installation) -> Sandbox:
@@ -90,7 +90,7 @@ def test_an_empty_feed_is_said(installation: Installation, tmp_path: Path, month
 
 
 @pytest.mark.parametrize("command", [["run", "all"], ["plan", "all"], ["status"], ["audit"], ["explain", "2024-01"]])
-def test_a_bad_setting_is_told_in_one_sentence(installation: Installation, command: list[str]) -> None:
+def test_a_bad_setting_is_reported_in_one_sentence(installation: Installation, command: list[str]) -> None:
     result = refinery(installation, *command, REFINERY_MAX_GAP_DAYS="three")
     expected = "REFINERY_MAX_GAP_DAYS is 'three'; expected a whole number of days, 0 or more.\n"
     assert (result.exit_code, result.stderr) == (2, expected)
@@ -186,10 +186,10 @@ def test_refused_months_are_named_with_cause_place_and_what_to_do(installation: 
 # What is done.
 
 
-def test_a_run_is_recorded_in_dagster_and_told_as_json(installation: Installation) -> None:
+def test_a_run_is_recorded_in_dagster_and_printed_as_json(installation: Installation) -> None:
     result = refinery(installation, "run", "2024-01..2024-02", "--json")
     assert result.exit_code == 0, result.stderr
-    found = said(result)
+    found = parsed(result)
     assert found["success"]
     assert months_by_state(result) == {"2024-01": "published", "2024-02": "published"}
     assert found["months"][0]["differences"]["rows_added"] == 2480
@@ -204,7 +204,7 @@ def test_a_run_is_recorded_in_dagster_and_told_as_json(installation: Installatio
 def test_months_with_a_gap_between_are_two_runs(installation: Installation) -> None:
     result = refinery(installation, "run", "2024-01", "2024-03", "--json")
     assert result.exit_code == 0, result.stderr
-    assert len(said(result)["runs"]) == 2
+    assert len(parsed(result)["runs"]) == 2
     assert months_by_state(result) == {"2024-01": "published", "2024-03": "published"}
 
 
@@ -230,7 +230,7 @@ def test_force_rewrites_what_has_not_changed(installation: Installation, given_p
 
 
 @pytest.mark.slow
-def test_months_that_are_not_exported_yet_are_told_and_fail_nothing(installation: Installation) -> None:
+def test_months_that_are_not_exported_yet_are_named_and_fail_nothing(installation: Installation) -> None:
     result = refinery(installation, "run", "2024-03..2024-05", "--json")
     assert result.exit_code == 0
     later = dict.fromkeys(["2024-04", "2024-05"], "not exported yet")
@@ -245,7 +245,7 @@ def test_a_plan_says_the_same_as_the_run_and_records_nothing(installation: Insta
         assert not instance.get_runs()
     run = refinery(installation, "run", "all", "--json")
     assert (plan.exit_code, run.exit_code) == (1, 1)
-    for planned, done in zip(said(plan)["months"], said(run)["months"], strict=True):
+    for planned, done in zip(parsed(plan)["months"], parsed(run)["months"], strict=True):
         for field in ("month", "state", "rows", "imputed", "quarantined"):
             assert planned[field] == done[field]
         for kind in ("failed", "warnings"):
@@ -260,11 +260,11 @@ def _by_name(checks: Sequence[dict[str, Any]]) -> dict[str, tuple[str, str | Non
 @pytest.mark.slow
 def test_status_tells_what_is_published_and_what_has_changed(installation: Installation) -> None:
     before = refinery(installation, "status", "--json")
-    assert {each["inputs"] for each in said(before)["months"]} == {"not published"}
-    run_id = said(refinery(installation, "run", "2024-01..2024-02", "--json"))["runs"][0]
+    assert {each["inputs"] for each in parsed(before)["months"]} == {"not published"}
+    run_id = parsed(refinery(installation, "run", "2024-01..2024-02", "--json"))["runs"][0]
     with installation.sandbox() as sandbox:
         sandbox.edit_line(CPU, FEBRUARY, 2, sandbox.lines(CPU, FEBRUARY)[2])
-    january, february, march = said(refinery(installation, "status", "--json"))["months"]
+    january, february, march = parsed(refinery(installation, "status", "--json"))["months"]
     assert january["inputs"] == "as published"
     assert january["publication"]["run_id"] == run_id
     assert january["last_audit"]["published"]
@@ -275,7 +275,7 @@ def test_status_tells_what_is_published_and_what_has_changed(installation: Insta
     assert "Late: 2024-03, 2024-04, " in shown
 
 
-def test_status_is_told_without_a_warehouse(installation: Installation) -> None:
+def test_status_works_without_a_warehouse(installation: Installation) -> None:
     installation.settings.warehouse.unlink()
     result = refinery(installation, "status")
     assert result.exit_code == 0
@@ -304,7 +304,7 @@ def test_explain_shows_quarantined_lines_as_they_stood(installation: Installatio
     # Once, below the check that found it, and not again with what is in quarantine.
     line = "    2024/01/cpu_utilization_202401.csv     5  not_a_number  '2024-01-01,[bold]host,n o,8'\n"
     assert result.stdout.count(line) == 1
-    found = said(refinery(installation, "explain", "2024-01", "--json"))
+    found = parsed(refinery(installation, "explain", "2024-01", "--json"))
     assert found["quarantined"] == {"cpu not_a_number": 1}
     assert found["now"]["state"] == "unchanged"
 
@@ -324,7 +324,7 @@ def test_an_audit_finds_a_table_that_somebody_has_changed(
     result = refinery(installation, "audit", "--json")
     assert result.exit_code == 1
     assert months_by_state(result) == {"2024-01": "passed", "2024-02": "failed", "2024-03": "passed"}
-    assert [month["checks_passed"] for month in said(result)["months"]] == [18, 17, 18]
+    assert [month["checks_passed"] for month in parsed(result)["months"]] == [18, 17, 18]
 
 
 @pytest.mark.slow

@@ -151,7 +151,9 @@ def test_the_sensor_tells_once_a_day_with_what_the_schedule_said(
     assert "materialize" in alert["recovery"][0]
 
 
-def test_a_late_month_that_was_refused_is_told_with_the_reason(on_disk: dg.DagsterInstance, settings: Settings) -> None:
+def test_a_late_month_that_was_refused_is_reported_with_the_reason(
+    on_disk: dg.DagsterInstance, settings: Settings
+) -> None:
     punctual = replace(settings, late_days=0)
     published(on_disk, Month(2024, 1), datetime.now(UTC) - timedelta(days=40))
     late = find_late_month(on_disk, punctual, datetime.now(UTC))

@@ -79,7 +79,7 @@ def opened(png: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def test_a_warehouse_without_any_table_of_ours_is_told_of_and_fails_nothing(tmp_path: Path) -> None:
+def test_a_warehouse_without_any_table_of_ours_is_reported_and_fails_nothing(tmp_path: Path) -> None:
     path = tmp_path / "empty.duckdb"
     execute(path, "CREATE TABLE something_else (x INTEGER)")
 
@@ -304,7 +304,7 @@ def test_a_single_month_and_a_lone_one_are_drawn() -> None:
     assert CHARTS["behaviors"](alone, alone.months).image != CHARTS["behaviors"](empty, alone.months).image
 
 
-def test_a_month_with_less_than_all_readings_is_told_from_a_whole_one() -> None:
+def test_a_month_with_less_than_all_readings_is_distinguished_from_a_whole_one() -> None:
     whole, lacking = history_of(12, ["A/B"]), history_of(12, ["A/B"], share=0.999)
     draw = CHARTS["coverage"]
     assert draw(whole, whole.months).image != draw(lacking, lacking.months).image
@@ -339,14 +339,14 @@ def test_a_missing_warehouse_fails_with_a_sentence(reporting: Sandbox) -> None:
     assert "set REFINERY_WAREHOUSE" in outcome.failures["monthly_report"]
 
 
-def test_a_reports_folder_that_cannot_be_written_is_told_of_and_fails_nothing(reporting: Sandbox) -> None:
+def test_a_reports_folder_that_cannot_be_written_is_reported_and_fails_nothing(reporting: Sandbox) -> None:
     reporting.settings.reports.write_text("a file where the folder should be")
 
     outcome = reporting.materialize(["monthly_report"], JANUARY)
 
     assert outcome.success
-    told = [entry.user_message for entry in reporting.instance.all_logs(outcome.run_id)]
-    assert any("REFINERY_REPORTS" in message for message in told)
+    messages = [entry.user_message for entry in reporting.instance.all_logs(outcome.run_id)]
+    assert any("REFINERY_REPORTS" in message for message in messages)
     assert metadata(reporting, JANUARY)["report"]
 
 

@@ -119,13 +119,13 @@ def compare_plans_with_runs(sandbox: Sandbox, chance: random.Random, changes: in
     feed = Changes(sandbox, chance)
     made, states = 0, set()
     while made < changes:
-        told = [chance.choice(feed.kinds())() for _ in range(chance.choice((1, 2, 4, 6)))]
-        made += len(told)
+        applied = [chance.choice(feed.kinds())() for _ in range(chance.choice((1, 2, 4, 6)))]
+        made += len(applied)
         first, last = sorted(chance.choices([*ALL, APRIL], weights=(3, 3, 3, 1), k=2))
         months = list(Month.span(first, last))
         plan = make_plan(sandbox.settings, [months])
         outcome = sandbox.refine(*months)
-        assert planned(plan, sandbox) == done(sandbox, outcome, plan), f"after {told}, {first} to {last}"
+        assert planned(plan, sandbox) == done(sandbox, outcome, plan), f"after {applied}, {first} to {last}"
         states |= {result.state for result in plan.results.values()}
     return states
 

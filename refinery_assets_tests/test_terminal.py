@@ -6,11 +6,14 @@ import io
 from datetime import UTC, datetime
 
 import pytest
+from rich.console import Console
 
 from refinery_assets.checks.rules import Row
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.month_results import MonthOutcome, Outcomes
-from refinery_assets.reports.terminal import console_for, print_explanation, print_outcomes, print_status
+from refinery_assets.reports.terminal import console_for, print_outcomes
+from refinery_assets.reports.terminal_explain import print_explanation
+from refinery_assets.reports.terminal_status import print_status
 from refinery_assets.warehouse.explain import Explanation
 from refinery_assets.warehouse.status import Inputs, LastAudit, MonthStatus, Status
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
@@ -36,7 +39,7 @@ def refused(month: Month) -> MonthStatus:
     return MonthStatus(month, Inputs.NOT_PUBLISHED, audit=audit)
 
 
-def test_a_late_month_that_was_refused_is_told_from_one_that_nobody_has_run() -> None:
+def test_a_late_month_that_was_refused_is_distinguished_from_one_that_nobody_has_run() -> None:
     never_run = MonthStatus(MARCH, Inputs.NOT_PUBLISHED)
     status = Status([MonthStatus(JANUARY, Inputs.AS_PUBLISHED), refused(FEBRUARY), never_run], [FEBRUARY, MARCH])
 
@@ -47,7 +50,7 @@ def test_a_late_month_that_was_refused_is_told_from_one_that_nobody_has_run() ->
     ]
 
 
-def test_a_month_that_rests_on_a_withdrawn_acceptance_is_told_and_to_be_run() -> None:
+def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -> None:
     status = Status([MonthStatus(MARCH, Inputs.WITHDRAWN, withdrawn=["month_is_new"])])
 
     assert status_lines(status) == [
@@ -76,6 +79,18 @@ def test_the_last_line_counts_the_months_by_state(states: list[str], *, planned:
     print_outcomes(outcomes, console_for(stream), planned=planned)
 
     assert stream.getvalue().splitlines()[-1] == sentence
+
+
+@pytest.mark.parametrize(("width", "is_table"), [(60, False), (120, True)])
+def test_a_table_that_would_cut_its_words_is_printed_as_lines(width: int, *, is_table: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=width, color_system=None)
+
+    print_status(Status([refused(FEBRUARY)]), None, NOW, console)
+
+    assert ("┃ month" in stream.getvalue()) is is_table
+    assert "2024-02" in stream.getvalue()
+    assert "…" not in stream.getvalue()
 
 
 def test_raw_lines_stand_in_columns_and_a_cut_is_marked() -> None:

@@ -101,9 +101,10 @@ def status(as_json: AsJson = False) -> None:
     settings = settings_now()
     found, heartbeat = _read_status(settings), read_heartbeat(settings)
     if not as_json:
-        from refinery_assets.reports import terminal
+        from refinery_assets.reports.terminal import stdout
+        from refinery_assets.reports.terminal_status import print_status
 
-        terminal.print_status(found, heartbeat, datetime.now(UTC), terminal.stdout())
+        print_status(found, heartbeat, datetime.now(UTC), stdout())
         return
     print_json(
         {
@@ -129,13 +130,14 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
     """List everything that is wrong with a month, and what to do."""
     settings = settings_now()
     _select([str(month)], settings)
-    from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import checks_of
+    from refinery_assets.reports.terminal import stdout
+    from refinery_assets.reports.terminal_explain import print_explanation
     from refinery_assets.warehouse.explain import explain as look_at
 
     found = look_at(settings, month)
     if not as_json:
-        terminal.print_explanation(found, terminal.stdout())
+        print_explanation(found, stdout())
         return
     failed, warnings = checks_of(found.now.verdicts) if found.now else ([], [])
     print_json(
@@ -143,7 +145,7 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
             "command": "explain",
             "month": str(month),
             "publication": asdict(found.receipt) | {"month": str(month)} if found.receipt else None,
-            "last_run": {"run_id": found.run_id, "checks": [verdict.as_json() for verdict in found.said]},
+            "last_run": {"run_id": found.run_id, "checks": [verdict.as_json() for verdict in found.last_found]},
             "now": {
                 "state": str(found.now.state) if found.now else None,
                 "failed": [asdict(check) for check in failed],

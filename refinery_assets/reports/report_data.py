@@ -43,7 +43,7 @@ class ResourceFigures:
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """What a check said of the month in the run that audited it last."""
+    """A check's verdict on the month in the run that audited it last."""
 
     asset: str
     check: str
@@ -197,7 +197,7 @@ def _audits(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> d
             coalesce(summary, ''), coalesce(recovery, '')
         FROM audits JOIN latest USING (month, run_id)
         WHERE month IN (SELECT unnest($months::VARCHAR[])) OR verdict = $failed
-        -- A step that was tried again has said the same twice.
+        -- A step that was tried again has recorded the same twice.
         QUALIFY row_number() OVER (PARTITION BY month, asset, check_name ORDER BY audits.audited_at DESC) = 1
         ORDER BY month, asset, check_name
         """,  # noqa: S608 - constants of ours

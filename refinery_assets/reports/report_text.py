@@ -163,12 +163,12 @@ def _levels(found: MonthData) -> list[list[str]]:
         for name, figure in figures:
             cells = [shown(figure(levels[month]) if month in levels else None) for month in months]
             rows.append((f"{_text(resource)}: {name}", *_with_mark(cells, months, found.month)))
-    told = (
+    legend = (
         "Level is the median of the hosts' medians, spread the distance between the quarters of these; capacity is the "
         "sum of what the hosts state."
     )
     columns = ("resource", *_with_mark([str(month) for month in months], months, found.month))
-    return [["## Beside the months before"], [told], _table(columns, rows)]
+    return [["## Beside the months before"], [legend], _table(columns, rows)]
 
 
 def _with_mark(cells: Sequence[str], months: Sequence[Month], marked: Month) -> list[str]:

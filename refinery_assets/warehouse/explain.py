@@ -1,4 +1,4 @@
-"""All that is known of one month: what stands, what the last run said, and what a run would say now.
+"""All that is known of one month: what stands, what the last run found, and what a run would say now.
 
 Here: putting it together. Not here: the words around it (`reports/terminal.py`).
 """
@@ -33,7 +33,7 @@ class Explanation:
     Attributes:
         month: The month.
         receipt: Of its last publication; None: it was never published.
-        said: What the last run's checks said, those that passed left out; empty where all passed.
+        last_found: Failures and warnings of the last run's checks; empty where all passed.
         run_id: That run; None: no run has published or refused the month.
         now: What would become of it if it were run now; None: the feed holds nothing of it yet.
         quarantined: How many rows of it are quarantined, by resource and fault.
@@ -43,7 +43,7 @@ class Explanation:
 
     month: Month
     receipt: Receipt | None = None
-    said: Sequence[Verdict] = ()
+    last_found: Sequence[Verdict] = ()
     run_id: str | None = None
     now: MonthResult | None = None
     quarantined: Mapping[str, int] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Explanation:
 
 
 def explain(settings: Settings, month: Month) -> Explanation:
-    """Look at what is published, at what the last run said, and at the files as they are.
+    """Look at what is published, at what the last run found, and at the files as they are.
 
     Raises:
         WarehouseHeldError: The warehouse is written to, and there is no read copy.
@@ -72,19 +72,19 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
     tables = table_names(connection)
     asked = {"month": str(month)}
     receipt = latest_receipts(connection, [month]).get(month) if PUBLICATIONS.name in tables else None
-    run_id, said = None, []
+    run_id, last_found = None, []
     if AUDITS.name in tables:
         last = f"SELECT run_id FROM ({LAST_RUNS}) WHERE month = $month"  # noqa: S608 - a constant of ours
         (run_id,) = connection.execute(last, asked).fetchone() or (None,)
     if run_id is not None:
-        said = [
+        last_found = [
             verdict
             for verdict in verdicts_of_run(connection, run_id, month)
             if verdict.outcome in {Outcome.FAILED, Outcome.WARNING}
         ]
     waivers = waivers_in_force(connection, [month])
     if QUARANTINED_ROWS.name not in tables:
-        return Explanation(month, receipt, said, run_id, now, waivers=waivers)
+        return Explanation(month, receipt, last_found, run_id, now, waivers=waivers)
     quarantined = connection.execute(
         "SELECT resource || ' ' || fault, count(*) FROM quarantined_rows WHERE month = $month GROUP BY ALL ORDER BY 1",
         asked,
@@ -99,4 +99,4 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
     )
     names = [column[0] for column in cursor.description or ()]
     sample = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return Explanation(month, receipt, said, run_id, now, dict(quarantined), sample, waivers)
+    return Explanation(month, receipt, last_found, run_id, now, dict(quarantined), sample, waivers)

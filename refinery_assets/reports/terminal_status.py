@@ -1,0 +1,98 @@
+"""What `refinery status` prints.
+
+Here: the words. Not here: the figures (`warehouse/status.py`), and tables (`terminal.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+from refinery_assets.checks.rules import counted, listing
+from refinery_assets.reports.terminal import number_text, print_rows
+
+if TYPE_CHECKING:
+    from refinery_assets.operations.heartbeat_file import Heartbeat
+    from refinery_assets.warehouse.status import MonthStatus, Status
+
+
+def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, console: Console) -> None:
+    """Print a line for each month, then what is late, and whether the daemon is running."""
+    if not status.months:
+        console.print("Nothing is published, and the feed holds no month of the window.")
+    else:
+        columns = (
+            "month",
+            "inputs",
+            "published (UTC)",
+            "run",
+            "rows",
+            "imputed",
+            "quarantined",
+            "last audit",
+            "accepted",
+        )
+        print_rows(columns, [_status_row(each) for each in status.months], console)
+    _print_open_months(status, console)
+    if heartbeat is None:
+        console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
+        return
+    age = now.astimezone(UTC) - heartbeat.time
+    moment = f"{heartbeat.time:%Y-%m-%d %H:%M} UTC"
+    if heartbeat.is_fresh(now):
+        console.print(f"Schedule and sensors were seen at work at {moment}.")
+    else:
+        minutes = int(age.total_seconds() // 60)
+        console.print(
+            f"Schedule and sensors were last seen at work at {moment}, {counted(minutes, 'minute')} ago; start "
+            "refinery ui, or the daemon, again."
+        )
+    for name, error in heartbeat.failing.items():
+        console.print(f"{escape(name)} fails: {escape(error)}")
+
+
+def _print_open_months(status: Status, console: Console) -> None:
+    """Print which months call for something: to look into, to run, or to have exported."""
+    for each in status.months:
+        if each.withdrawn:
+            console.print(
+                f"Acceptance withdrawn: {each.month} was published with {listing(each.withdrawn)} accepted; the next "
+                "run judges it without."
+            )
+    refused = {each.month for each in status.months if each.is_refused}
+    if refused:
+        console.print(
+            f"Refused by the last run: {listing(sorted(refused))} ({counted(len(refused), 'month')}); "
+            "refinery explain MONTH says why, and what to do."
+        )
+    if changed := status.changed:
+        console.print(f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed.")
+    if late := status.late:
+        why = f"; refused: {listing(both)}" if (both := [month for month in late if month in refused]) else ""
+        console.print(f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published{why}).")
+
+
+def _status_row(each: MonthStatus) -> Sequence[str]:
+    receipt, audit = each.receipt, each.audit
+    verdict = ""
+    if audit is not None:
+        verdict = "passed"
+        if audit.warnings:
+            verdict = counted(len(audit.warnings), "warning")
+        if not audit.published:
+            verdict = f"{'fails' if audit.of_table else 'refused by'} {listing(audit.failed)}"
+    return (
+        str(each.month),
+        str(each.inputs),
+        f"{receipt.published_at:%Y-%m-%d %H:%M}" if receipt else "",
+        receipt.run_id[:8] if receipt else "",
+        number_text(receipt.rows if receipt else None),
+        number_text(receipt.imputed if receipt else None),
+        number_text(receipt.quarantined if receipt else None),
+        verdict,
+        listing([*(waiver.check_name for waiver in each.waivers), *(f"{name} (withdrawn)" for name in each.withdrawn)]),
+    )
