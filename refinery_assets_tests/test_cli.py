@@ -138,10 +138,16 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
 
 
 @pytest.mark.slow
-def test_an_export_into_a_file_names_it(
+def test_an_export_says_what_it_wrote_and_names_a_file_that_is_in_its_way(
     installation: Installation, given_published: GivenPublished, tmp_path: Path
 ) -> None:
     given_published(JANUARY)
+    written = refinery(installation, "export", "--to", str(tmp_path / "out"))
+    file = tmp_path / "out" / "month=2024-01" / "processed_data.parquet"
+    assert file.is_file()
+    assert written.stdout == f"2024-01: 2,480 rows in {file}\nWrote 2,480 rows of 1 month to {tmp_path / 'out'}.\n"
+    as_json = parsed(refinery(installation, "export", "--to", str(tmp_path / "out"), "--json"))
+    assert (as_json["rows"], as_json["months"]) == (2480, [{"month": "2024-01", "rows": 2480, "file": str(file)}])
     (tmp_path / "file").touch()
     result = refinery(installation, "export", "--to", str(tmp_path / "file"))
     assert result.exit_code == 4

@@ -125,7 +125,7 @@ def published_lines(settings: Settings) -> Iterator[str]:
             """,
             {"shown": _FAULTS_SHOWN},
         ).fetchall()
-    yield f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, {counted(behaviors, 'behavior')} retained."
+    yield f"Published: {counted(rows, 'row')} in {counted(months, 'month')}, all {behaviors} behaviors retained."
     if len(hosts) > 1:
         (first, at_first), (last, at_last) = hosts[0], hosts[-1]
         yield f"The fleet changes: {counted(at_first, 'host')} in {first}, {at_last:,} in {last}."
