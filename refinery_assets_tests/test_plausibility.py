@@ -12,17 +12,17 @@ import pytest
 
 from refinery_assets.checks.plausibility.evidence import lay_out, medians
 from refinery_assets.checks.plausibility.rules import PLAUSIBILITY_RULES
-from refinery_assets.checks.rules import Finding, Outcome
+from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Outcome
+from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets_tests.plausibility.events import EVENTS, Event
-from refinery_assets_tests.plausibility.fleets import FleetMonth, sample_months
+from refinery_assets_tests.plausibility.fleets import FleetMonth, sample_months, with_hosts
 from refinery_assets_tests.plausibility.judging import Judgement, judge
 from refinery_assets_tests.plausibility.lies import LIES, Lie
 from refinery_assets_tests.plausibility.measures import catch, judge_honest, tell
 
-# Told by another check first, or by none: what docs/plausibility.md says of a fleet of 60.
-TOO_SMALL_A_FLEET_FOR = {"second half from last month"}
+# Told by another check first: what docs/plausibility.md says of a fleet of 60.
 FIRST_TOLD_BY_ANOTHER = {"busiest for idlest", "all hosts at the fleet's level"}
 
 
@@ -57,9 +57,6 @@ def test_there_are_as_many_kinds_of_lies_as_were_asked_for_and_each_check_has_so
 def test_a_lie_about_all_hosts_is_told_by_the_check_that_it_is_for(lie: Lie) -> None:
     caught = catch(lie, fleet(), truth())
 
-    if lie.name in TOO_SMALL_A_FLEET_FOR:
-        assert caught.first is None
-        return
     assert caught.first is not None
     assert caught.is_right or lie.name in FIRST_TOLD_BY_ANOTHER
 
@@ -85,6 +82,7 @@ def test_the_first_month_of_a_history_passes_and_says_that_there_is_nothing_to_c
     judgement = judge(fleet()[0], [])
 
     assert judgement.first is None
+    assert "no other published month to compare with" in judgement.findings["month_is_new"].summary
     for check in ("units_plausible", "hosts_in_place", "precision_kept", "sensors_alive", "levels_plausible"):
         assert "no earlier month" in judgement.findings[check].summary
 
@@ -110,6 +108,129 @@ def test_some_lies_are_told_of_the_first_month_already(lie: str, check: str) -> 
     assert judge(told, []).findings[check].outcome is Outcome.FAILED
 
 
+def as_fractions(month: FleetMonth) -> FleetMonth:
+    return replace(month, y=month.y / 100, decimals=4).rounded()
+
+
+def test_a_first_month_wholly_in_fractions_is_a_warning_that_says_what_there_was_to_compare_with() -> None:
+    finding = judge(as_fractions(fleet()[0]), []).findings["units_plausible"]
+
+    assert finding.outcome is Outcome.WARNING
+    assert finding.summary.startswith("cpu, disk, memory, network: no reading is above 1, as in fractions, in ")
+    assert "neither an earlier month nor a resource in percent to compare with" in finding.summary
+    assert {row["resource"] for row in finding.offenders} == {"cpu", "disk", "memory", "network"}
+
+
+def test_a_fleet_that_idles_in_its_first_month_is_not_taken_for_fractions() -> None:
+    for hosts in (12, 60):
+        (idle,) = EVENTS["idle at 0.5 %"](sample_months(hosts, 12, 1), np.random.default_rng(13))
+
+        assert judge(idle, []).findings["units_plausible"].outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("first", [1, 11, 15, 16, 21])
+def test_half_a_month_copied_from_another_is_refused_in_a_small_fleet_and_names_the_days(first: int) -> None:
+    life = sample_months(25, 12, 6)
+    month, source = life[-1], life[-4]
+    y = month.y.copy()
+    last = 15 if first == 1 else 28
+    y[:, first - 1 : last] = source.y[:, first - 1 : last]
+
+    judgement = judge(replace(month, y=y), life[:-1])
+
+    finding = judgement.findings["month_is_new"]
+    assert finding.outcome is Outcome.FAILED
+    days = {1: "1 to 10", 11: "11 to 20 and 21 to 28"}.get(first, "21 to 28")
+    assert f"on days {days}, day by day, what the same hosts read on these days of {source.month}" in finding.summary
+    assert finding.offenders[0]["other_month"] == str(source.month)
+    assert judge(month, life[:-1]).findings["month_is_new"].outcome is Outcome.PASSED
+
+
+def short_lives() -> list[list[FleetMonth]]:
+    """Fleets to which within half a year happens what happens to others in three."""
+    return [sample_months(50, seed, 6, first=Month(2024, 1)) for seed in (1, 10, 12)]
+
+
+def test_a_month_after_a_missing_one_is_given_twice_the_room_to_move() -> None:
+    for life in short_lives():
+        for at in (2, 3, 5):
+            judgement = judge(life[at], life[: at - 1])
+
+            assert (judgement.failed, judgement.warned) == ([], [])
+            missing, last = life[at - 1].month, life[at - 2].month
+            said = f"There is no sound {missing} to compare with: the last month before is {last}."
+            assert all(said in finding.summary for finding in judgement.findings.values())
+
+
+@pytest.mark.parametrize("lie", ["hosts shuffled", "frozen from the middle on", "half of it", "CPU as fractions"])
+def test_a_lie_after_a_missing_month_is_told_all_the_same(lie: str) -> None:
+    judgement = judge(tell(named(lie), fleet(), 1.0), fleet()[:-2])
+
+    assert judgement.first in named(lie).checks
+
+
+def test_months_that_fail_together_have_each_their_own_worst_hosts_with_the_month_before_and_now() -> None:
+    life = sample_months(60, 11, 6)
+    lies = [tell(named("CPU as fractions"), life[: at + 1], 1.0) for at in (3, 4)]
+    layout = lay_out(pl.concat([*(each.series for each in life[:3]), *(each.series for each in lies)]))
+    units = next(rule for rule in PLAUSIBILITY_RULES if rule.name == "units_plausible")
+
+    one, other = lies[0].month, lies[1].month
+    findings = [
+        units.judge(layout.evidence(month, PlausibilitySettings(), without=without))
+        for month, without in ((one, []), (other, [one]))
+    ]
+
+    for finding, lie in zip(findings, lies, strict=True):
+        assert finding.outcome is Outcome.FAILED
+        assert 0 < len(finding.offenders) <= SAMPLE_SIZE
+        # The refused month is nothing that the other is held against.
+        assert {row["month_before"] for row in finding.offenders} == {str(life[2].month)}
+        medians_now = dict(lie.series.filter(pl.col("resource") == "cpu").select("host_id", "median_y").rows())
+        assert {row["host_id"]: row["now"] for row in finding.offenders}.items() <= {
+            host: round(median, 6) for host, median in medians_now.items()
+        }.items()
+        moved = [abs(float(str(row["now"])) - float(str(row["before"]))) for row in finding.offenders]
+        assert moved == sorted(moved, reverse=True)
+
+
+def summaries(judgement: Judgement) -> dict[str, str]:
+    return {check: finding.summary for check, finding in judgement.findings.items()}
+
+
+def test_a_check_that_passes_says_what_it_compared() -> None:
+    said, before = summaries(truth()), f"{fleet()[-14].month} to {fleet()[-2].month}"
+
+    assert (
+        f"No readings or limits of 240 series are a fixed factor away from those of {before}."
+        == said["units_plausible"]
+    )
+    assert f"and the levels of 240 series follow those of {before}" in said["hosts_in_place"]
+    assert "No series stands in any of the 13 other published months" in said["month_is_new"]
+    assert said["families_distinct"] == "6 pairs of resources have each their own values."
+
+
+def test_a_check_that_has_nothing_to_compare_does_not_say_that_all_is_well() -> None:
+    month, before = fleet()[-1], fleet()[-2]
+    strangers = replace(month, hosts=[f"new-{host}" for host in month.hosts])
+    nothing = f"no host of the month has a series in {before.month} to compare with"
+
+    of_strangers = summaries(judge(strangers, [before]))
+    short = summaries(judge(replace(month, y=np.where(np.arange(31)[:, None] < 3, month.y, np.nan)), [before]))
+    few = summaries(judge(with_hosts([month], month.hosts[:2])[0], with_hosts([before], month.hosts[:2])))
+    of_table = lay_out(pl.concat([before.series, month.series])).evidence(month.month, PlausibilitySettings())
+
+    for check in ("units_plausible", "hosts_in_place", "precision_kept", "sensors_alive", "levels_plausible"):
+        assert nothing in of_strangers[check]
+    for check in ("hosts_in_place", "precision_kept", "sensors_alive", "levels_plausible"):
+        assert "the month has fewer than 7 days yet" in short[check]
+    assert "were not compared, for 2 hosts with an earlier month are too few" in few["hosts_in_place"]
+    assert f"fewer than 8 hosts stand in both the month and {before.month}" in few["levels_plausible"]
+    for rule in PLAUSIBILITY_RULES:
+        is_of_days = rule.name in {"month_is_new", "units_plausible", "sensors_alive", "levels_plausible"}
+        assert ("Single days were not looked at" in rule.judge(of_table).summary) is is_of_days
+
+
 def test_a_month_of_three_days_is_not_judged_by_its_level() -> None:
     month = fleet()[-1]
     y = month.y.copy() * 0.4
@@ -125,7 +246,7 @@ def test_a_finding_tells_what_it_saw_with_the_month_before_and_now_and_how_to_ac
     finding = finding_of("CPU as fractions", "units_plausible")
 
     assert finding.summary.startswith("cpu: ")
-    assert "read about 0.01 times what they read in the month before" in finding.summary
+    assert f"read about 0.01 times the readings in {fleet()[-2].month}, as fractions" in finding.summary
     assert {"resource", "host_id", "month_before", "before", "now"} <= finding.offenders[0].keys()
     assert finding.offenders[0]["month_before"] == str(fleet()[-2].month)
     assert finding.recovery is not None
@@ -163,7 +284,8 @@ def test_a_resource_that_a_check_is_not_for_is_left_out_of_it() -> None:
 
 def test_earlier_months_without_medians_and_decimals_are_compared_by_their_means() -> None:
     earlier = [each.series for each in fleet()[-4:-1]]
-    older = pl.concat(earlier).with_columns(median_y=None, decimals=None, capacities=None)
+    newer = ("median_y", "decimals", "capacities", *PART_DIGESTS)
+    older = pl.concat(earlier).with_columns(pl.lit(None).alias(name) for name in newer)
     told = tell(named("CPU as fractions"), fleet(), 1.0)
     rows = pl.concat([older, told.series], how="vertical_relaxed")
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refinery_assets.contract.columns import FEWEST_VALUES_OF_A_PART, PART_DIGESTS
 from refinery_assets.contract.months import Month
 from refinery_assets.rows.points import point_of
 from refinery_assets.rows.series import SERIES_SCHEMA, summarize
@@ -95,6 +96,8 @@ def test_a_series_is_summed_up_by_its_readings_alone() -> None:
         "median_y": 10.0,
         "decimals": 0,
         "capacities": 3,
+        # Too few readings for chance not to repeat them.
+        **dict.fromkeys(PART_DIGESTS),
     }
 
 
@@ -162,6 +165,20 @@ def test_the_values_of_another_month_are_known_again_whichever_is_longer() -> No
     assert digest_of(of_days(*values[:28], 1.0, 2.0), april) == of_may
     # Another host, another capacity: the values are what is compared.
     assert digest_of(Reading(day, y, None, host="db-1") for day, y in enumerate(values, start=1)) == of_may
+
+
+def test_a_part_of_a_month_is_known_again_on_the_same_days_whatever_stands_around_it() -> None:
+    values = [float(day * day % 97) for day in range(1, 32)]
+    (of_may,) = summed_up(of_days(*values))
+
+    (half,) = summed_up(of_days(*[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0] * 2, *values[14:]))
+    (idle,) = summed_up(of_days(*[float(day % 5) for day in range(31)]))
+
+    same = [half[name] == of_may[name] for name in PART_DIGESTS]
+    assert same == [False, False, True]
+    assert None not in {half[name] for name in PART_DIGESTS}
+    # Five different readings are what idling hosts have in common by chance.
+    assert [idle[name] for name in PART_DIGESTS] == [None, None, None]
 
 
 CHANGES: dict[str, Callable[[list[Reading]], list[Reading]]] = {
@@ -248,6 +265,12 @@ def counted_one_by_one(host: str, rows: Iterable[Reading], month: Month) -> dict
     }
 
 
+def part_of(rows: Iterable[Reading], first: int, last: int) -> frozenset[tuple[int, float]] | None:
+    """The readings of some days; None where too few of them differ."""
+    part = frozenset((row.day, row.y) for row in rows if first <= row.day <= last and not row.is_imputed)
+    return part if len({y for _, y in part}) >= FEWEST_VALUES_OF_A_PART else None
+
+
 def decimals_of(value: float) -> int:
     """The decimals that a value needs, at most six."""
     return next((number for number in range(6) if abs(value * 10**number - round(value * 10**number)) <= 1e-5), 6)
@@ -262,17 +285,19 @@ def test_all_series_together_come_to_what_each_comes_to_row_by_row(month_and_row
 
     found = summed_up(rows, month)
 
-    digests = [(series.pop("values_digest"), series.pop("rows_digest")) for series in found]
+    digests = [tuple(series.pop(name) for name in ("values_digest", "rows_digest", *PART_DIGESTS)) for series in found]
     assert found == [counted_one_by_one(host, of_host[host], month) for host in hosts]
     # Digests are equal for what is equal, and for nothing else.
     contents = [
         (
             frozenset((row.day, row.y) for row in of_host[host] if row.day <= 28 and not row.is_imputed),
             frozenset(row[:4] for row in of_host[host]),
+            *(part_of(of_host[host], *days) for days in PART_DIGESTS.values()),
         )
         for host in hosts
     ]
-    for at in (0, 1):
+    for at in range(2 + len(PART_DIGESTS)):
         of_content = {content[at]: digest[at] for content, digest in zip(contents, digests, strict=True)}
         assert [of_content[content[at]] for content in contents] == [digest[at] for digest in digests]
         assert len(set(of_content.values())) == len(of_content)
+        assert at < 2 or of_content.get(None) is None

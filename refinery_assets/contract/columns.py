@@ -237,6 +237,13 @@ WAIVERS = Relation(
     ),
 )
 
+PART_DIGESTS = {"digest_days_1_to_10": (1, 10), "digest_days_11_to_20": (11, 20), "digest_days_21_to_28": (21, 28)}
+"""Digests of parts of a series, by their first and last day: whatever half of a month is copied from the same days of
+another one, be it from day 15, 16 or 21 on, has one of them whole. Not every month has days after the 28th."""
+
+FEWEST_VALUES_OF_A_PART = 6
+"""Distinct readings from which two parts with one digest are one copied, and not two that idle alike."""
+
 SERIES_MONTHS = Relation(
     "series_months",
     "table",
@@ -264,6 +271,15 @@ SERIES_MONTHS = Relation(
         Column("median_y", "DOUBLE", f"median of the readings; {_SINCE}", _PERCENT),
         Column("decimals", "INTEGER", f"decimals that the readings are written with, at most 6; {_SINCE}"),
         Column("capacities", "INTEGER", f"distinct limits that the feed stated; {_SINCE}"),
+        *(
+            Column(
+                name,
+                "UBIGINT",
+                f"digest of the readings of days {first} to {last}, by day; null where fewer than "
+                f"{FEWEST_VALUES_OF_A_PART} of them differ, and {_SINCE.removeprefix('null ')}",
+            )
+            for name, (first, last) in PART_DIGESTS.items()
+        ),
     ),
 )
 

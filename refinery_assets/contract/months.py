@@ -62,6 +62,10 @@ class Month:
         """The month before this one."""
         return Month(self.year - (self.month == 1), (self.month - 2) % 12 + 1)
 
+    def months_since(self, other: Month) -> int:
+        """How many months after another one this is; 1 for the next."""
+        return 12 * (self.year - other.year) + self.month - other.month
+
     @property
     def days(self) -> list[date]:
         """Every day of the month, in order."""

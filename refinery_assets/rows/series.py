@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from refinery_assets.contract.columns import FEWEST_VALUES_OF_A_PART, PART_DIGESTS
 from refinery_assets.contract.months import Month
 from refinery_assets.rows.points import POINTS_PER_DAY, host_count, is_without_gaps
 
@@ -33,6 +34,7 @@ SERIES_SCHEMA = pl.Schema(
         "median_y": pl.Float64(),
         "decimals": pl.Int32(),
         "capacities": pl.Int32(),
+        **{name: pl.UInt64() for name in PART_DIGESTS},
     }
 )
 """The columns; their meaning is declared in `contract/columns.py` (`SERIES_MONTHS`)."""
@@ -78,6 +80,8 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
     first_day = np.datetime64(month.first_day)
     bits = _bits(y)
     in_order = np.sort(values, axis=0)
+    distinct = _distinct(in_order, readings)
+    mixed = _mixed(_bits(values[:_DAYS_OF_ANY_MONTH]))
     return pl.DataFrame(
         {
             "host_id": rows["host_id"].gather(last_rows),
@@ -86,16 +90,20 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
             "mean_y": np.nansum(values, axis=0) / readings,
             "min_y": np.fmin.reduce(values, axis=0),
             "max_y": np.fmax.reduce(values, axis=0),
-            "distinct_values": _distinct(in_order, readings),
+            "distinct_values": distinct,
             "longest_run": _longest_run(values, measured),
             "first_day": first_day + measured.argmax(axis=0),
             "last_day": first_day + _last(measured),
             "capacity": pl.Series(capacity[_last(~np.isnan(capacity)), np.arange(hosts)], nan_to_null=True),
-            "values_digest": _digest(_bits(values[:_DAYS_OF_ANY_MONTH])),
-            "rows_digest": _digest(np.invert(bits, out=bits, where=is_imputed) + _STEP * _bits(capacity)),
+            "values_digest": _digest(mixed),
+            "rows_digest": _digest(_mixed(np.invert(bits, out=bits, where=is_imputed) + _STEP * _bits(capacity))),
             "median_y": _median(in_order, readings),
             "decimals": _decimals(values),
             "capacities": _capacities(capacity),
+            **{
+                name: _part_digest(mixed[first - 1 : last], values[first - 1 : last], readings - distinct)
+                for name, (first, last) in PART_DIGESTS.items()
+            },
         },
         schema_overrides=SERIES_SCHEMA,
     )
@@ -211,12 +219,28 @@ def _bits(grid: NDArray[np.float64]) -> NDArray[np.uint64]:
     return (grid + 0.0).view(np.uint64)
 
 
-def _digest(grid: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A digest of each host's numbers, of which another number, place or order gives another."""
+def _mixed(grid: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The numbers scattered, each by its place: sums of them are digests."""
     places = np.arange(1, len(grid) + 1, dtype=np.uint64) * _STEP
     mixed = grid + places[:, None]
     for bits, scatter in zip((30, 27), _SCATTER, strict=True):
         mixed ^= mixed >> np.uint64(bits)
         mixed *= scatter
     mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def _digest(mixed: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """A digest of each host's numbers, of which another number, place or order gives another."""
     return np.asarray(mixed.sum(axis=0, dtype=np.uint64))
+
+
+def _part_digest(mixed: NDArray[np.uint64], values: NDArray[np.float64], repeated: NDArray[np.int64]) -> pl.Series:
+    """The same of some days; null for hosts whose readings on them are so few or so alike that chance repeats them."""
+    readings = (~np.isnan(values)).sum(axis=0)
+    telling = readings - repeated >= FEWEST_VALUES_OF_A_PART
+    # Where so few readings of the month repeat one another, and so it mostly is, nothing need be counted.
+    left = np.flatnonzero(~telling & (readings >= FEWEST_VALUES_OF_A_PART))
+    telling[left] = _distinct(np.sort(values[:, left], axis=0), readings[left]) >= FEWEST_VALUES_OF_A_PART
+    digest = pl.Series(_digest(mixed), dtype=pl.UInt64)
+    return digest.zip_with(pl.Series(telling), pl.Series([None], dtype=pl.UInt64))

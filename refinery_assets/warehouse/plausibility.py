@@ -33,12 +33,14 @@ class Past:
         layout: Their series.
         copies: By month, what stands in another published month.
         hosts: By month, how many hosts it has.
+        published: The months that anything stands of.
         settings: How months are judged.
     """
 
     layout: Layout | None = None
     copies: Mapping[Month, Sequence[Copies]] = field(default_factory=dict)
     hosts: Mapping[Month, int] = field(default_factory=dict)
+    published: Collection[Month] = ()
     settings: PlausibilitySettings = field(default_factory=PlausibilitySettings)
 
     def evidence(
@@ -48,7 +50,7 @@ class Past:
 
         Args:
             month: The month.
-            days: What its days have in common, by resource.
+            days: What its days have in common, by resource; None: that is not known.
             without: Months of this run that are refused: nothing is compared with them.
         """
         if self.layout is None or month not in self.layout.months:
@@ -62,6 +64,12 @@ class Past:
             copies=copies,
             without=without,
             hosts_in_all=self.hosts.get(month, 0),
+            other_months=len(set(self.published) - {month, *without}),
+            copied_by={
+                str(other)
+                for other, found in self.copies.items()
+                if any(each.other_month == str(month) for each in found)
+            },
         )
 
 
@@ -69,7 +77,8 @@ def read_past(
     connection: duckdb.DuckDBPyConnection,
     months: Sequence[Month],
     settings: Settings,
-    published_first: Collection[Month] = (),
+    *,
+    is_published: bool,
 ) -> Past:
     """Read what `months` are judged by; `series_months` holds them already.
 
@@ -77,23 +86,16 @@ def read_past(
         connection: The warehouse; may be read-only.
         months: The months at hand.
         settings: How they are judged.
-        published_first: Those of them that were never published before. Later months are compared with them, too: one
-            that is delivered late may be a copy of one that is not. A month that is published again is not held
-            against those that came after it.
+        is_published: Whether they are judged as they are published, and not to be: then nothing of them is new.
+            Otherwise this needs `name_fresh_series` before.
     """
     limits, resources = settings.plausibility, settings.contract.resources
     if not months or len(limits.off) == len(CHECKS):
         return Past(settings=limits)
     keys = sorted(str(month) for month in months)
-    earlier = connection.execute(
-        "SELECT DISTINCT month FROM series_months WHERE month < $first ORDER BY month DESC LIMIT $most",
-        {"first": keys[0], "most": limits.earlier_months},
-    ).fetchall()
-    between = connection.execute(
-        "SELECT DISTINCT month FROM series_months WHERE month BETWEEN $first AND $last",
-        {"first": keys[0], "last": keys[-1]},
-    ).fetchall()
-    read = sorted({month for (month,) in [*earlier, *between]})
+    published = [month for (month,) in connection.execute("SELECT DISTINCT month FROM series_months").fetchall()]
+    earlier = sorted(month for month in published if month < keys[0])[-limits.earlier_months :]
+    read = [*earlier, *sorted(month for month in published if keys[0] <= month <= keys[-1])]
     there = column_types(connection, "series_months")
     figures = ", ".join(f"{name}::DOUBLE AS {name}" if name in there else f"NULL::DOUBLE AS {name}" for name in FIGURES)
     connection.execute(
@@ -129,35 +131,67 @@ def read_past(
         "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
         {"months": keys},
     ).fetchall()
-    copies = _copies(connection, keys, published_first) if limits.month_is_new is not Mode.OFF else {}
-    return Past(layout, copies, {Month.parse(key): number for key, number in hosts}, limits)
+    copies = {}
+    if limits.month_is_new is not Mode.OFF:
+        if is_published:
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh_series ({_FRESH_SERIES})")
+        copies = _copies(connection, keys)
+    return Past(
+        layout,
+        copies,
+        {Month.parse(key): number for key, number in hosts},
+        [Month.parse(key) for key in published],
+        limits,
+    )
 
 
-def _copies(
-    connection: duckdb.DuckDBPyConnection, months: Sequence[str], published_first: Collection[Month]
-) -> dict[Month, list[Copies]]:
-    """Series of the months whose values in order stand in another month: one hash join over all that is published."""
+_FRESH_SERIES = "month VARCHAR, resource VARCHAR, host_id VARCHAR"
+
+
+def name_fresh_series(connection: duckdb.DuckDBPyConnection) -> None:
+    """Name the series whose readings a publication changes, or brings, in the temporary table `fresh_series`.
+
+    Needs `new_series`, and `series_months` as it is before the publication.
+    """
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh_series ({_FRESH_SERIES})")
+    connection.execute(
+        """
+        INSERT INTO fresh_series SELECT n.month, n.resource, n.host_id
+        FROM new_series n LEFT JOIN series_months b
+            ON b.month = n.month AND b.resource = n.resource AND lower(b.host_id) = lower(n.host_id)
+        WHERE b.values_digest IS DISTINCT FROM n.values_digest
+        """
+    )
+
+
+def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dict[Month, list[Copies]]:
+    """Series of the months whose values in order stand in another month: one hash join over all that is published.
+
+    Of two months with one content, the copy is the one whose content is new with this run, be the other earlier or
+    later: so a month that is published again is none for standing beside a copy of it, and a correction is held
+    against all others. Where the content of both is new, or of neither, the copy is the later one.
+    """
     rows = connection.execute(
         """
         WITH now AS (
             SELECT month, resource, host_id, values_digest FROM series_months
             WHERE month IN (SELECT unnest($months::VARCHAR[])) AND distinct_values >= $fewest
+        ), pairs AS (
+            SELECT n.month, n.resource, n.host_id, o.month AS other, o.resource AS other_resource,
+                o.host_id AS other_host
+            FROM series_months o JOIN now n ON n.values_digest = o.values_digest
+            WHERE o.month <> n.month AND o.distinct_values >= $fewest
         )
-        SELECT n.month, n.resource, o.month AS other, o.resource AS other_resource, count(DISTINCT n.host_id) AS series,
-            list([n.host_id, o.host_id])[1 : $sample]
-        FROM series_months o JOIN now n ON n.values_digest = o.values_digest
-        WHERE o.month <> n.month AND o.distinct_values >= $fewest
-            AND (o.month < n.month OR (n.month IN (SELECT unnest($first::VARCHAR[]))
-                AND o.month NOT IN (SELECT unnest($months::VARCHAR[]))))
-        GROUP BY n.month, n.resource, other, other_resource
-        ORDER BY n.month, series DESC, n.resource, other, other_resource
+        SELECT p.month, p.resource, other, other_resource, count(DISTINCT p.host_id) AS series,
+            list([p.host_id, other_host] ORDER BY p.host_id, other_host)[1 : $sample]
+        FROM pairs p
+            LEFT JOIN fresh_series n ON n.month = p.month AND n.resource = p.resource AND n.host_id = p.host_id
+            LEFT JOIN fresh_series o ON o.month = other AND o.resource = other_resource AND o.host_id = other_host
+        WHERE CASE WHEN (n.month IS NULL) = (o.month IS NULL) THEN other < p.month ELSE n.month IS NOT NULL END
+        GROUP BY p.month, p.resource, other, other_resource
+        ORDER BY p.month, series DESC, p.resource, other, other_resource
         """,
-        {
-            "months": months,
-            "first": [str(month) for month in published_first],
-            "fewest": FEWEST_VALUES,
-            "sample": SAMPLE_SIZE,
-        },
+        {"months": months, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
     ).fetchall()
     found: dict[Month, list[Copies]] = {}
     for month, resource, other, other_resource, series, pairs in rows:

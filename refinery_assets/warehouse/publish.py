@@ -44,7 +44,7 @@ from refinery_assets.warehouse.own_rules import (
     judge_unchanged_by_own_rules,
     publish_rules,
 )
-from refinery_assets.warehouse.plausibility import read_past
+from refinery_assets.warehouse.plausibility import name_fresh_series, read_past
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
@@ -362,14 +362,14 @@ def _write(
     rows = publishable_rows(sources, respelled=respelled)
     find_changed_series(connection, [each.month for each in candidates if each.tampered])
     differences = find_differences(connection, months, rows, paths)
+    name_fresh_series(connection)
     replace_rows(connection, months, rows, paths)
     if changed := _written_meanwhile(candidates, settings, run):
         raise _RefusedError(changed)
     evidence = _evidence(connection, candidates, settings, differences, paths)
     own = judge_by_own_rules(connection, months, settings.contract, broken)
     rules = publish_rules(settings.contract)
-    first = [month for month in months if not differences[month].before]
-    past = read_past(connection, months, settings, first)
+    past = read_past(connection, months, settings, is_published=False)
     waivers = waivers_in_force(connection, months)
     verdicts: dict[Month, list[Verdict]] = {}
     failed: dict[Month, list[Verdict]] = {}

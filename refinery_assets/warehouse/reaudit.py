@@ -77,7 +77,7 @@ def reaudit(connection: duckdb.DuckDBPyConnection, settings: Settings) -> Reaudi
     found = table_facts(connection, months)
     inventories = read_inventories(connection, found)
     own = judge_published_by_own_rules(connection, months, settings.contract)
-    past = read_past(connection, months, settings)
+    past = read_past(connection, months, settings, is_published=True)
     waivers = waivers_in_force(connection, months)
     for month in months:
         as_published = None

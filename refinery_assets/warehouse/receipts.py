@@ -53,8 +53,8 @@ class Receipt:
 _COLUMNS = ", ".join(column.name for column in PUBLICATIONS.columns)
 
 
-# Incremented when equal rows get a different digest.
-_DIGEST_VERSION = 1
+# Incremented when equal rows get a different digest, as by another column of `series_months`.
+_DIGEST_VERSION = 2
 
 
 def refinery_version() -> str:

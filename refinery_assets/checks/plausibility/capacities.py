@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, Floats, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, is_enough, worst
+from refinery_assets.checks.plausibility.suspicions import Suspicion, is_enough, verb_for, worst
 from refinery_assets.checks.rules import counted
 
 _UNITS = {
@@ -52,9 +52,13 @@ def _exchanged(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
         hits = still & (series.now("capacities") >= np.minimum(_MANY, series.now("readings")))
     number = int(hits.sum())
     if is_enough(number, there, settings.factor_warn_share / 2, settings.least_series):
+        seen = (
+            f"{verb_for(number, 'read')} the limit stated {series.when(hits)}, and {verb_for(number, 'state')} another"
+        )
+        if not evidence.earlier:
+            seen = f"{verb_for(number, 'read')} the same all month, and {verb_for(number, 'state')} ever other limits"
         yield Suspicion(
-            f"{series.resource}: {counted(number, 'series', 'series')} of {there:,} read their limit, and state "
-            "another one: readings and capacities are exchanged",
+            f"{series.resource}: {number:,} series of {there:,} {seen}: readings and capacities are exchanged",
             "Have the export put readings and capacities into their own columns again.",
             is_enough(number, there, settings.factor_warn_share, settings.least_series),
             number,
@@ -74,7 +78,8 @@ def _gone(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         return
     if is_enough(number, judged, settings.factor_warn_share, settings.least_series):
         yield Suspicion(
-            f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} that had one are empty or 0",
+            f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} that had one "
+            f"{series.when(hits)} are empty or 0",
             _AGAIN,
             is_enough(number, judged, _HALF, settings.least_series),
             number,
@@ -113,7 +118,7 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
             ):
                 yield Suspicion(
                     f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are {words} what "
-                    "they were, as in another unit",
+                    f"they were {series.when(hits)}, as in another unit",
                     _AGAIN,
                     is_enough(number, judged, settings.factor_fail_share, settings.least_series),
                     number,
@@ -127,7 +132,8 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         number = int(hits.sum())
         if is_enough(number, judged, _HALF, settings.least_series):
             yield Suspicion(
-                f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are {words}",
+                f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are {words} "
+                f"{series.when(hits)}",
                 _AGAIN,
                 is_enough(number, judged, _MOST_OF_ALL, settings.least_series),
                 number,

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.checks.plausibility.days import DayFacts
+from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import PlausibilitySettings
 
@@ -24,9 +25,9 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 FIGURES = (
     "readings", "mean_y", "min_y", "max_y", "median_y", "distinct_values", "longest_run", "capacity", "decimals",
-    "capacities",
+    "capacities", *PART_DIGESTS,
 )  # fmt: skip
-"""The columns of `series_months` that are compared."""
+"""The columns of `series_months` that are compared. As floats, digests keep 53 of their 64 bits: more than enough."""
 
 RICH = 10
 """Distinct readings, and readings, from which two series are alike by copying and not by chance."""
@@ -68,6 +69,7 @@ class ResourceSeries:
     Attributes:
         resource: The resource.
         hosts: The hosts, in the order of the columns.
+        month: The month at hand.
         earlier: The earlier months, in the order of the rows.
         figures: The arrays by column of `series_months`; NaN where there is no series, or nothing is known.
         days: What the days of the month have in common; empty where that is not known.
@@ -75,6 +77,7 @@ class ResourceSeries:
 
     resource: str
     hosts: NDArray[np.str_]
+    month: Month
     earlier: Sequence[Month]
     figures: Mapping[str, Floats]
     days: Sequence[DayFacts] = ()
@@ -96,8 +99,28 @@ class ResourceSeries:
         return np.asarray(self.figures[figure][self._last_at, np.arange(len(self.hosts))])
 
     def last_month(self, host: int) -> str:
-        """The month that `last` is of."""
-        return str(self.earlier[self._last_at[host]]) if self.earlier else ""
+        """The month that `last` is of; empty where the host has no earlier series."""
+        return str(self.earlier[self._last_at[host]]) if self.has_past[host] else ""
+
+    @cached_property
+    def has_past(self) -> Flags:
+        """Which hosts have a series in an earlier month."""
+        return np.asarray((~np.isnan(self.figures["readings"][:-1])).any(axis=0))
+
+    @cached_property
+    def months_back(self) -> Floats:
+        """By host, how many months before the month at hand `last` is; 1 without a past."""
+        if not self.earlier:
+            return np.ones(len(self.hosts))
+        back = np.array([self.month.months_since(each) for each in self.earlier], dtype=np.float64)
+        return np.where(self.has_past, back[self._last_at], 1.0)
+
+    def when(self, hosts: Flags) -> str:
+        """The months that `last` is of, in words: `in 2024-04`."""
+        months = sorted({self.last_month(int(host)) for host in np.flatnonzero(hosts)} - {""})
+        if not months:
+            return "before"
+        return f"in {months[0]}" if len(months) == 1 else f"in the last month of each, {months[0]} to {months[-1]}"
 
     @cached_property
     def _usual(self) -> dict[str, Floats]:
@@ -156,6 +179,9 @@ class Evidence:
         settings: How they are judged.
         copies: What month_is_new found by digest among all published months, later ones, too.
         summed_up_otherwise: Earlier months that an older version published, which lack some of the figures.
+        other_months: How many published months there are beside it, earlier and later, of which digests are compared.
+        has_days: Whether anything is known of the month's days; a look at the published table knows nothing.
+        copied_by: Months that were found to repeat this one, so that it is not blamed for what they have in common.
     """
 
     month: Month
@@ -165,6 +191,9 @@ class Evidence:
     settings: PlausibilitySettings
     copies: Sequence[Copies] = ()
     summed_up_otherwise: Sequence[Month] = field(default=())
+    other_months: int = 0
+    has_days: bool = True
+    copied_by: Collection[str] = ()
 
     def judged_by(self, check: str) -> Iterator[ResourceSeries]:
         """The resources that a check looks at, those without a series in the month left out."""
@@ -180,6 +209,16 @@ class Evidence:
         if len(self.earlier) == 1:
             return str(self.earlier[0])
         return f"{self.earlier[0]} to {self.earlier[-1]}"
+
+    @property
+    def missing_before(self) -> Month | None:
+        """The month before, where there are earlier ones and it is none of them."""
+        previous = self.month.previous
+        return previous if self.earlier and self.earlier[-1] != previous else None
+
+    def with_past(self, check: str) -> int:
+        """How many series a check can hold against earlier months."""
+        return sum(int((series.is_there & series.has_past).sum()) for series in self.judged_by(check))
 
     @property
     def is_short(self) -> bool:
@@ -216,16 +255,20 @@ class Layout:
         copies: Sequence[Copies] = (),
         without: Collection[Month] = (),
         hosts_in_all: int = 0,
+        other_months: int = 0,
+        copied_by: Collection[str] = (),
     ) -> Evidence:
         """The evidence of one of the months.
 
         Args:
             month: The month at hand.
             settings: How it is judged.
-            days: What its days have in common, by resource.
+            days: What its days have in common, by resource; None: that is not known.
             copies: See `Evidence`.
             without: Months that are not compared with, as they are refused.
             hosts_in_all: See `Evidence`; as many as there are here, where that is more.
+            other_months: See `Evidence`; as many as are read, where that is more.
+            copied_by: See `Evidence`.
         """
         before = [at for at, each in enumerate(self.months) if each < month and each not in without]
         before = before[-settings.earlier_months :]
@@ -237,6 +280,7 @@ class Layout:
             resource: ResourceSeries(
                 resource,
                 self.hosts,
+                month,
                 earlier,
                 {name: cube[chosen, number] for name, cube in self.figures.items()},
                 tuple((days or {}).get(resource, ())),
@@ -245,7 +289,18 @@ class Layout:
         }
         there = max((int(each.is_there.sum()) for each in series.values()), default=0)
         older = [each for each in earlier if each in self.summed_up_otherwise]
-        return Evidence(month, earlier, series, max(hosts_in_all, there), settings, copies, older)
+        return Evidence(
+            month,
+            earlier,
+            series,
+            max(hosts_in_all, there),
+            settings,
+            copies,
+            older,
+            max(other_months, len(earlier)),
+            days is not None,
+            copied_by,
+        )
 
 
 def lay_out(rows: pl.DataFrame) -> Layout:

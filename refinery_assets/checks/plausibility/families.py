@@ -13,7 +13,15 @@ from itertools import combinations
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    is_enough,
+    too_short,
+    verb_for,
+    without_past,
+    worst,
+)
 from refinery_assets.checks.rules import Finding, counted
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 
@@ -34,9 +42,16 @@ def families_distinct(evidence: Evidence) -> Finding:
     suspicions = [
         each for one, other in pairs for each in (*_same(evidence, one, other), *_swapped(evidence, one, other))
     ]
-    return conclude(
-        CHECK, evidence, suspicions, f"The {counted(len(pairs), 'pair')} of resources have each their own values"
-    )
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence, len(pairs)))
+
+
+def _looked_at(evidence: Evidence, pairs: int) -> str:
+    if not pairs:
+        return "There are no two resources to compare"
+    said = f"{counted(pairs, 'pair')} of resources {verb_for(pairs, 'have')} each their own values"
+    if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
+        said += f"; whether two are exchanged was not looked at, for {lacks}"
+    return said
 
 
 def _same(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> Iterator[Suspicion]:
@@ -45,7 +60,10 @@ def _same(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> Ite
     )
     judged = int(both.sum())
     settings = evidence.settings
-    for figures, words in ((_ALL_OF_IT, "read the same in"), (_ENDS, "have the same least and greatest reading in")):
+    for figures, verb, words in (
+        (_ALL_OF_IT, "read", "the same in"),
+        (_ENDS, "have", "the same least and greatest reading in"),
+    ):
         hits = both.copy()
         for figure in figures:
             hits &= one.now(figure) == other.now(figure)
@@ -56,7 +74,8 @@ def _same(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> Ite
         number = int(hits.sum())
         if is_enough(number, judged, settings.alike_share / 3, settings.least_series):
             yield Suspicion(
-                f"{counted(number, 'host')} of {judged:,} {words} {one.resource} and {other.resource}",
+                f"{counted(number, 'host')} of {judged:,} {verb_for(number, verb)} {words} {one.resource} and "
+                f"{other.resource}",
                 f"Have both families exported again: one of {one.resource} and {other.resource} holds what belongs "
                 "to the other.",
                 is_enough(number, judged, settings.alike_share, settings.least_series),
@@ -95,7 +114,7 @@ def _swapped(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> 
     if share >= _EXCHANGED_SHARE / 2 and number >= settings.least_series:
         yield Suspicion(
             f"{one.resource} and {other.resource} are exchanged for {counted(number, 'host')} of {judged:,} in which "
-            f"they differ: the one reads what the other read in {evidence.earlier[-1]}",
+            f"they differ: the one reads what the other read {one.when(hits)}",
             f"Have both families exported again: {one.resource} holds what belongs to {other.resource}, and the other "
             "way round.",
             share >= _EXCHANGED_SHARE and number > settings.least_series,

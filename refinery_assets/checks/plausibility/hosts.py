@@ -13,8 +13,16 @@ from itertools import pairwise
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
-from refinery_assets.checks.rules import Finding, Row, counted
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    is_enough,
+    too_short,
+    verb_for,
+    without_past,
+    worst,
+)
+from refinery_assets.checks.rules import Finding, Row, counted, listing
 
 CHECK = "hosts_in_place"
 
@@ -35,10 +43,38 @@ def hosts_in_place(evidence: Evidence) -> Finding:
     suspicions: list[Suspicion] = []
     for series in evidence.judged_by(CHECK):
         suspicions += [*_redealt_capacities(evidence, series), *_moved(evidence, series), *_pasted(evidence, series)]
-    looked_at = f"The hosts' levels follow those of {evidence.before}"
-    if not evidence.earlier:
-        looked_at = "No host reads what another reads; there is no earlier month to compare levels with"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
+    own = "Hosts have readings of their own"
+    if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
+        return f"{own}; their levels were not compared, for {lacks}"
+    reasons = {each.resource: _why_not(each) for each in evidence.judged_by(CHECK)}
+    others = {resource: why for resource, why in reasons.items() if why}
+    compared = [int(_in_both(each).sum()) for each in evidence.judged_by(CHECK) if each.resource not in others]
+    said = own
+    if compared:
+        said += f", and the levels of {sum(compared):,} series follow those of {evidence.before}"
+    for why in dict.fromkeys(others.values()):
+        said += (
+            f"; levels of {listing(name for name, each in others.items() if each == why)} were not compared, for {why}"
+        )
+    return said
+
+
+def _in_both(series: ResourceSeries) -> Flags:
+    """The hosts whose levels can be held against those of their last month."""
+    return series.is_there & series.has_past
+
+
+def _why_not(series: ResourceSeries) -> str:
+    """Why a resource's levels cannot be held against those before; empty where they can."""
+    if (known := int(_in_both(series).sum())) < _FEWEST_HOSTS:
+        return f"{counted(known, 'host')} with an earlier month {verb_for(known, 'are')} too few"
+    if _usual_correlation(series) < _FOLLOWS:
+        return "they do not follow from month to month"
+    return ""
 
 
 def _level(values: Floats) -> Floats:
@@ -64,14 +100,15 @@ def _ranks(values: Floats) -> Floats:
 def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     settings = evidence.settings
     now, before = _level(series.now("median_y")), _level(series.last("median_y"))
-    both = ~np.isnan(now) & ~np.isnan(before)
+    both = _in_both(series)
     judged = int(both.sum())
     if judged < _FEWEST_HOSTS or evidence.is_short:
         return
     # Who moved, by the movement that hosts of this fleet show else.
     scale = max(_usual_move(series), _FLOOR)
     shift = float(np.median(now[both] - before[both]))
-    far = both & (np.abs(now - before - shift) > _FAR * scale)
+    # Of a host whose last month is two back, twice as much is no more.
+    far = both & (np.abs(now - before - shift) > _FAR * scale * series.months_back)
     number = int(far.sum())
     if not is_enough(number, judged, settings.moved_warn_share, settings.least_series + 1):
         return
@@ -85,8 +122,9 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     if dealt > _REDEALT * apart or follows > usually - 0.05:
         return
     yield Suspicion(
-        f"{series.resource}: {counted(number, 'host')} of {judged:,} read at levels that other hosts had: their rank "
-        f"correlation with the month before is {follows:.2f}, usually {usually:.2f}",
+        f"{series.resource}: {counted(number, 'host')} of {judged:,} {verb_for(number, 'read')} at levels that other "
+        f"hosts had {series.when(both)}: the rank correlation of all is {follows:.2f}, "
+        + (f"usually {usually:.2f}" if len(evidence.earlier) > 1 else "where most fleets' is above 0.9"),
         _AGAIN,
         follows < usually - _LOST
         and is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series + 2),
@@ -132,8 +170,8 @@ def _redealt_capacities(evidence: Evidence, series: ResourceSeries) -> Iterator[
     if same < 1 - _REDEALT / 2:
         return
     yield Suspicion(
-        f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are those of other hosts in the "
-        "month before",
+        f"{series.resource}: the capacities of {counted(number, 'host')} of {judged:,} are those that other hosts had "
+        f"{series.when(changed)}",
         _AGAIN,
         is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series + 2),
         number,
@@ -163,7 +201,8 @@ def _pasted(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         for at in order
     ]
     yield Suspicion(
-        f"{series.resource}: {counted(number, 'host')} of {judged:,} read exactly what another host reads",
+        f"{series.resource}: {counted(number, 'host')} of {judged:,} {verb_for(number, 'read')} exactly what another "
+        "host reads",
         _AGAIN,
         is_enough(number, judged, settings.moved_fail_share / 2, settings.least_series),
         number,

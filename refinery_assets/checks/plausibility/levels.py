@@ -13,8 +13,15 @@ from itertools import pairwise
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, Floats, ResourceSeries, medians
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, worst
-from refinery_assets.checks.rules import Finding, Row, counted
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    on_days,
+    too_short,
+    without_past,
+    worst,
+)
+from refinery_assets.checks.rules import Finding, Row
 
 CHECK = "levels_plausible"
 
@@ -44,12 +51,25 @@ def levels_plausible(evidence: Evidence) -> Finding:
     """Judge whether levels and spreads are within reach of the months before."""
     suspicions: list[Suspicion] = []
     if not evidence.is_short:
-        for series in evidence.judged_by(CHECK):
+        for series in _judged(evidence):
             suspicions += [*_moved(evidence, series), *_odd_days(series)]
-    looked_at = f"Levels and spreads moved as they did in {evidence.before}"
-    if not evidence.earlier:
-        looked_at = "There is no earlier month to compare levels with"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
+    if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
+        return f"Levels were not compared: {lacks}"
+    last = evidence.earlier[-1]
+    hosts = [int((~np.isnan(each.figures["median_y"][_LAST_TWO])).all(axis=0).sum()) for each in _judged(evidence)]
+    if max(hosts, default=0) < _FEWEST_HOSTS:
+        return f"Levels were not compared: fewer than {_FEWEST_HOSTS} hosts stand in both the month and {last}"
+    if len(evidence.earlier) <= _FEWEST_MOVES:
+        return f"Levels and spreads are within reach of {last}; too few earlier months say how far they usually move"
+    return f"Levels and spreads moved from {last} no farther than they may by {evidence.before}"
+
+
+def _judged(evidence: Evidence) -> list[ResourceSeries]:
+    return list(evidence.judged_by(CHECK))
 
 
 def _level(series: ResourceSeries, months: slice) -> Floats:
@@ -113,12 +133,17 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
             scale = max(scale, deviation, float(np.max(np.abs(past))) / _OF_THE_GREATEST)
         else:
             scale *= _UNKNOWN
+        # Over two months a fleet may move twice as far as over one.
+        apart = evidence.month.months_since(evidence.earlier[-1])
+        usual, scale = usual * apart, scale * apart
         beyond = (fleet[-1] - usual) / scale
         if abs(beyond) <= settings.level_factor or _as_a_year_ago(evidence, fleet):
             continue
+        usually = f"usually by {np.expm1(usual):+.0%}, which is {abs(beyond):.0f} times what is usual"
+        if len(past) < _FEWEST_MOVES:
+            usually = f"{abs(beyond):.0f} times what may be where too few earlier months say what is usual"
         yield Suspicion(
-            f"{series.resource}: the {name} moved by {np.expm1(fleet[-1]):+.0%}, usually by {np.expm1(usual):+.0%}, "
-            f"which is {abs(beyond):.0f} times what is usual",
+            f"{series.resource}: the {name} moved by {np.expm1(fleet[-1]):+.0%} from {evidence.earlier[-1]}, {usually}",
             _LOOK,
             abs(beyond) > 2 * settings.level_factor,
             int(series.is_there.sum()),
@@ -158,7 +183,7 @@ def _odd_days(series: ResourceSeries) -> Iterator[Suspicion]:
         {"resource": series.resource, "day": day.day, "times_the_month": round(day.ratio or 0.0, 4)} for day in days
     ]
     yield Suspicion(
-        f"{series.resource}: on {counted(len(days), 'day')}, from day {days[0].day} on, the median host reads "
+        f"{series.resource}: {on_days(days)} the median host reads "
         f"{days[0].ratio:.2g} times what it reads in the rest of the month",
         _LOOK,
         is_certain=False,

@@ -10,9 +10,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from refinery_assets.checks.plausibility.evidence import RICH, Evidence, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
-from refinery_assets.checks.rules import Finding, counted
+from refinery_assets.checks.plausibility.evidence import RICH, Evidence, Flags, ResourceSeries
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    is_enough,
+    too_short,
+    verb_for,
+    without_past,
+    worst,
+)
+from refinery_assets.checks.rules import Finding
 
 CHECK = "precision_kept"
 
@@ -27,17 +35,27 @@ def precision_kept(evidence: Evidence) -> Finding:
     suspicions = []
     if not evidence.is_short:
         suspicions = [each for series in evidence.judged_by(CHECK) for each in _rounded(evidence, series)]
-    looked_at = f"Readings are as fine as in {evidence.before}"
-    if not evidence.earlier:
-        looked_at = "There is no earlier month to compare decimals with"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
+    if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
+        return f"Decimals were not compared: {lacks}"
+    judged = sum(int(_had_decimals(series).sum()) for series in evidence.judged_by(CHECK))
+    if not judged:
+        return f"Decimals were not compared: no series had any in {evidence.before}, or enough different readings"
+    return f"The readings of {judged:,} series are as fine as in {evidence.before}"
+
+
+def _had_decimals(series: ResourceSeries) -> Flags:
+    """The hosts whose readings had decimals that rounding would take; few different readings need few by chance."""
+    return series.is_there & (series.usual("distinct_values") >= RICH) & (series.usual("decimals") > 0)
 
 
 def _rounded(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     settings = evidence.settings
     was, decimals = series.usual("decimals"), series.now("decimals")
-    # Few different readings need few decimals by chance.
-    fit = series.is_there & (series.usual("distinct_values") >= RICH) & (was > 0)
+    fit = _had_decimals(series)
     coarser = fit & (decimals <= was - 1) & (series.now("distinct_values") >= 2)  # noqa: PLR2004 - two differ
     with np.errstate(divide="ignore", invalid="ignore"):
         left = series.now("distinct_values") / series.now("readings")
@@ -49,13 +67,14 @@ def _rounded(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         & (series.now("distinct_values") > _VALUES_FROM)
     )
     for hits, figure, words in (
-        (coarser, "decimals", "have fewer decimals than they had"),
-        (lost, "distinct_values", "have far fewer different readings than they had, as after rounding"),
+        (coarser, "decimals", "fewer decimals than"),
+        (lost, "distinct_values", "far fewer different readings, as after rounding, than"),
     ):
         judged, number = int(fit.sum()), int(hits.sum())
         if is_enough(number, judged, settings.rounded_share, settings.least_series):
             yield Suspicion(
-                f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} {words}",
+                f"{series.resource}: {number:,} series of {judged:,} {verb_for(number, 'have')} {words} usual in "
+                f"{evidence.before}",
                 "Have the month exported with all decimals, as before.",
                 number >= judged / 2,
                 number,

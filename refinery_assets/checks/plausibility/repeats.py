@@ -1,21 +1,23 @@
 """`month_is_new`: series that another month has, and days that another day of the month has.
 
-Three looks: digests of whole series against every published month; the shape of each series against the last months,
-which a copy keeps when it is moved by days, scaled, or sprinkled with noise; and the days of the month against one
-another. Copies are told from chance by how unlikely equal numbers are, as in the forensics of fabricated data
-(Simonsohn, "Just post it", Psychological Science 2013: fabricated samples are too alike).
+Four looks: digests of whole series against every published month; digests of ten days against the same days of the
+last months; the shape of each series against the last months, which a copy keeps when it is moved by days, scaled, or
+sprinkled with noise; and the days of the month against one another. Copies are told from chance by how unlikely equal
+numbers are, as in the forensics of fabricated data (Simonsohn, "Just post it", Psychological Science 2013: fabricated
+samples are too alike).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough
+from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, verb_for
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, counted
+from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 
 CHECK = "month_is_new"
@@ -45,9 +47,28 @@ _PERHAPS = "Compare the two months: the one may be made from the other."
 
 def month_is_new(evidence: Evidence) -> Finding:
     """Judge whether the month's series, and its days, are its own."""
-    suspicions = [*_copied(evidence), *_alike(evidence), *_days(evidence)]
-    looked_at = "No series stands in another published month, and no day in another"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+    suspicions = [*_copied(evidence)]
+    for series in evidence.judged_by(CHECK):
+        told = {copies.other_month for copies in evidence.copies if copies.resource == series.resource}
+        told |= set(evidence.copied_by)
+        parts = [*_copied_parts(evidence, series, told)]
+        told |= {str(row["other_month"]) for part in parts for row in part.rows}
+        suspicions += [*parts, *_alike(evidence, series, told), *_days(evidence, series)]
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
+    said = "There is no other published month to compare with"
+    if others := evidence.other_months:
+        months = "the other published month" if others == 1 else f"any of the {others:,} other published months"
+        said = f"No series stands in {months}"
+    if evidence.with_past(CHECK):
+        said += f", and no ten days of it in {evidence.before}"
+    if not evidence.has_days:
+        return said
+    if any(day.hosts for series in evidence.judged_by(CHECK) for day in series.days):
+        return f"{said}; no day repeats another of the month"
+    return f"{said}; no host's readings vary enough to tell its days apart"
 
 
 def _copied(evidence: Evidence) -> Iterator[Suspicion]:
@@ -70,8 +91,8 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
             for host, other in copies.hosts[:SAMPLE_SIZE]
         ]
         yield Suspicion(
-            f"{copies.resource}: {counted(copies.series, 'series', 'series')} of {judged:,} read, day by day, what "
-            f"{copies.other_resource} of {copies.other_month} reads",
+            f"{copies.resource}: {copies.series:,} series of {judged:,} {verb_for(copies.series, 'read')}, day by day, "
+            f"what {copies.other_resource} of {copies.other_month} reads",
             _AGAIN,
             is_enough(copies.series, judged, settings.copied_share, settings.least_series),
             copies.series,
@@ -80,30 +101,71 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
         )
 
 
-def _alike(evidence: Evidence) -> Iterator[Suspicion]:
+def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[str]) -> Iterator[Suspicion]:
+    """By digest: the values of ten days, or of the last eight, on the same days of an earlier month."""
+    settings = evidence.settings
+    best, at_best = np.zeros(len(series.hosts), dtype=np.bool_), 0
+    for at, month in enumerate(series.earlier):
+        hits = np.any([series.figures[part][at] == series.now(part) for part in PART_DIGESTS], axis=0)
+        if str(month) not in told and hits.sum() > best.sum():
+            best, at_best = hits, at
+    number = int(best.sum())
+    if number < settings.least_series:
+        return
+    known = [~np.isnan(series.figures[part][at_best]) & ~np.isnan(series.now(part)) for part in PART_DIGESTS]
+    judged = int(np.any(known, axis=0).sum())
+    there = str(series.earlier[at_best])
+    # A part that one host in passing has in common is none that was copied.
+    days = [
+        f"{first} to {last}"
+        for part, (first, last) in PART_DIGESTS.items()
+        if (series.figures[part][at_best] == series.now(part)).sum() >= number / 2
+    ]
+    rows: list[Row] = [
+        {
+            "resource": series.resource,
+            "host_id": str(series.hosts[host]),
+            "other_month": there,
+            **{
+                f"days_{first}_to_{last}": bool(series.figures[part][at_best][host] == series.now(part)[host])
+                for part, (first, last) in PART_DIGESTS.items()
+            },
+        }
+        for host in np.flatnonzero(best)[:SAMPLE_SIZE]
+    ]
+    yield Suspicion(
+        f"{series.resource}: {number:,} series of {judged:,} {verb_for(number, 'read')} on days {' and '.join(days)}, "
+        f"day by day, what the same {'host reads' if number == 1 else 'hosts read'} on these days of {there}",
+        _AGAIN,
+        is_enough(number, judged, settings.copied_share, settings.least_series),
+        number,
+        number / judged,
+        rows,
+    )
+
+
+def _alike(evidence: Evidence, series: ResourceSeries, told: Collection[str]) -> Iterator[Suspicion]:
     """By shape: the same least and greatest reading, or the same mean and median between the two."""
     settings = evidence.settings
-    for series in evidence.judged_by(CHECK):
-        told = {copies.other_month for copies in evidence.copies if copies.resource == series.resource}
-        greatest: list[_Alike] = []
-        shape: list[_Alike] = []
-        for at, month in enumerate(series.earlier):
-            both = series.rich[at] & series.rich[-1]
-            judged = int(both.sum())
-            if judged < settings.least_series or str(month) in told:
-                continue
-            greatest.append(_Alike(_same_greatest(series, at) & both, judged, at, str(month)))
-            shape.append(_Alike(_same_shape(series, at) & both, judged, at, str(month)))
-        yield from _alike_beyond_chance(
-            series,
-            greatest,
-            settings.alike_share,
-            _FAR_BEYOND * settings.alike_share,
-            "the very same greatest reading as",
-        )
-        yield from _alike_beyond_chance(
-            series, shape, _STANDS_OUT, _STANDS_OUT_FAR, "the same shape, up to scale and level, as"
-        )
+    greatest: list[_Alike] = []
+    shape: list[_Alike] = []
+    for at, month in enumerate(series.earlier):
+        both = series.rich[at] & series.rich[-1]
+        judged = int(both.sum())
+        if judged < settings.least_series or str(month) in told:
+            continue
+        greatest.append(_Alike(_same_greatest(series, at) & both, judged, at, str(month)))
+        shape.append(_Alike(_same_shape(series, at) & both, judged, at, str(month)))
+    yield from _alike_beyond_chance(
+        series,
+        greatest,
+        settings.alike_share,
+        _FAR_BEYOND * settings.alike_share,
+        "the very same greatest reading as",
+    )
+    yield from _alike_beyond_chance(
+        series, shape, _STANDS_OUT, _STANDS_OUT_FAR, "the same shape, up to scale and level, as"
+    )
 
 
 @dataclass(frozen=True)
@@ -147,8 +209,8 @@ def _alike_beyond_chance(
         for host in np.flatnonzero(best.hits)[:SAMPLE_SIZE]
     ]
     yield Suspicion(
-        f"{series.resource}: {counted(number, 'series', 'series')} of {best.judged:,} have {words} in {best.month}, "
-        f"and at most {chance:.0%} with any other month",
+        f"{series.resource}: {number:,} series of {best.judged:,} {verb_for(number, 'have')} {words} in {best.month}, "
+        + (f"and at most {chance:.0%} with any other month" if others else "the one month to compare with"),
         _AGAIN if certain else _PERHAPS,
         certain,
         number,
@@ -191,36 +253,36 @@ def _shape(series: ResourceSeries, at: int) -> tuple[Floats, Floats]:
         return (mean - least) / (most - least), (median - least) / (most - least)
 
 
-def _days(evidence: Evidence) -> Iterator[Suspicion]:
-    """By day: the readings of all hosts on two days of the month."""
+def _days(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+    """By day: the readings of the hosts on two days of the month."""
     least = evidence.settings.day_share
-    for series in evidence.judged_by(CHECK):
-        if series.is_rounded:
-            continue
-        telling = max((day.hosts for day in series.days), default=0)
-        # A stretch of still days is for sensors_alive; a single one is a day told twice.
-        still = {day.day for day in series.days if day.unmoved >= least}
-        twins = {day.day: (day.twin, day.twinned) for day in series.days if day.twinned >= least} | {
-            day.day: (day.day - 1, day.unmoved)
-            for day in series.days
-            if day.unmoved >= _DAY_TWICE
-            and day.unmoved * telling > evidence.settings.least_series
-            and not {day.day - 1, day.day + 1} & still
-        }
-        if not twins:
-            continue
-        share = max(of for _, of in twins.values())
-        rows: list[Row] = [
-            {"resource": series.resource, "day": day, "same_as_day": twin, "share_of_hosts": round(of, 3)}
-            for day, (twin, of) in twins.items()
-        ]
-        first = next(iter(twins))
-        yield Suspicion(
-            f"{series.resource}: {counted(len(twins), 'day')} repeat an earlier day of the month, day {first} what "
-            f"day {twins[first][0]} reads, in up to {share:.0%} of the hosts whose readings vary",
-            "Have the month exported again: days of it stand there twice.",
-            share >= _SURELY * least,
-            round(share * telling),
-            share,
-            rows,
-        )
+    if series.is_rounded:
+        return
+    telling = max((day.hosts for day in series.days), default=0)
+    # A stretch of still days is for sensors_alive; a single one is a day told twice.
+    still = {day.day for day in series.days if day.unmoved >= least}
+    twins = {day.day: (day.twin, day.twinned) for day in series.days if day.twinned >= least} | {
+        day.day: (day.day - 1, day.unmoved)
+        for day in series.days
+        if day.unmoved >= _DAY_TWICE
+        and day.unmoved * telling > evidence.settings.least_series
+        and not {day.day - 1, day.day + 1} & still
+    }
+    if not twins:
+        return
+    share = max(of for _, of in twins.values())
+    rows: list[Row] = [
+        {"resource": series.resource, "day": day, "same_as_day": twin, "share_of_hosts": round(of, 3)}
+        for day, (twin, of) in twins.items()
+    ]
+    first = next(iter(twins))
+    yield Suspicion(
+        f"{series.resource}: {counted(len(twins), 'day')} {verb_for(len(twins), 'repeat')} an earlier day of the "
+        f"month, day {first} what day {twins[first][0]} reads, in up to {share:.0%} of {counted(telling, 'host')} "
+        "whose days can be told apart",
+        "Have the month exported again: days of it stand there twice.",
+        share >= _SURELY * least,
+        round(share * telling),
+        share,
+        rows,
+    )

@@ -12,7 +12,16 @@ import numpy as np
 
 from refinery_assets.checks.plausibility.days import DayFacts
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    is_enough,
+    on_days,
+    too_short,
+    verb_for,
+    without_past,
+    worst,
+)
 from refinery_assets.checks.rules import Finding, Row, counted
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 
@@ -44,10 +53,18 @@ def sensors_alive(evidence: Evidence) -> Finding:
             suspicions += _stopped(evidence, series)
         if not series.is_rounded:
             suspicions += _stretches(evidence, series)
-    looked_at = f"No series that varied in {evidence.before} stands still"
-    if not evidence.earlier:
-        looked_at = "No resource stands still; there is no earlier month to compare series with"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
+    whole = "No resource stands still as a whole"
+    if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
+        return f"{whole}; single series were not looked at, for {lacks}"
+    judged = [each for each in evidence.judged_by(CHECK) if not each.is_rounded]
+    varied = sum(int((each.is_there & _varied(each)).sum()) for each in judged)
+    if not varied:
+        return f"{whole}; no series varied in {evidence.before}, so that none can have come to a standstill"
+    return f"{whole}, and hardly any of the {varied:,} series that varied in {evidence.before} came to a standstill"
 
 
 def _one_constant(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
@@ -60,7 +77,7 @@ def _one_constant(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspic
     values = np.unique(series.now("median_y")[still])
     words = f"the one value {values[0]:g}" if len(values) == 1 else "the same value all month"
     yield Suspicion(
-        f"{series.resource}: each of {counted(number, 'series', 'series')} reads {words}",
+        f"{series.resource}: each of {number:,} series reads {words}",
         _LOOK,
         is_certain=True,
         series=number,
@@ -82,8 +99,8 @@ def _stopped(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     number = int(hits.sum())
     if is_enough(number, judged, settings.still_warn_share, settings.least_series):
         yield Suspicion(
-            f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} that varied before stand still "
-            f"for {_LONG_RUN} days or longer",
+            f"{series.resource}: {number:,} series of {judged:,} that varied in {evidence.before} "
+            f"{verb_for(number, 'stand')} still for {_LONG_RUN} days or longer",
             _LOOK,
             is_enough(number, judged, settings.still_fail_share, settings.least_series + 1),
             number,
@@ -100,7 +117,8 @@ def _varied(series: ResourceSeries) -> Flags:
 
 def _explained(series: ResourceSeries) -> Flags:
     """Hosts that stand at the ceiling and came near it before, or that idle at 0 and came near that."""
-    full = (series.now("max_y") >= UTILIZATION_CEILING_PERCENT) & (series.last("max_y") >= _SATURATED_FROM)
+    near = series.last("max_y") >= _SATURATED_FROM / series.months_back
+    full = (series.now("max_y") >= UTILIZATION_CEILING_PERCENT) & near
     # Who stood at the ceiling for days already may stand anywhere when there is less to do.
     full |= (series.last("max_y") >= UTILIZATION_CEILING_PERCENT) & (series.last("longest_run") >= _STOOD)
     idle = (series.now("min_y") <= 0) & (series.last("min_y") <= _IDLE_UNTIL)
@@ -121,8 +139,8 @@ def _stretches(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
             {"resource": series.resource, "day": day.day, "share_of_hosts": round(day.unmoved, 3)} for day in unmoved
         ]
         yield Suspicion(
-            f"{series.resource}: from day {unmoved[0].day - 1} to {unmoved[-1].day} up to {share:.0%} of the hosts "
-            "whose readings vary stand still at once",
+            f"{series.resource}: from day {unmoved[0].day - 1} to {unmoved[-1].day} up to {share:.0%} of "
+            f"{counted(telling, 'host')} whose days can be told apart stand still at once",
             _LOOK,
             share >= settings.still_fail_share,
             round(share * telling),
@@ -136,8 +154,8 @@ def _stretches(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
             for day in common
         ]
         yield Suspicion(
-            f"{series.resource}: on {counted(len(common), 'day')}, from day {common[0].day} on, up to {share:.0%} of "
-            f"the hosts whose readings vary read one value, {common[0].value:g}",
+            f"{series.resource}: {on_days(common)} up to {share:.0%} of the hosts looked at whose readings vary read "
+            f"one value, {common[0].value:g}",
             _LOOK,
             len(common) > 1 and share >= settings.still_fail_share,
             round(share * lively),

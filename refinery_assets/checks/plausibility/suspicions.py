@@ -6,11 +6,12 @@ suspicion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from refinery_assets.checks.plausibility.days import DayFacts
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
 from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, counted, outcome
 from refinery_assets.contract.plausibility import Mode
@@ -39,14 +40,14 @@ class Suspicion:
     rows: Sequence[Row] = ()
 
 
-def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], looked_at: str) -> Finding:
+def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], looked_at: Callable[[], str]) -> Finding:
     """The finding of a rule.
 
     Args:
         check: The rule's name.
         evidence: What it looked at.
         suspicions: What it suspects, the worst first.
-        looked_at: What it looked at and found in order, where it suspects nothing.
+        looked_at: Says what it looked at and found in order, and what it could not look at, where it suspects nothing.
     """
     mode = evidence.settings.mode(check)
     counts: dict[str, Cell] = {"mode": str(mode), "months_compared": len(evidence.earlier)}
@@ -56,29 +57,67 @@ def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], lo
     counts["series"] = sum(each.series for each in found)
     counts["share"] = max((each.share for each in found), default=0.0)
     if not found:
-        return Finding(Outcome.PASSED, f"{looked_at}.{_aside(evidence)}", counts)
+        return Finding(Outcome.PASSED, f"{looked_at()}.{_aside(check, evidence)}", counts)
     failed = mode is Mode.FAIL and any(each.is_certain for each in found)
     most = max(1, SAMPLE_SIZE // len(found))
     accept = ACCEPT.format(month=evidence.month, check=check)
     recoveries = list(dict.fromkeys(each.recovery for each in found))
     return Finding(
         outcome(failed=failed, warned=True),
-        f"{'; '.join(each.sentence for each in found)}.{_aside(evidence)}",
+        f"{'; '.join(each.sentence for each in found)}.{_aside(check, evidence)}",
         counts,
         offenders=[row for each in found for row in each.rows[:most]],
         recovery=" ".join([*recoveries, accept] if failed else recoveries),
     )
 
 
-def _aside(evidence: Evidence) -> str:
-    shown = max((len(series.hosts) for series in evidence.series.values()), default=0)
+_OF_ALL_HOSTS = "month_is_new"
+"""The check that compares some figures of all hosts, and others of a sample."""
+_OF_DAYS = ("month_is_new", "units_plausible", "sensors_alive", "levels_plausible")
+
+
+def _aside(check: str, evidence: Evidence) -> str:
+    """What holds of all that the check says: of whom, and against what it could not look."""
+    shown = max((int(series.is_there.sum()) for series in evidence.series.values()), default=0)
     parts = []
     if shown < evidence.hosts_in_all:
-        parts.append(f" Judged by a sample of {counted(shown, 'host')} of {evidence.hosts_in_all:,}.")
+        besides = " but for whole series, which are compared of all" if check == _OF_ALL_HOSTS else ""
+        parts.append(f" Judged by a sample of {counted(shown, 'host')} of {evidence.hosts_in_all:,}{besides}.")
+    if missing := evidence.missing_before:
+        parts.append(f" There is no sound {missing} to compare with: the last month before is {evidence.earlier[-1]}.")
     if older := evidence.summed_up_otherwise:
         months = counted(len(older), "earlier month was", "earlier months were")
-        parts.append(f" {months} published by an older version, which kept neither medians nor decimals.")
+        parts.append(
+            f" {months} published by an older version, which kept neither medians, decimals nor digests of parts."
+        )
+    if check in _OF_DAYS and not evidence.has_days:
+        parts.append(" Single days were not looked at, which only a run over the month does.")
     return "".join(parts)
+
+
+def without_past(check: str, evidence: Evidence) -> str:
+    """Why a check has nothing earlier to compare with, in words; empty where it has something."""
+    if not evidence.earlier:
+        return "there is no earlier month to compare with"
+    if not evidence.with_past(check):
+        return f"no host of the month has a series in {evidence.before} to compare with"
+    return ""
+
+
+def too_short(evidence: Evidence) -> str:
+    """Says that the month is too short to be judged as a whole."""
+    days = counted(evidence.settings.least_days, "day")
+    return f"the month has fewer than {days} yet"
+
+
+def verb_for(number: int, verb: str) -> str:
+    """The verb as it stands after so many of anything."""
+    return {"have": "has", "are": "is"}.get(verb, f"{verb}s") if number == 1 else verb
+
+
+def on_days(days: Sequence[DayFacts]) -> str:
+    """Days in words: `on day 3`, or `on 4 days, from day 3 on,`."""
+    return f"on day {days[0].day}" if len(days) == 1 else f"on {len(days)} days, from day {days[0].day} on,"
 
 
 def is_enough(hits: int, judged: int, share: float, least: int) -> bool:

@@ -13,8 +13,16 @@ import numpy as np
 
 from refinery_assets.checks.plausibility.capacities import is_redealt, suspect_capacities
 from refinery_assets.checks.plausibility.evidence import Evidence, Floats, ResourceSeries
-from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, worst
-from refinery_assets.checks.rules import Finding, Row, counted
+from refinery_assets.checks.plausibility.suspicions import (
+    Suspicion,
+    conclude,
+    is_enough,
+    on_days,
+    verb_for,
+    without_past,
+    worst,
+)
+from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, listing
 
 CHECK = "units_plausible"
 
@@ -33,6 +41,7 @@ _SURE_FACTORS = (0.01, 100.0, 0.001, 1000.0)
 _NEAR = np.log(1.35)
 """How far a host may be off the factor: its load moves, too."""
 
+_FRACTIONS_TO = 1.0
 _LEAST_BEFORE = 0.05
 _MIRRORED_FROM = 15.0
 _MIRROR_OFF = 6.0
@@ -56,10 +65,19 @@ def units_plausible(evidence: Evidence) -> Finding:
         found = [*_factors(evidence, series), *_mirrored(evidence, series)]
         found += _fractions(evidence, series) if not found else ()
         suspicions += [*found, *_factor_of_days(series), *suspect_capacities(evidence, series)]
-    looked_at = f"No values or limits are a fixed factor away from those of {evidence.before}"
+    suspicions += _all_fractions(evidence)
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+
+
+def _looked_at(evidence: Evidence) -> str:
     if not evidence.earlier:
-        looked_at = "Values lie where percent lie; there is no earlier month to compare them with"
-    return conclude(CHECK, evidence, suspicions, looked_at)
+        most = max((_most(series) for series in evidence.judged_by(CHECK)), default=0.0)
+        seen = "Some readings are above 1, as percent are" if most > 1 else "No reading is above 1, and few series vary"
+        return f"{seen}; {without_past(CHECK, evidence)}"
+    if lacks := without_past(CHECK, evidence):
+        return f"Not compared: {lacks}"
+    known = evidence.with_past(CHECK)
+    return f"No readings or limits of {known:,} series are a fixed factor away from those of {evidence.before}"
 
 
 def _factors(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
@@ -89,8 +107,8 @@ def _factors(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     if not number or not enough or not (sure or number >= settings.factor_fail_share * judged):
         return
     yield Suspicion(
-        f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} read about {factor:g} times what they "
-        f"read in the month before, as {_FACTORS[factor]} would",
+        f"{series.resource}: {number:,} series of {judged:,} {verb_for(number, 'read')} about {factor:g} times the "
+        f"readings {series.when(hit)}, as {_FACTORS[factor]} would",
         _UNIT,
         number >= (settings.factor_fail_share if sure else 2 * settings.factor_fail_share) * judged,
         number,
@@ -112,8 +130,8 @@ def _mirrored(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]
         return
     if is_enough(number, judged, 2 * settings.factor_warn_share, settings.least_series):
         yield Suspicion(
-            f"{series.resource}: {counted(number, 'series', 'series')} of {judged:,} read 100 less what they read in "
-            "the month before, as what is free for what is used",
+            f"{series.resource}: {number:,} series of {judged:,} {verb_for(number, 'read')} 100 less the readings "
+            f"{series.when(hits)}, as what is free for what is used",
             _UNIT,
             is_enough(number, judged, settings.factor_fail_share, settings.least_series + 1),
             number,
@@ -123,28 +141,60 @@ def _mirrored(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]
 
 
 def _fractions(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
-    """Without an earlier month: nothing above 1 where other resources are."""
+    """Without an earlier month: nothing above 1 where other resources have more."""
     if evidence.earlier:
         return
     most = {each.resource: _most(each) for each in evidence.series.values() if each.is_there.any()}
     others = [value for resource, value in most.items() if resource != series.resource]
-    if most[series.resource] > 1.0 or not others or max(others) <= 1.0:
+    if most[series.resource] > _FRACTIONS_TO or not others or max(others) <= _FRACTIONS_TO:
         return
     decimals = {
         each.resource: float(np.nanmax(each.now("decimals")))
         for each in evidence.series.values()
         if each.is_there.any()
     }
-    usual = max(value for resource, value in decimals.items() if most[resource] > 1.0)
+    usual = max(value for resource, value in decimals.items() if most[resource] > _FRACTIONS_TO)
     finer = decimals[series.resource] >= usual + 1
     number = int(series.is_there.sum())
     yield Suspicion(
-        f"{series.resource}: no reading is above 1, as in fractions, where other resources are in percent",
+        f"{series.resource}: no reading of {number:,} series is above 1, as in fractions, where other resources are in "
+        "percent",
         _UNIT_DECLARED,
         is_certain=finer and number > evidence.settings.least_series,
         series=number,
         share=1.0,
         rows=worst(series, series.is_there),
+    )
+
+
+def _all_fractions(evidence: Evidence) -> Iterator[Suspicion]:
+    """Without an earlier month: nothing above 1 in any resource. A fleet that idles has some readings above it."""
+    judged = list(evidence.judged_by(CHECK))
+    there = [each for each in evidence.series.values() if each.is_there.any()]
+    if evidence.earlier or not judged or any(_most(each) > _FRACTIONS_TO for each in there):
+        return
+    lively = {each.resource: int(each.is_lively.sum()) for each in judged}
+    number = sum(lively.values())
+    if max(lively.values()) <= evidence.settings.least_series:
+        return
+    yield Suspicion(
+        f"{listing(lively, len(lively))}: no reading is above 1, as in fractions, in {number:,} series whose readings "
+        "vary, and there is neither an earlier month nor a resource in percent to compare with",
+        "See whether the export states fractions: then declare it in the contract (unit), or have it state percent, "
+        "0 to 100. A fleet that hardly does anything may read so, too.",
+        is_certain=False,
+        series=number,
+        share=number / sum(int(each.is_there.sum()) for each in judged),
+        rows=[
+            {
+                "resource": each.resource,
+                "host_id": str(each.hosts[host]),
+                "least_reading": float(each.now("min_y")[host]),
+                "greatest_reading": float(each.now("max_y")[host]),
+            }
+            for each in judged
+            for host in np.argsort(-np.nan_to_num(each.now("max_y")), kind="stable")[: SAMPLE_SIZE // len(judged)]
+        ],
     )
 
 
@@ -166,8 +216,8 @@ def _factor_of_days(series: ResourceSeries) -> Iterator[Suspicion]:
         {"resource": series.resource, "day": day.day, "times_the_month": round(day.ratio or 0.0, 5)} for day in days
     ]
     yield Suspicion(
-        f"{series.resource}: on {counted(len(days), 'day')}, from day {days[0].day} on, the hosts read about a "
-        "hundredth of what they read else in the month",
+        f"{series.resource}: {on_days(days)} the median host reads about a hundredth of what it reads in the rest of "
+        "the month",
         _UNIT,
         is_certain=True,
         series=int(series.is_lively.sum()),
