@@ -368,6 +368,8 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     assert refinery(installation, "run", "2024-02").exit_code == 0
     assert "accepted month_is_new" in refinery(installation, "status").stdout
     assert "Accepted: month_is_new of 2024-02 was accepted by " in refinery(installation, "explain", "2024-02").stdout
+    unheard = refinery(installation, "accept", "2024-02", "month_is_new", "--withdraw", "--why", "it is not")
+    assert (unheard.exit_code, unheard.stderr[:53]) == (2, "Taking back an acceptance keeps neither a reason nor ")
     assert refinery(installation, "accept", "2024-02", "month_is_new", "--withdraw").exit_code == 0
     status = refinery(installation, "status").stdout
     assert "2024-02: acceptance withdrawn | " in status

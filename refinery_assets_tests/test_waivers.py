@@ -9,6 +9,7 @@ import pytest
 
 from refinery_assets.assets.accept import ACCEPT
 from refinery_assets.build import build_defs
+from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.plan import make_plan
@@ -95,6 +96,42 @@ def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox
     assert (plan.state, [verdict.check for verdict in plan.verdicts if verdict.failed]) == (State.REFUSED, [CHECK])
     assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
     assert sandbox.query("SELECT count(*), count(withdrawn_at) FROM waivers") == [(1, 1)]
+    # An older version did not note what it judged, so that it cannot be told what would be accepted.
+    sandbox.execute("ALTER TABLE audits DROP COLUMN input_digest")
+    with pytest.raises(WaiverError, match="The run that refused 2024-03 did not note by which inputs"):
+        accept_march(sandbox)
+
+
+@pytest.mark.slow
+def test_what_has_changed_since_it_was_refused_is_not_accepted_unseen(sandbox: Sandbox) -> None:
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    repeat_the_month_before(sandbox, MARCH)
+    assert not sandbox.refine(MARCH).success
+    refused = sandbox.lines(CPU, MARCH)
+    ((judged,),) = sandbox.query("SELECT DISTINCT input_digest FROM audits WHERE month = '2024-03'")
+
+    sandbox.edit_line(CPU, MARCH, 2, f"{refused[1]}0")
+    with pytest.raises(
+        WaiverError, match=r"cpu_utilization_202403\.csv has changed since month_is_new refused 2024-03"
+    ):
+        accept_march(sandbox)
+    # A family's step alone reads the file, and no check of processed_data has looked at it.
+    assert sandbox.materialize(["cpu_utilization"], MARCH).success
+    with pytest.raises(WaiverError, match="is another than when month_is_new refused it"):
+        accept_march(sandbox)
+    sandbox.write_lines(CPU, MARCH, refused)
+    assert sandbox.materialize(["cpu_utilization"], MARCH).success
+    stricter = Sandbox(replace(sandbox.settings, min_coverage=0.9), sandbox.instance)
+    with pytest.raises(WaiverError, match="is another than when month_is_new refused it"):
+        accept_march(stricter)
+    assert sandbox.query("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'waivers'") == [(1,)]
+    assert sandbox.query("SELECT * FROM waivers") == []
+
+    accept_march(sandbox)
+
+    assert sandbox.query("SELECT input_digest FROM waivers") == [(judged,)]
+    assert sandbox.refine(MARCH).success
+    assert sandbox.query("SELECT DISTINCT input_digest FROM publications WHERE month = '2024-03'") == [(judged,)]
 
 
 def test_what_no_run_has_refused_cannot_be_accepted(sandbox: Sandbox) -> None:
@@ -118,6 +155,10 @@ def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(sandbox: Sandbo
     assert not run(month="March", why="it is").success
     assert run(why="it is", who="ops").success
     assert sandbox.query("SELECT month, check_name, reason, who FROM waivers") == [("2024-03", CHECK, "it is", "ops")]
+    # Nothing keeps a reason for taking it back, here as on the command line.
+    for unheard in ({"why": "it is not"}, {"who": "ops"}):
+        assert not run(withdraw=True, **unheard).success
+    assert sandbox.query("SELECT count(*) FROM waivers WHERE withdrawn_at IS NULL") == [(1,)]
     assert run(withdraw=True).success
     assert sandbox.query("SELECT count(*) FROM waivers WHERE withdrawn_at IS NULL") == [(0,)]
 
@@ -139,7 +180,7 @@ def test_a_check_that_is_off_lets_the_lie_by_and_the_receipt_says_so(sandbox: Sa
 @pytest.mark.slow
 def test_months_that_an_older_version_published_are_compared_by_what_it_kept(sandbox: Sandbox) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
-    for column in ("median_y", "decimals", "capacities"):
+    for column in ("median_y", "decimals", "capacities", *PART_DIGESTS):
         sandbox.execute(f"ALTER TABLE series_months DROP COLUMN {column}")
     head, *rows = sandbox.lines(MEMORY, MARCH)
     fields = [row.split(",") for row in rows]

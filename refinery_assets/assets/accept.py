@@ -29,8 +29,8 @@ class Acceptance(dg.Config):
 
     month: str = Field(description="the month, such as 2024-05")
     check_name: str = Field(description="the plausibility check that refuses it, such as month_is_new")
-    why: str = Field(default="", description="the reason, which the check will quote; not needed to withdraw")
-    who: str = Field(default="", description="who accepts it; left out: the UI")
+    why: str = Field(default="", description="the reason, which the check will quote; not to withdraw")
+    who: str = Field(default="", description="who accepts it; left out: the UI; not to withdraw")
     withdraw: bool = Field(default=False, description="take the acceptance back")
 
 
@@ -43,7 +43,7 @@ def build_accept(settings: Settings) -> dg.JobDefinition:
             month = Month.parse(config.month)
             with warehouse.get_connection() as connection:
                 if config.withdraw:
-                    withdraw(connection, month, config.check_name)
+                    withdraw(connection, month, config.check_name, why=config.why, who=config.who)
                     context.log.info(f"{config.check_name} of {month} is accepted no longer.")
                     return
                 who = config.who or "the UI"
@@ -54,7 +54,7 @@ def build_accept(settings: Settings) -> dg.JobDefinition:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         context.log.info(f"{waiver.sentence} Run {month} again to publish it.")
 
-    @dg.job(name=ACCEPT, description="Accept a month that a plausibility check refuses, as its files are now.")
+    @dg.job(name=ACCEPT, description="Accept a month that a plausibility check refuses, for the inputs it refused.")
     def accept_job() -> None:
         accept_month()
 

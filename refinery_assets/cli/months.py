@@ -166,8 +166,8 @@ def accept(
 ) -> None:
     """Accept a month that a plausibility check refuses.
 
-    For exactly the files, settings and inventory that it was refused with; the check then is a warning that quotes the
-    reason. Run the month again to publish it.
+    For exactly the files, settings and inventory that it was refused with; if any of them has changed since, the month
+    must be run first. The check then is a warning that quotes the reason. Run the month again to publish it.
     """
     settings = settings_now()
     import getpass
@@ -177,7 +177,7 @@ def accept(
 
     with open_warehouse(settings.warehouse, read_only=False, wait_seconds=settings.lock_wait_seconds) as connection:
         if withdraw:
-            acceptance.withdraw(connection, month, check)
+            acceptance.withdraw(connection, month, check, why=why)
             typer.echo(f"{check} of {month} is accepted no longer; refinery run {month} judges it again.")
             return
         waiver = acceptance.accept(connection, settings, month, check, why=why, who=getpass.getuser())

@@ -179,6 +179,12 @@ AUDITS = Relation(
         Column("version", "VARCHAR NOT NULL", "the version of the refinery"),
         Column("summary", "VARCHAR", "what the check found, in one sentence"),
         Column("recovery", "VARCHAR", "what to do about it; null where there is nothing to do"),
+        Column(
+            "input_digest",
+            "VARCHAR",
+            "the inputs that the month was judged by (`publications.input_digest`), which a waiver holds for; null where "
+            "the run did not come so far, and in rows of an older version",
+        ),
     ),
 )
 

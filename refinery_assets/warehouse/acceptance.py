@@ -6,6 +6,8 @@ and who asks for it (`refinery_assets/cli`, `assets/accept.py`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import duckdb
 
 from refinery_assets.checks.rules import Outcome, listing
@@ -13,6 +15,8 @@ from refinery_assets.contract.columns import AUDITS, WAIVERS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import RefusedFileError, feed_file
+from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.audits import LAST_RUNS
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
@@ -20,6 +24,8 @@ from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.receipts import input_digest, inventory_digests
 from refinery_assets.warehouse.tables import ensure_table, table_names, transaction, utc_now
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
+
+_LOOK_AGAIN = "Run the month again, and accept it only when you have seen what is said of it now."
 
 
 class WaiverError(Exception):
@@ -29,11 +35,11 @@ class WaiverError(Exception):
 def accept(  # noqa: PLR0913 - what a waiver says
     connection: duckdb.DuckDBPyConnection, settings: Settings, month: Month, check: str, *, why: str, who: str
 ) -> Waiver:
-    """Accept a month that a check has refused, as its files are now.
+    """Accept a month that a check has refused, for the inputs that it was refused by.
 
     Raises:
         WaiverError: The check is none that can be accepted, no reason is given, or the check has not refused the
-            month; or the month has no partitions that it was refused by.
+            month; or something of the month has changed since, which nobody has looked at.
     """
     _must_be_acceptable(check)
     if not why.strip():
@@ -42,7 +48,18 @@ def accept(  # noqa: PLR0913 - what a waiver says
     if said != Outcome.FAILED:
         word = "has not been judged yet" if said is None else f"did not fail; it came out as {said}"
         raise WaiverError(f"{check} of {month} {word}. Run the month first: only what is refused can be accepted.")
-    waiver = Waiver(month, check, why.strip(), who, utc_now(), _digest_now(connection, settings, month))
+    judged = _digest_judged(connection, month, check)
+    if judged is None:
+        raise WaiverError(
+            f"The run that refused {month} did not note by which inputs, as an older version does not. {_LOOK_AGAIN}"
+        )
+    stats = _stats_now(settings, month, check)
+    if _digest_now(connection, settings, month, stats) != judged:
+        raise WaiverError(
+            f"The files of {month} that were read last, the contract, a setting or the inventory is another than when "
+            f"{check} refused it. {_LOOK_AGAIN}"
+        )
+    waiver = Waiver(month, check, why.strip(), who, utc_now(), judged)
     with transaction(connection):
         ensure_table(connection, WAIVERS)
         _end(connection, month, check)
@@ -61,13 +78,19 @@ def accept(  # noqa: PLR0913 - what a waiver says
     return waiver
 
 
-def withdraw(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> None:
+def withdraw(connection: duckdb.DuckDBPyConnection, month: Month, check: str, *, why: str = "", who: str = "") -> None:
     """Take a waiver back; the month's next run judges it without.
 
     Raises:
-        WaiverError: There is none.
+        WaiverError: There is none; or a reason or a name is given, which would be kept nowhere.
     """
     _must_be_acceptable(check)
+    if why.strip() or who.strip():
+        given = " and ".join(name for name, text in (("why", why), ("who", who)) if text.strip())
+        raise WaiverError(
+            f"Taking back an acceptance keeps neither a reason nor a name: leave {given} out; or, to accept {check} of "
+            f"{month} for another reason, leave withdraw out."
+        )
     if not any(waiver.check_name == check for waiver in waivers_in_force(connection, [month])):
         raise WaiverError(f"{check} of {month} is not accepted, so there is nothing to take back.")
     with transaction(connection):
@@ -100,12 +123,40 @@ def _last_verdict(connection: duckdb.DuckDBPyConnection, month: Month, check: st
     return None if verdict is None else str(verdict)
 
 
-def _digest_now(connection: duckdb.DuckDBPyConnection, settings: Settings, month: Month) -> str:
-    """The input digest of the month as its partitions are: of the files that were refused."""
+def _digest_judged(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> str | None:
+    """The input digest of the last attempt that the check refused; a re-audit notes none, and judges no inputs."""
+    ensure_table(connection, AUDITS)
+    ((digest,),) = connection.execute(
+        """
+        SELECT arg_max(input_digest, (audited_at, rowid)) FROM audits
+        WHERE month = $month AND check_name = $check AND verdict = $failed AND input_digest IS NOT NULL
+        """,
+        {"month": str(month), "check": check, "failed": str(Outcome.FAILED)},
+    ).fetchall()
+    return None if digest is None else str(digest)
+
+
+def _stats_now(settings: Settings, month: Month, check: str) -> list[Stats]:
+    """What the month's partitions came to, where its files are still those that they were made from."""
     stats = [partition.stats() for partition in partitions(settings, [month])]
     problems = [each.problem for each in stats if each.problem]
     if problems:
         raise WaiverError(f"{month} cannot be accepted, for it cannot be told which files are meant: {problems[0]}")
+    for each in stats:
+        try:
+            lies_there = feed_file(settings, each.family, month).digest()
+        except FileNotFoundError:
+            # What is gone from the feed by now has been looked at all the same.
+            continue
+        except RefusedFileError as error:
+            raise WaiverError(f"{month} cannot be accepted: {error}") from error
+        if lies_there != each.digest:
+            raise WaiverError(f"{each.name} has changed since {check} refused {month}. {_LOOK_AGAIN}")
+    return stats
+
+
+def _digest_now(connection: duckdb.DuckDBPyConnection, settings: Settings, month: Month, stats: Iterable[Stats]) -> str:
+    """The input digest of the month as its files, the settings and the inventory are now."""
     try:
         name_fleet(connection, settings.contract)
     except InventoryError as error:

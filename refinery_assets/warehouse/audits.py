@@ -39,12 +39,14 @@ TABLE_ONLY = f"bool_and(asset IN ('{PROCESSED_DATA}', '{HOST_INVENTORY}'))"
 _SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
 
 
-def record_audits(
+def record_audits(  # noqa: PLR0913 - what a row says
     connection: duckdb.DuckDBPyConnection,
     run_id: str,
     verdicts: Iterable[Verdict],
     published: Mapping[Month, datetime] | None = None,
     moment: datetime | None = None,
+    *,
+    inputs: Mapping[Month, str] | None = None,
 ) -> None:
     """Add rows to `audits`, in the transaction at hand; the table is made when it is not there.
 
@@ -56,6 +58,7 @@ def record_audits(
         verdicts: The verdicts.
         published: When the months were published; a month that is missing was refused.
         moment: When they were judged, in UTC; None: now.
+        inputs: The input digests that months were judged by, where that is known.
 
     Raises:
         ForeignTableError: A table `audits` with other columns exists.
@@ -65,14 +68,14 @@ def record_audits(
     connection.execute(
         """
         INSERT INTO audits (run_id, month, asset, check_name, verdict, severity, counts, audited_at,
-            published_at, version, summary, recovery)
+            published_at, version, summary, recovery, input_digest)
         SELECT $run_id, month, asset, check_name, verdict, severity, counts, $now, published_at, $version,
-            summary, recovery
+            summary, recovery, input_digest
         FROM (SELECT unnest($months::VARCHAR[]) AS month, unnest($assets::VARCHAR[]) AS asset,
             unnest($checks::VARCHAR[]) AS check_name, unnest($verdicts::VARCHAR[]) AS verdict,
             unnest($severities::VARCHAR[]) AS severity, unnest($counts::VARCHAR[])::JSON AS counts,
             unnest($published::TIMESTAMP[]) AS published_at, unnest($summaries::VARCHAR[]) AS summary,
-            unnest($recoveries::VARCHAR[]) AS recovery) AS said
+            unnest($recoveries::VARCHAR[]) AS recovery, unnest($inputs::VARCHAR[]) AS input_digest) AS said
         ANTI JOIN (SELECT month, asset, check_name FROM audits WHERE run_id = $run_id) AS there
             USING (month, asset, check_name)
         """,
@@ -89,6 +92,7 @@ def record_audits(
             "published": [(published or {}).get(row.month) for row in rows],
             "summaries": [row.finding.message for row in rows],
             "recoveries": [None if row.recovery == NOTHING_TO_DO else row.recovery for row in rows],
+            "inputs": [(inputs or {}).get(row.month) for row in rows],
         },
     )
 

@@ -101,6 +101,7 @@ class MonthResult:
         figures: See `facts.MonthOfTable.figures`; empty for a month that was refused or is unchanged.
         healed: Whether the table held something else than its receipt said, and was put right.
         difference: What publishing the month changed in the table; None where nothing was published.
+        input_digest: Of the inputs that the month was judged by; None where it was refused before they were compared.
     """
 
     month: Month
@@ -110,6 +111,7 @@ class MonthResult:
     figures: Mapping[str, int | float] = field(default_factory=dict)
     healed: bool = False
     difference: Difference | None = None
+    input_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def publish(
             for candidate in candidates:
                 if candidate.month in error.refused:
                     verdicts = merge(candidate.verdicts, error.refused[candidate.month])
-                    results[candidate.month] = _refused(candidate.month, verdicts, settings.contract)
+                    results[candidate.month] = _refused(
+                        candidate.month, verdicts, settings.contract, candidate.input_digest
+                    )
             candidates = [each for each in candidates if each.month not in error.refused]
         except OwnRuleError as error:
             # After it nothing more can be done in its transaction. The next one leaves its query out.
@@ -264,7 +268,10 @@ def _candidates(
             stands = not leans_on_withdrawn(verdicts, waivers, inputs[month])
             complete = said >= every_check(settings.contract)
             if stands and complete and not any(verdict.failed for verdict in verdicts):
-                results[month] = MonthResult(month, State.UNCHANGED, verdicts, receipts[month])
+                receipt = receipts[month]
+                results[month] = MonthResult(
+                    month, State.UNCHANGED, verdicts, receipt, input_digest=receipt.input_digest
+                )
     changed = {month: stats[month] for month in open_months if month not in results}
     checked, facts = scan_partitions(connection, changed, settings)
     candidates = []
@@ -272,7 +279,7 @@ def _candidates(
         judged = judge_partitions(month, checked[month], facts[month], run, settings)
         verdicts = merge(open_months[month], judged)
         if any(verdict.failed for verdict in verdicts):
-            results[month] = _refused(month, verdicts, settings.contract)
+            results[month] = _refused(month, verdicts, settings.contract, inputs[month])
         else:
             # If the receipt is of other inputs, a changed table cannot be distinguished from a changed digest.
             healed = month in same - intact and receipts[month].is_comparable
@@ -299,14 +306,16 @@ def _judge_unchanged(
     said = {month: result.verdicts for month, result in unchanged.items()}
     judged = judge_unchanged_by_own_rules(connection, said, settings.contract, broken)
     return {
-        month: _refused(month, verdicts, settings.contract)
+        month: _refused(month, verdicts, settings.contract, unchanged[month].input_digest)
         if any(verdict.failed for verdict in verdicts)
         else replace(unchanged[month], verdicts=verdicts)
         for month, verdicts in judged.items()
     }
 
 
-def _refused(month: Month, verdicts: Sequence[Verdict], contract: Contract) -> MonthResult:
+def _refused(
+    month: Month, verdicts: Sequence[Verdict], contract: Contract, input_digest: str | None = None
+) -> MonthResult:
     """The month with a verdict of every check; those that were not reached say so."""
     there = {(verdict.asset, verdict.check) for verdict in verdicts}
     missing = [
@@ -315,7 +324,7 @@ def _refused(month: Month, verdicts: Sequence[Verdict], contract: Contract) -> M
         for verdict in not_judged(rules, asset, month, verdicts)
         if (verdict.asset, verdict.check) not in there
     ]
-    return MonthResult(month, State.REFUSED, [*verdicts, *missing])
+    return MonthResult(month, State.REFUSED, [*verdicts, *missing], input_digest=input_digest)
 
 
 def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Iterable[MonthResult]) -> None:
@@ -327,7 +336,8 @@ def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Itera
         if result.receipt and result.state is not State.REFUSED
     }
     verdicts = [verdict for result in found for verdict in result.verdicts if _is_of_run(verdict, run)]
-    record_audits(connection, run.run_id, verdicts, published, run.moment)
+    inputs = {result.month: result.input_digest for result in found if result.input_digest}
+    record_audits(connection, run.run_id, verdicts, published, run.moment, inputs=inputs)
     record_receipts(
         connection,
         [result.receipt for result in found if result.receipt and result.state is State.PUBLISHED],
@@ -414,6 +424,7 @@ def _write(
             figures,
             healed=candidate.healed,
             difference=difference,
+            input_digest=candidate.input_digest,
         )
     return results
 
