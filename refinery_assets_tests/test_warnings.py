@@ -13,7 +13,7 @@ from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.rows import parts
 from refinery_assets.rows.read import read_lines
-from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, asset_and_check
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +63,31 @@ def test_a_host_and_a_day_without_a_reading_are_warnings(sandbox: Sandbox) -> No
     assert by_resource[FEBRUARY, "cpu"] == by_resource[FEBRUARY, "disk"] == (1, "11")
     assert by_resource[FEBRUARY, "memory"] == by_resource[MARCH, "cpu"] == (0, "")
     assert outcome.verdict("processed_data", "fleet_coverage", MARCH) == "passed"
+
+
+def test_a_day_without_any_reading_that_was_filled_is_a_warning_that_says_so(sandbox: Sandbox) -> None:
+    for family, days in ((CPU, {"2024-02-11"}), (DISK, {"2024-02-11", "2024-02-12"})):
+        kept = [line for line in sandbox.lines(family, FEBRUARY) if line[:10] not in days]
+        sandbox.write_lines(family, FEBRUARY, kept)
+    # Of a day that one host has read, nothing is to be said.
+    host = sandbox.lines(MEMORY, FEBRUARY)[1].split(",")[1]
+    kept = [line for line in sandbox.lines(MEMORY, FEBRUARY) if line[:10] != "2024-02-11" or f",{host}," in line]
+    sandbox.write_lines(MEMORY, FEBRUARY, kept)
+    lenient = Sandbox(replace(sandbox.settings, family_skew=0.2), sandbox.instance)
+
+    outcome = lenient.refine(FEBRUARY)
+
+    assert outcome.success
+    assert outcome.verdict("processed_data", "fleet_coverage") == "warning"
+    told = outcome.metadata("processed_data", "fleet_coverage", FEBRUARY)
+    assert told["summary"] == (
+        "At least 100.0% of 20 hosts due have readings in every resource; cpu has no reading on day 11, filled by "
+        "interpolation in 20 series; disk has no reading on days 11, 12, filled by interpolation in 20 series."
+    )
+    assert {row["resource"]: row["filled_days"] for row in told["by_resource"]} == {
+        "cpu": "11", "memory": "", "disk": "11, 12", "network": ""
+    }  # fmt: skip
+    assert lenient.audit().verdict("processed_data", "fleet_coverage", FEBRUARY) == "warning"
 
 
 def test_a_team_with_classes_of_its_own_sets_their_number(sandbox: Sandbox) -> None:

@@ -182,8 +182,8 @@ AUDITS = Relation(
         Column(
             "input_digest",
             "VARCHAR",
-            "the inputs that the month was judged by (`publications.input_digest`), which a waiver holds for; null where "
-            "the run did not come so far, and in rows of an older version",
+            "the inputs that the month was judged by (`publications.input_digest`), which a waiver holds for; null "
+            "where the run did not come so far, and in rows of an older version",
         ),
     ),
 )

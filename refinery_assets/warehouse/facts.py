@@ -33,6 +33,7 @@ class TableFacts:
         total: Sum of `y`.
         hosts: Hosts due in the month with a row for a day on which they are.
         days: Bit n is set where any such host has such a row for day n.
+        read_days: The same, where any such row is not imputed.
         unknown: Hosts that the inventory lacks.
         outside: Hosts of the inventory with a reading for a day on which they do not count.
         repeating: Series with more rows than days.
@@ -41,6 +42,7 @@ class TableFacts:
         quarantined: Rows in `quarantined_rows`.
         unlike_series: Series that `series_months` sums up otherwise than the table holds them.
         behaviors: Hosts and rows by behavior.
+        filled: By day of which there are imputed rows only, how many series have one.
     """
 
     points: int = 0
@@ -48,6 +50,7 @@ class TableFacts:
     total: float = 0.0
     hosts: int = 0
     days: int = 0
+    read_days: int = 0
     unknown: int = 0
     outside: int = 0
     repeating: int = 0
@@ -56,6 +59,7 @@ class TableFacts:
     quarantined: int = 0
     unlike_series: int = 0
     behaviors: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    filled: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,15 +175,16 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
 
     `audit_series` is a temporary table, one row per month, resource and host of the table: `is_known` (the host
     stands in the inventory), `number` (of its behavior, as in `fleet`), `points`, `imputed`, `total` (sum of
-    `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `due` (those of them on
-    which the host counts), `outside` (the others, where not imputed), `off_midnight`, `out_of_range`.
+    `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `imputed_days` (those of
+    them with an imputed row), `due` (those of all on which the host counts), `outside` (the others, where not imputed:
+    between two periods of a host, a gap is filled as any other), `off_midnight`, `out_of_range`.
     """
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE audit_series (
             month VARCHAR, resource VARCHAR, host_id VARCHAR, is_known BOOLEAN, number BIGINT, points BIGINT,
-            imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, due BIGINT, outside BIGINT, off_midnight BIGINT,
-            out_of_range BIGINT
+            imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, imputed_days BIGINT, due BIGINT, outside BIGINT,
+            off_midnight BIGINT, out_of_range BIGINT
         )
         """
     )
@@ -188,9 +193,10 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
         connection.execute(
             """
             INSERT INTO audit_series (month, resource, host_id, is_known, number, points, imputed, total,
-                measured, days, due, outside, off_midnight, out_of_range)
+                measured, days, imputed_days, due, outside, off_midnight, out_of_range)
             SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, measured,
-                days, days & coalesce(due, 0), days & ~coalesce(due, days), off_midnight, out_of_range
+                days, imputed_days, days & coalesce(due, 0), days & ~coalesce(due, days) & ~imputed_days, off_midnight,
+                out_of_range
             FROM (
                 SELECT
                     resource,
@@ -200,6 +206,7 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
                     sum(y) AS total,
                     sum(y) FILTER (NOT is_imputed) AS measured,
                     bit_or(1::BIGINT << dayofmonth(ds)) AS days,
+                    coalesce(bit_or(1::BIGINT << dayofmonth(ds)) FILTER (is_imputed), 0) AS imputed_days,
                     count(*) FILTER (ds <> date_trunc('day', ds)) AS off_midnight,
                     count(*) FILTER (y IS NULL OR NOT isfinite(y) OR y < 0 OR y > cap) AS out_of_range
                 FROM processed_data
@@ -208,26 +215,6 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
             ) LEFT JOIN (SELECT node_name, due, number FROM hosts_due WHERE month = $month) ON node_name = host_id
             """,
             {"month": str(month), "first": month.first_day, "end": month.next.first_day},
-        )
-    _forgive_imputed_days(connection)
-
-
-def _forgive_imputed_days(connection: duckdb.DuckDBPyConnection) -> None:
-    """Leave imputed rows out of `outside`: between two periods of a host, a gap is filled as any other."""
-    affected = connection.execute(
-        "SELECT DISTINCT month FROM audit_series WHERE outside <> 0 AND imputed > 0"
-    ).fetchall()
-    for (key,) in affected:
-        month = Month.parse(key)
-        connection.execute(
-            """
-            UPDATE audit_series a SET outside = a.outside & p.days FROM (
-                SELECT resource, host_id,
-                    coalesce(bit_or(1::BIGINT << dayofmonth(ds)) FILTER (NOT is_imputed), 0) AS days
-                FROM processed_data WHERE ds >= $first AND ds < $end GROUP BY ALL
-            ) p WHERE a.month = $month AND a.resource = p.resource AND a.host_id = p.host_id AND a.outside <> 0
-            """,
-            {"month": key, "first": month.first_day, "end": month.next.first_day},
         )
 
 
@@ -252,7 +239,8 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
     found = connection.execute(
         """
         SELECT a.month, a.resource, sum(a.points)::BIGINT, sum(a.imputed)::BIGINT, sum(a.total),
-            count(*) FILTER (a.due <> 0), coalesce(bit_or(a.due), 0), count(*) FILTER (NOT a.is_known),
+            count(*) FILTER (a.due <> 0), coalesce(bit_or(a.due), 0), coalesce(bit_or(a.due & ~a.imputed_days), 0),
+            count(*) FILTER (NOT a.is_known),
             count(*) FILTER (a.outside <> 0), count(*) FILTER (a.points <> bit_count(a.days)),
             sum(a.off_midnight)::BIGINT, sum(a.out_of_range)::BIGINT,
             count(*) FILTER (s.host_id IS NULL OR s.readings + s.imputed <> a.points OR s.imputed <> a.imputed
@@ -268,7 +256,25 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
         facts[Month.parse(month)][resource] = TableFacts(*of_table)
     for (month, resource), count in quarantined.items():
         facts[Month.parse(month)][resource] = TableFacts(quarantined=count)
+    _name_filled_days(connection, facts)
     return facts
+
+
+def _name_filled_days(connection: duckdb.DuckDBPyConnection, facts: dict[Month, dict[str, TableFacts]]) -> None:
+    """Add how many series have a row on days of which no reading exists; seldom is there such a day."""
+    for month, tables in facts.items():
+        for resource, table in tables.items():
+            if unread := table.days & ~table.read_days:
+                filled = connection.execute(
+                    """
+                    SELECT day, count(*) FROM audit_series, (SELECT unnest(range(1, 32)) AS day)
+                    WHERE month = $month AND resource = $resource
+                        AND (due & imputed_days & $unread::BIGINT) >> day & 1 = 1
+                    GROUP BY day ORDER BY day
+                    """,
+                    {"month": str(month), "resource": resource, "unread": unread},
+                ).fetchall()
+                tables[resource] = replace(table, filled=dict(filled))
 
 
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:

@@ -6,6 +6,7 @@ alike. Not here: what they look at (`facts.py`) and writing the table (`publish.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from refinery_assets.checks.plausibility.evidence import Evidence
@@ -240,11 +241,13 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
                 "min_coverage": month.settings.limit("min_coverage", family),
                 "missing_hosts": due - table.hosts,
                 "missing_days": ", ".join(str(day) for day in missing_days),
+                "filled_days": ", ".join(str(day) for day in table.filled),
             }
         )
     least = min(float(row["share"] or 0) for row in rows)
     thin = [row for row in rows if float(row["share"] or 0) < float(row["min_coverage"] or 0)]
     gaps = [row for row in rows if row["missing_hosts"] or row["missing_days"]]
+    filled = [row for row in rows if row["filled_days"]]
     summary = f"At least {least:.1%} of {counted(due, 'host')} due have readings in every resource"
     if thin:
         asked = dict.fromkeys(row["min_coverage"] for row in thin)
@@ -255,17 +258,25 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
         summary += f"; fewer than {' and '.join(fewer)}"
     elif gaps:
         summary += f"; some host or day has none in {listing(row['resource'] for row in gaps)}"
+    for row in filled:
+        summary += f"; {_filled(str(row['resource']), month.of(str(row['resource'])).filled)}"
     return Finding(
-        outcome(failed=bool(thin), warned=bool(gaps)),
+        outcome(failed=bool(thin), warned=bool(gaps or filled)),
         f"{summary}.",
         {
             "hosts_due": due,
             "least_share": least,
             "min_coverage": month.settings.min_coverage,
         },
-        offenders=thin or gaps,
+        offenders=thin or [row for row in rows if row in gaps or row in filled],
         tables={"by_resource": rows},
     )
+
+
+def _filled(resource: str, series: Mapping[int, int]) -> str:
+    """What to know of days of which there is no reading and yet a row."""
+    days = f"day {next(iter(series))}" if len(series) == 1 else f"days {listing(series, len(series))}"
+    return f"{resource} has no reading on {days}, filled by interpolation in {max(series.values()):,} series"
 
 
 def _published_rows_kept(month: MonthOfTable) -> Finding:
@@ -361,7 +372,7 @@ PUBLISH_RULES: tuple[Rule[MonthOfTable], ...] = (
     Rule(
         "fleet_coverage",
         "Fails when a resource holds a smaller share of the hosts due than REFINERY_MIN_COVERAGE; warns when "
-        "any host due, or any day up to the month's newest, has no reading.",
+        "any host due, or any day up to the month's newest, has no reading, be the day filled by interpolation or not.",
         "Have the month exported in full, give retired hosts a valid_to in the inventory, or lower "
         "REFINERY_MIN_COVERAGE.",
         _fleet_coverage,
