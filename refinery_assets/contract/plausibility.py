@@ -68,8 +68,8 @@ class PlausibilitySettings(Part):
     the curves in `docs/plausibility.md`.
 
     Attributes:
-        month_is_new: Mode of the check against copied months, days and weeks. It is the only one that looks at all
-            published months: one join by digest. About 4 ms a month at 2,000 hosts.
+        month_is_new: Mode of the check against copied months, parts of months, weeks and days. It is the only one that
+            looks at all published months, later ones, too: one join by digest. About 4 ms a month at 2,000 hosts.
         families_distinct: Mode of the check against resources with each other's content; about 2 ms.
         units_plausible: Mode of the check against other units of readings and capacities; about 2 ms.
         hosts_in_place: Mode of the check against values beside other hosts; about 3 ms.

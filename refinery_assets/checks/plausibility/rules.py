@@ -15,8 +15,8 @@ from refinery_assets.checks.rules import Rule
 PLAUSIBILITY_RULES: tuple[Rule[Evidence], ...] = (
     Rule(
         "month_is_new",
-        "Fails when series of the month read what they read in another published month, or when days of the month "
-        "repeat across the fleet.",
+        "Fails when series of the month, or ten days of them, read what they read in another published month, or when "
+        "days of the month repeat across the fleet.",
         "Have the month exported again.",
         month_is_new,
     ),
@@ -29,7 +29,7 @@ PLAUSIBILITY_RULES: tuple[Rule[Evidence], ...] = (
     Rule(
         "units_plausible",
         "Fails when values or capacities are a fixed factor away from the months before, or from percent; warns when "
-        "some are.",
+        "some are, or when a first month has no reading above 1.",
         "Have the month exported in the units of the months before.",
         units_plausible,
     ),
