@@ -7,7 +7,7 @@ correlation (Conover, Practical Nonparametric Statistics, 3rd ed., 5.4).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -41,21 +41,26 @@ _AGAIN = "Have the export put each value beside its own host again; compare the 
 def hosts_in_place(evidence: Evidence) -> Finding:
     """Judge whether the hosts' levels are where they were."""
     suspicions: list[Suspicion] = []
+    reasons: dict[str, str] = {}
     for series in evidence.judged_by(CHECK):
-        suspicions += [*_redealt_capacities(evidence, series), *_moved(evidence, series), *_pasted(evidence, series)]
-    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
+        far = _far_off(series) if not evidence.is_short and _in_both(series).sum() >= _FEWEST_HOSTS else None
+        reasons[series.resource] = _why_not(evidence, series, far)
+        if far is not None and not reasons[series.resource]:
+            suspicions += _moved(evidence, series, far)
+        suspicions += [*_redealt_capacities(evidence, series), *_pasted(evidence, series)]
+    return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence, reasons))
 
 
-def _looked_at(evidence: Evidence) -> str:
+def _looked_at(evidence: Evidence, reasons: Mapping[str, str]) -> str:
     own = "Hosts have readings of their own"
     if lacks := without_past(CHECK, evidence) or (too_short(evidence) if evidence.is_short else ""):
         return f"{own}; their levels were not compared, for {lacks}"
-    reasons = {each.resource: _why_not(each) for each in evidence.judged_by(CHECK)}
     others = {resource: why for resource, why in reasons.items() if why}
     compared = [int(_in_both(each).sum()) for each in evidence.judged_by(CHECK) if each.resource not in others]
     said = own
     if compared:
-        said += f", and the levels of {sum(compared):,} series follow those of {evidence.before}"
+        said += f", and the levels of {sum(compared):,} series follow those of their last month, up to "
+        said += str(evidence.earlier[-1])
     for why in dict.fromkeys(others.values()):
         said += (
             f"; levels of {listing(name for name, each in others.items() if each == why)} were not compared, for {why}"
@@ -68,11 +73,12 @@ def _in_both(series: ResourceSeries) -> Flags:
     return series.is_there & series.has_past
 
 
-def _why_not(series: ResourceSeries) -> str:
-    """Why a resource's levels cannot be held against those before; empty where they can."""
-    if (known := int(_in_both(series).sum())) < _FEWEST_HOSTS:
+def _why_not(evidence: Evidence, series: ResourceSeries, far: Flags | None) -> str:
+    """Why a resource's levels cannot be held against those before; empty where they can, and where few are far off."""
+    if far is None:
+        known = int(_in_both(series).sum())
         return f"{counted(known, 'host')} with an earlier month {verb_for(known, 'are')} too few"
-    if _usual_correlation(series) < _FOLLOWS:
+    if _are_many(evidence, series, far) and _usual_correlation(series) < _FOLLOWS:
         return "they do not follow from month to month"
     return ""
 
@@ -97,25 +103,31 @@ def _ranks(values: Floats) -> Floats:
     return np.asarray((ends - (counts - 1) / 2)[places])
 
 
-def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
+def _far_off(series: ResourceSeries) -> Flags:
+    """Who moved farther than hosts of this fleet do else."""
+    now, before, both = _level(series.now("median_y")), _level(series.last("median_y")), _in_both(series)
+    scale = max(_usual_move(series), _FLOOR)
+    shift = float(np.median(now[both] - before[both]))
+    # Of a host whose last month is two back, twice as much is no more.
+    return np.asarray(both & (np.abs(now - before - shift) > _FAR * scale * series.months_back))
+
+
+def _are_many(evidence: Evidence, series: ResourceSeries, far: Flags) -> bool:
+    settings = evidence.settings
+    judged = int(_in_both(series).sum())
+    return is_enough(int(far.sum()), judged, settings.moved_warn_share, settings.least_series + 1)
+
+
+def _moved(evidence: Evidence, series: ResourceSeries, far: Flags) -> Iterator[Suspicion]:
     settings = evidence.settings
     now, before = _level(series.now("median_y")), _level(series.last("median_y"))
     both = _in_both(series)
     judged = int(both.sum())
-    if judged < _FEWEST_HOSTS or evidence.is_short:
-        return
-    # Who moved, by the movement that hosts of this fleet show else.
-    scale = max(_usual_move(series), _FLOOR)
-    shift = float(np.median(now[both] - before[both]))
-    # Of a host whose last month is two back, twice as much is no more.
-    far = both & (np.abs(now - before - shift) > _FAR * scale * series.months_back)
     number = int(far.sum())
-    if not is_enough(number, judged, settings.moved_warn_share, settings.least_series + 1):
+    if not _are_many(evidence, series, far):
         return
     follows = rank_correlation(now[both], before[both])
     usually = _usual_correlation(series)
-    if usually < _FOLLOWS:
-        return
     # A migration or an upgrade moves the whole of what it moves; a shuffle deals the same levels out anew.
     apart = float(np.mean(np.abs(now[far] - before[far])))
     dealt = float(np.mean(np.abs(np.sort(now[far]) - np.sort(before[far]))))

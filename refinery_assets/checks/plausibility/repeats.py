@@ -63,11 +63,11 @@ def _looked_at(evidence: Evidence) -> str:
         months = "the other published month" if others == 1 else f"any of the {others:,} other published months"
         said = f"No series stands in {months}"
     if evidence.with_past(CHECK):
-        said += f", and no ten days of it in {evidence.before}"
+        said += f", nor ten days of {evidence.settings.least_series} or more in {evidence.before}"
     if not evidence.has_days:
         return said
     if any(day.hosts for series in evidence.judged_by(CHECK) for day in series.days):
-        return f"{said}; no day repeats another of the month"
+        return f"{said}; no day repeats another across the fleet"
     return f"{said}; no host's readings vary enough to tell its days apart"
 
 
@@ -104,11 +104,14 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
 def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[str]) -> Iterator[Suspicion]:
     """By digest: the values of ten days, or of the last eight, on the same days of an earlier month."""
     settings = evidence.settings
-    best, at_best = np.zeros(len(series.hosts), dtype=np.bool_), 0
-    for at, month in enumerate(series.earlier):
-        hits = np.any([series.figures[part][at] == series.now(part) for part in PART_DIGESTS], axis=0)
-        if str(month) not in told and hits.sum() > best.sum():
-            best, at_best = hits, at
+    if not series.earlier:
+        return
+    hits = np.zeros((len(series.earlier), len(series.hosts)), dtype=np.bool_)
+    for part in PART_DIGESTS:
+        hits |= series.figures[part][:-1] == series.now(part)
+    hits[[str(month) in told for month in series.earlier]] = False
+    at_best = int(hits.sum(axis=1).argmax())
+    best = hits[at_best]
     number = int(best.sum())
     if number < settings.least_series:
         return
