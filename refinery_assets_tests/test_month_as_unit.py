@@ -245,6 +245,7 @@ def test_a_warehouse_of_the_version_before_receipts_is_taken_on(
         "DROP TABLE series_months",
         "ALTER TABLE audits DROP COLUMN summary",
         "ALTER TABLE audits DROP COLUMN recovery",
+        "ALTER TABLE audits DROP COLUMN input_digest",
     ):
         sandbox.execute(change)
 

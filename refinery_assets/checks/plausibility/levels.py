@@ -65,7 +65,7 @@ def _looked_at(evidence: Evidence) -> str:
         return f"Levels were not compared: fewer than {_FEWEST_HOSTS} hosts stand in both the month and {last}"
     if len(evidence.earlier) <= _FEWEST_MOVES:
         return f"Levels and spreads are within reach of {last}; too few earlier months say how far they usually move"
-    return f"Levels and spreads moved from {last} no farther than they may by {evidence.before}"
+    return f"Levels and spreads moved from {last} no farther than the movements of {evidence.before} allow"
 
 
 def _judged(evidence: Evidence) -> list[ResourceSeries]:

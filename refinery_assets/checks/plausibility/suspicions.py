@@ -78,7 +78,7 @@ _OF_DAYS = ("month_is_new", "units_plausible", "sensors_alive", "levels_plausibl
 
 def _aside(check: str, evidence: Evidence) -> str:
     """What holds of all that the check says: of whom, and against what it could not look."""
-    shown = max((int(series.is_there.sum()) for series in evidence.series.values()), default=0)
+    shown = int(np.any([series.is_there for series in evidence.series.values()], axis=0).sum())
     parts = []
     if shown < evidence.hosts_in_all:
         besides = " but for whole series, which are compared of all" if check == _OF_ALL_HOSTS else ""
