@@ -38,6 +38,7 @@ from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets_tests.installation import Installation, install
+from refinery_assets_tests.scenario import folder
 
 _RUN = """
 import sys
@@ -77,7 +78,7 @@ class Harness:
         self.rounds += 1
         for month in self.months:
             for family in FAMILIES:
-                path = self.installation.settings.feed / (
+                path = folder(self.installation.settings.feed) / (
                     f"{month.year}/{month.month:02d}/{family.name}_{month.year}{month.month:02d}.csv"
                 )
                 lines = pl.read_csv(path, schema_overrides={str(family.capacity): pl.Float64})

@@ -9,11 +9,10 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.assets.steps import conclude, months_to_do
+from refinery_assets.assets.steps import conclude, look_at_feed, months_to_do, told_if_out_of_reach
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
 from refinery_assets.warehouse.ledger import StepRecord
@@ -38,17 +37,18 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         backfill_policy=ONE_RUN,
     )
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
-        extent = feed_extent(settings)
+        extent = look_at_feed(settings)
         months, left_out = months_to_do(context, settings, extent)
         verdicts: list[Verdict] = []
         digests = {}
         good = []
-        for feed in inspect_feed(settings, months, extent, settings.today):
-            found = judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
-            verdicts += found
-            digests[feed.month] = feed.digests
-            if not any(verdict.failed for verdict in found):
-                good.append(_materialized(feed))
+        with told_if_out_of_reach():
+            for feed in inspect_feed(settings, months, extent, settings.today):
+                found = judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
+                verdicts += found
+                digests[feed.month] = feed.digests
+                if not any(verdict.failed for verdict in found):
+                    good.append(_materialized(feed))
         record = StepRecord(LEGACY_FEED, verdicts, left_out, digests)
         yield from conclude(context, warehouse, settings, record, good)
 
@@ -57,6 +57,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
 
 def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
     newest = max((file.newest_day for file in feed.files if file.newest_day), default=None)
+    folder = feed.files[0].name.rpartition("/")[0]
     return MaterializedMonth(
         month=str(feed.month),
         data_version=hashlib.sha256(repr(sorted(feed.digests.items())).encode()).hexdigest(),
@@ -65,6 +66,8 @@ def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
             "files": len(feed.files),
             **({"rows_per_day": round(feed.rows / newest.day)} if newest else {}),
             "newest_day": str(newest),
-            "folder": dg.MetadataValue.path(feed.settings.feed / feed.files[0].name.rpartition("/")[0]),
+            "folder": dg.MetadataValue.path(
+                f"{feed.settings.feed}/{feed.files[0].name.rpartition('/')[0]}".rstrip("/")
+            ),
         },
     )

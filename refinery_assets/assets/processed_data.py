@@ -15,13 +15,14 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, record_reaudit
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, look_at_feed, months_to_do, record_reaudit
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.feed.files import FeedExtent
+from refinery_assets.feed.store import StoreError
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
@@ -83,7 +84,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
 
 def _run_so_far(context: dg.AssetExecutionContext, settings: Settings) -> tuple[RunSoFar, list[Month], list[Month]]:
     records = {record.asset: record for record in ledger_of(context, settings).records()}
-    extent = feed_extent(settings)
+    extent = look_at_feed(settings)
     if LEGACY_FEED not in records:
         # Without an entrance audit it is the partitions that months are published from.
         there = partitions_there(settings)
@@ -110,7 +111,7 @@ def _publish(
     except WarehouseMissingError as error:
         facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
         return refuse_all(months, run, facts, settings.contract)
-    except (WarehouseUnusableError, ForeignTableError) as error:
+    except (WarehouseUnusableError, ForeignTableError, StoreError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 

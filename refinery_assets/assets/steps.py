@@ -7,6 +7,7 @@ last step of it, so that the months that are fine get through all steps before. 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -31,6 +32,7 @@ from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.feed.store import StoreError
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
@@ -43,6 +45,21 @@ _ANSWER_FOR_ALL = {PROCESSED_DATA, MONTHLY_REPORT}
 
 FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
+
+
+@contextmanager
+def told_if_out_of_reach() -> Iterator[None]:
+    """Fail the step with a sentence where an object store cannot be reached; no month is to blame for it."""
+    try:
+        yield
+    except StoreError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def look_at_feed(settings: Settings) -> FeedExtent:
+    """The first and the newest month of the feed."""
+    with told_if_out_of_reach():
+        return feed_extent(settings)
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:
@@ -66,7 +83,7 @@ def months_to_do(
     if entrance is not None:
         left_out = list(entrance.left_out)
         return [month for month in months_of(context) if month not in left_out], left_out
-    extent = extent or feed_extent(settings)
+    extent = extent or look_at_feed(settings)
     months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)))
     if left_out:
         context.log.info(
