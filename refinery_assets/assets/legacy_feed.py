@@ -66,8 +66,6 @@ def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
             "files": len(feed.files),
             **({"rows_per_day": round(feed.rows / newest.day)} if newest else {}),
             "newest_day": str(newest),
-            "folder": dg.MetadataValue.path(
-                f"{feed.settings.feed}/{feed.files[0].name.rpartition('/')[0]}".rstrip("/")
-            ),
+            "folder": dg.MetadataValue.path(f"{feed.settings.feed}/{folder}".rstrip("/")),
         },
     )

@@ -54,18 +54,27 @@ def open_bucket(place: ObjectPrefix, variable: str) -> Bucket:
     Raises:
         StoreError: The endpoint is no web address.
     """
-    endpoint = next((address for name in _ENDPOINTS if (address := os.environ.get(name))), None)
-    return Bucket(place, variable, _connect(place, endpoint))
+    return Bucket(place, variable, _connect(place, frozenset(_aws_variables().items())))
+
+
+def _aws_variables() -> dict[str, str]:
+    """What the library reads of the environment."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and value}
+
+
+def _endpoint(variables: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that names the server, and the address; None where it is that of AWS."""
+    return next(((name, variables[name]) for name in _ENDPOINTS if name in variables), None)
 
 
 @lru_cache(maxsize=8)
-def _connect(place: ObjectPrefix, endpoint: str | None) -> S3Store:
+def _connect(place: ObjectPrefix, variables: frozenset[tuple[str, str]]) -> S3Store:
     options = _CLIENT
-    if endpoint is not None:
-        parts = urlsplit(endpoint)
+    if endpoint := _endpoint(dict(variables)):
+        name, address = endpoint
+        parts = urlsplit(address)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            name = next(name for name in _ENDPOINTS if os.environ.get(name) == endpoint)
-            raise StoreError(f"{name} is '{endpoint}'; expected an address that begins with http:// or https://.")
+            raise StoreError(f"{name} is '{address}'; expected an address that begins with http:// or https://.")
         options = {**_CLIENT, "allow_http": parts.scheme == "http"}
     return S3Store(place.bucket, prefix=place.prefix or None, client_options=options, retry_config=_RETRIES)
 
@@ -137,7 +146,7 @@ class Bucket:
         """As `Store.look`."""
         try:
             return _found(self._ask("read", lambda: self.objects.head(name), name))
-        except (FileNotFoundError, UnreadableError):
+        except FileNotFoundError:
             return None
 
     def read(self, name: str) -> bytes:
@@ -187,7 +196,7 @@ class Bucket:
 
     def _cause(self, answer: Answer) -> str:
         """What went wrong, and what to check."""
-        server = next((address for name in _ENDPOINTS if (address := os.environ.get(name))), "AWS S3")
+        name, server = _endpoint(_aws_variables()) or ("AWS_REGION", "AWS S3")
         if answer.code == "NoSuchBucket":
             return f"{server} has no bucket {self.place.bucket}; create it, or correct {self.variable}"
         if answer.lacks_keys:
@@ -200,9 +209,7 @@ class Bucket:
         if answer.status is not None:
             return f"{server} answered with {answer.told}; look at its log, check AWS_REGION and {self.variable}"
         times = f" {answer.attempts} times" if answer.attempts > 1 else ""
-        return (
-            f"{server} was tried{times} and did not answer, or broke off; see that it runs and check AWS_ENDPOINT_URL"
-        )
+        return f"{server} was tried{times} and did not answer, or broke off; see that it runs and check {name}"
 
 
 @dataclass(frozen=True)
