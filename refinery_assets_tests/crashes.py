@@ -143,7 +143,7 @@ class Harness:
         self.found["ended before the kill" if process.returncode == 0 else "killed"] += 1
         self.found["new" if new else "old"] += 1
         # None is in the way of a later run, so they stay to the end.
-        self.found["torn temporary files"] = len(list(self.installation.settings.telemetry.rglob("*.partial")))
+        self.found["torn temporary files"] = len(list(folder(self.installation.settings.telemetry).rglob("*.partial")))
 
     def look(self) -> dict[Month, int]:
         """Open the tables and the partitions as readers do; gives the round that each month is of."""

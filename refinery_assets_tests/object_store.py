@@ -78,16 +78,18 @@ def _wait_for(bucket: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass
 class Relay:
-    """Passes on what clients and a server say, until the server has said so many bytes; then it is dead.
+    """Passes on what clients and a server say, until one of them has said so many bytes; then it is dead.
 
     Attributes:
         server: The port of the server.
-        bytes_left: How much the server may still say; None: all that it wants.
+        told_left: How much the server may still say; None: all that it wants.
+        asked_left: How much its clients may still say; None: likewise.
         url: Where clients find it.
     """
 
     server: int
-    bytes_left: int | None = None
+    told_left: int | None = None
+    asked_left: int | None = None
     url: str = ""
     _open: list[socket.socket] = field(default_factory=list)
     _listener: socket.socket | None = None
@@ -107,17 +109,18 @@ class Relay:
                 client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self.server))
                 self._open += [client, server]
-                threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._pass_on, args=(server, client, True), daemon=True).start()
+                for way in ((client, server, "asked_left"), (server, client, "told_left")):
+                    threading.Thread(target=self._pass_on, args=way, daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, counted: bool = False) -> None:  # noqa: FBT001, FBT002
+    def _pass_on(self, source: socket.socket, target: socket.socket, limit: str) -> None:
         with suppress(OSError):
             while data := source.recv(2**14):
-                if counted and self.bytes_left is not None:
-                    data = data[: self.bytes_left]
-                    self.bytes_left -= len(data)
+                left = getattr(self, limit)
+                if left is not None:
+                    data = data[:left]
+                    setattr(self, limit, left - len(data))
                 target.sendall(data)
-                if self.bytes_left == 0:
+                if getattr(self, limit) == 0:
                     self._die()
                     return
         for each in (source, target):

@@ -136,6 +136,11 @@ class Sandbox:
         """The feed's folder."""
         return folder(self.settings.feed)
 
+    @property
+    def telemetry(self) -> Path:
+        """The folder of the partitions."""
+        return folder(self.settings.telemetry)
+
     def file(self, family: Family, month: Month) -> FeedFile:
         return FeedFile(self.settings.feed, family, month)
 

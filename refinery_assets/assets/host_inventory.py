@@ -17,12 +17,13 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, look_at_feed, record_reaudit
+from refinery_assets.assets.steps import conclude, needs_stores, record_reaudit
 from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import inventory_columns
 from refinery_assets.contract.families import HOST_INVENTORY
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import feed_extent
 from refinery_assets.operations.partitions import months_in
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.family_partitions import partitions_there
@@ -59,13 +60,14 @@ def build_host_inventory_checks(
         specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, partitions),
         pool=WAREHOUSE_POOL,
     )
+    @needs_stores
     def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         facts, published = _look(context, warehouse, settings)
         asked = months_in(context.run.tags)
         if not asked:
             yield from _audit_again(context, warehouse, settings, facts, published)
             return
-        extent = look_at_feed(settings).widened(partitions_there(settings))
+        extent = feed_extent(settings).widened(partitions_there(settings))
         months, _ = months_asked(asked, extent)
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         good = []

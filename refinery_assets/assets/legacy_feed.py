@@ -9,10 +9,11 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.assets.steps import conclude, look_at_feed, months_to_do, told_if_out_of_reach
+from refinery_assets.assets.steps import conclude, months_to_do, needs_stores
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.files import feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
 from refinery_assets.warehouse.ledger import StepRecord
@@ -36,19 +37,19 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
+    @needs_stores
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
-        extent = look_at_feed(settings)
+        extent = feed_extent(settings)
         months, left_out = months_to_do(context, settings, extent)
         verdicts: list[Verdict] = []
         digests = {}
         good = []
-        with told_if_out_of_reach():
-            for feed in inspect_feed(settings, months, extent, settings.today):
-                found = judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
-                verdicts += found
-                digests[feed.month] = feed.digests
-                if not any(verdict.failed for verdict in found):
-                    good.append(_materialized(feed))
+        for feed in inspect_feed(settings, months, extent, settings.today):
+            found = judge(ENTRANCE_RULES, LEGACY_FEED, feed.month, feed)
+            verdicts += found
+            digests[feed.month] = feed.digests
+            if not any(verdict.failed for verdict in found):
+                good.append(_materialized(feed))
         record = StepRecord(LEGACY_FEED, verdicts, left_out, digests)
         yield from conclude(context, warehouse, settings, record, good)
 

@@ -15,18 +15,17 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, is_forced, ledger_of, look_at_feed, months_to_do, record_reaudit
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, needs_stores, record_reaudit
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedExtent
-from refinery_assets.feed.store import StoreError
+from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
-from refinery_assets.warehouse.family_partitions import partitions_there
+from refinery_assets.warehouse.family_partitions import partitions_there, telemetry_store
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.ledger import StepRecord
@@ -63,6 +62,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         can_subset=True,
         pool=WAREHOUSE_POOL,
     )
+    @needs_stores
     def processed_data(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         if not context.selected_asset_keys:
             yield from _audit_again(context, warehouse, settings)
@@ -84,7 +84,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
 
 def _run_so_far(context: dg.AssetExecutionContext, settings: Settings) -> tuple[RunSoFar, list[Month], list[Month]]:
     records = {record.asset: record for record in ledger_of(context, settings).records()}
-    extent = look_at_feed(settings)
+    extent = feed_extent(settings)
     if LEGACY_FEED not in records:
         # Without an entrance audit it is the partitions that months are published from.
         there = partitions_there(settings)
@@ -111,8 +111,11 @@ def _publish(
     except WarehouseMissingError as error:
         facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
         return refuse_all(months, run, facts, settings.contract)
-    except (WarehouseUnusableError, ForeignTableError, StoreError) as error:
+    except (WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    finally:
+        # Of an object store, the partitions were copied to this machine.
+        telemetry_store(settings.telemetry).release()
 
 
 def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:

@@ -6,9 +6,9 @@ last step of it, so that the months that are fine get through all steps before. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import dagster as dg
 
@@ -40,6 +40,8 @@ from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
+Given = ParamSpec("Given")
+
 # Whatever refused a month, it comes to light in these.
 _ANSWER_FOR_ALL = {PROCESSED_DATA, MONTHLY_REPORT}
 
@@ -47,19 +49,17 @@ FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
 
 
-@contextmanager
-def told_if_out_of_reach() -> Iterator[None]:
-    """Fail the step with a sentence where an object store cannot be reached; no month is to blame for it."""
-    try:
-        yield
-    except StoreError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+def needs_stores(step: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterator[Any]]:
+    """Have a step fail with a sentence where an object store cannot be reached; no month is to blame for it."""
 
+    @wraps(step)
+    def told(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Any]:
+        try:
+            yield from step(*args, **kwargs)
+        except StoreError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
 
-def look_at_feed(settings: Settings) -> FeedExtent:
-    """The first and the newest month of the feed."""
-    with told_if_out_of_reach():
-        return feed_extent(settings)
+    return told
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:
@@ -83,7 +83,7 @@ def months_to_do(
     if entrance is not None:
         left_out = list(entrance.left_out)
         return [month for month in months_of(context) if month not in left_out], left_out
-    extent = extent or look_at_feed(settings)
+    extent = extent or feed_extent(settings)
     months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)))
     if left_out:
         context.log.info(

@@ -138,7 +138,7 @@ class Settings:
         warehouse: The DuckDB file (`REFINERY_WAREHOUSE`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
-        telemetry: Root of the families' Parquet partitions (`REFINERY_TELEMETRY`).
+        telemetry: Root of the families' Parquet partitions, a folder or a prefix of a bucket (`REFINERY_TELEMETRY`).
         first_month: First month of the window (`REFINERY_FIRST_MONTH`).
         last_month: Last month of the window; None: the running month (`REFINERY_LAST_MONTH`).
         behaviors: How many behaviours the inventory must hold (`REFINERY_BEHAVIORS`).
@@ -174,7 +174,7 @@ class Settings:
     feed: _Place = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
     read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
-    telemetry: _Folder = PROJECT_ROOT / "data" / "telemetry"
+    telemetry: _Place = PROJECT_ROOT / "data" / "telemetry"
     first_month: Annotated[Month, *_Month.__metadata__] = _FIRST_MONTH
     last_month: _Month = None
     behaviors: _Whole = _PACKAGED.behaviors.expected
@@ -249,11 +249,12 @@ class Settings:
                 f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected "
                 "another file than REFINERY_WAREHOUSE, or off."
             )
-        if isinstance(settings.feed, ObjectPrefix) and find_spec("obstore") is None:
-            raise SettingError(
-                f"REFINERY_FEED is '{settings.feed}', and the library for object stores is not installed; install it "
-                "with: pip install 'refinery-assets[s3]'."
-            )
+        for variable, place in (("REFINERY_FEED", settings.feed), ("REFINERY_TELEMETRY", settings.telemetry)):
+            if isinstance(place, ObjectPrefix) and find_spec("obstore") is None:
+                raise SettingError(
+                    f"{variable} is '{place}', and the library for object stores is not installed; install it with: "
+                    "pip install 'refinery-assets[s3]'."
+                )
         return settings
 
 

@@ -7,14 +7,20 @@ the objects.
 
 from __future__ import annotations
 
+import atexit
+import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -22,12 +28,14 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from refinery_assets.contract.places import ObjectPrefix
+from refinery_assets.feed.atomic_write import atomic_write
 from refinery_assets.feed.store import Found, StoreError, UnreadableError
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ClientConfig, RetryConfig
 
+Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
 # Of these the library takes the first that is set.
@@ -41,11 +49,19 @@ _RETRIES: RetryConfig = {
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5)},
 }
-_LISTINGS_AT_ONCE = 8
+_REQUESTS_AT_ONCE = 8
+# Holds a footer with the stats of a month; a longer one is asked for once more.
+_FOOTER_BYTES = 2**16
+_FOOTER_END = 8
+_NOTHING_IN_RANGE = 416
 _FORBIDDEN = frozenset({401, 403})
 # Where the library looks for keys when the environment has none: what machines and containers of AWS are told.
 _METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "169.254.170.23")
 _LIBRARYS_OWN = (BaseError, OSError, ValueError)
+
+
+class DeniedError(StoreError):
+    """The keys are good, and may not do this."""
 
 
 def open_bucket(place: ObjectPrefix, variable: str) -> Bucket:
@@ -127,7 +143,7 @@ class Bucket:
 
     place: ObjectPrefix
     variable: str
-    objects: S3Store
+    objects: S3Store = field(compare=False)
 
     def __str__(self) -> str:
         return str(self.place)
@@ -151,22 +167,114 @@ class Bucket:
 
     def read(self, name: str) -> bytes:
         """As `Store.read`; an object is read in one request, so it is one version of it."""
-        content: bytes = self._ask("read", lambda: self.objects.get(name).bytes().to_bytes(), name)
-        return content
+        try:
+            return self.read_back(name)
+        except DeniedError as error:
+            raise UnreadableError("cannot be read (AccessDenied); allow these keys to.") from error
 
     def names(self, folder: str, most: int) -> tuple[list[str], bool]:
         """As `Store.names`."""
-        return self.as_of_now().names(folder, most)
+        inside = sorted(name for name in self._within(folder) if "/" not in name)
+        return [f"{folder}/{name}" for name in inside[:most]], len(inside) > most
 
     def as_of_now(self) -> Listing:
         """All objects, listed once: to ask for each would take as many requests as there are."""
         return Listing(self, self._ask("listed", lambda: {each["path"]: _found(each) for each in self._all()}))
 
+    def read_back(self, name: str) -> bytes:
+        """As `OwnStore.read_back`."""
+        content: bytes = self._ask("read", lambda: self.objects.get(name).bytes().to_bytes(), name)
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """As `OwnStore.write`: an object is replaced whole, and one that did not arrive whole is none."""
+        self._ask("written", lambda: self.objects.put(name, content), name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[io.BytesIO]:
+        """As `OwnStore.writing`."""
+        whole = io.BytesIO()
+        yield whole
+        self.write(name, whole.getvalue())
+
+    def footer(self, name: str) -> io.BytesIO:
+        """The end of the object, which readers of Parquet begin with."""
+        end = self._end(name, _FOOTER_BYTES)
+        if len(end) == _FOOTER_BYTES:
+            length = int.from_bytes(end[-_FOOTER_END : -_FOOTER_END // 2], "little") + _FOOTER_END
+            if length > _FOOTER_BYTES:
+                end = self._end(name, length)
+        return io.BytesIO(end)
+
+    def _end(self, name: str, size: int) -> bytes:
+        def request() -> bytes:
+            try:
+                found = self.objects.get(name, options={"range": {"suffix": size}})
+            except BaseError as error:
+                if Answer.read(error).status == _NOTHING_IN_RANGE:
+                    return b""
+                raise
+            return bytes(found.bytes())
+
+        return self._ask("read", request, name)
+
+    def path_of(self, name: str) -> Path:
+        """As `OwnStore.path_of`."""
+        return _copies() / self.place.bucket / self.place.prefix / name
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """As `OwnStore.fetch`."""
+        self.ask_all(lambda name: self._copy(name, self.path_of(name)), names)
+
+    def lay_out(self, name: str, target: Path) -> None:
+        """A copy of the object."""
+        if not target.exists():
+            self._copy(name, target)
+
+    def _copy(self, name: str, target: Path) -> None:
+        try:
+            atomic_write(target, self.read_back(name))
+        except FileNotFoundError:
+            target.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """As `OwnStore.release`."""
+        shutil.rmtree(self.path_of(""), ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """As `OwnStore.remove`."""
+        with suppress(FileNotFoundError):
+            self._ask("removed", lambda: self.objects.delete(name), name)
+
+    def remove_folder(self, folder: str) -> None:
+        """As `OwnStore.remove_folder`."""
+        with suppress(StoreError):
+            names = [f"{folder}/{name}" for name in self._within(folder)]
+            self._ask("removed", lambda: self.objects.delete(names), folder)
+
+    def folders(self, folder: str) -> list[tuple[str, float]]:
+        """As `OwnStore.folders`."""
+        newest: dict[str, float] = {}
+        for name, found in self._within(folder).items():
+            inside, _, _ = name.partition("/")
+            newest[inside] = max(newest.get(inside, 0.0), found.modified_ns / 1e9)
+        return sorted(newest.items())
+
+    def ask_all(self, question: Callable[[Asked], Given], about: Iterable[Asked]) -> list[Given]:
+        """Some at the same time."""
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            return list(pool.map(question, about))
+
+    def _within(self, folder: str) -> dict[str, Found]:
+        """The objects below a folder, by their names in it."""
+        listed = self._ask("listed", lambda: list(chain(*self.objects.list(folder))))
+        return {each["path"].removeprefix(f"{folder}/"): _found(each) for each in listed}
+
     def _all(self) -> Iterator[ObjectMeta]:
         """All objects below the prefix. Folders, mostly years, are listed side by side: a page has a thousand."""
         top = self.objects.list_with_delimiter()
         yield from top["objects"]
-        with ThreadPoolExecutor(_LISTINGS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             for found in pool.map(lambda folder: list(chain(*self.objects.list(folder))), top["common_prefixes"]):
                 yield from found
 
@@ -186,13 +294,11 @@ class Bucket:
     def _trouble(self, error: Exception, done: str, name: str | None) -> Exception:
         """What to raise instead of an error of the library."""
         answer = Answer.read(error)
-        if name is not None:
-            if isinstance(error, FileNotFoundError) and answer.code != "NoSuchBucket":
-                return FileNotFoundError(f"{self}/{name}")
-            if answer.code == "AccessDenied":
-                return UnreadableError(f"cannot be {done} (AccessDenied); allow these keys to.")
+        if name is not None and isinstance(error, FileNotFoundError) and answer.code != "NoSuchBucket":
+            return FileNotFoundError(f"{self}/{name}")
         what = f"{self}/{name}" if name else str(self)
-        return StoreError(f"{what} could not be {done}: {self._cause(answer)}, then run again.")
+        kind = DeniedError if answer.code == "AccessDenied" else StoreError
+        return kind(f"{what} could not be {done}: {self._cause(answer)}, then run again.")
 
     def _cause(self, answer: Answer) -> str:
         """What went wrong, and what to check."""
@@ -262,6 +368,14 @@ class Listing:
             folders.setdefault(name.rpartition("/")[0], []).append(name)
         # Some tools leave an empty object where a folder would be.
         return {folder: [name for name in names if name not in folders] for folder, names in folders.items()}
+
+
+@cache
+def _copies() -> Path:
+    """Where this process keeps copies of objects, to its end at the latest."""
+    folder = tempfile.mkdtemp(prefix="refinery-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _found(meta: Mapping[str, Any]) -> Found:

@@ -3,20 +3,30 @@
     store = open_store(settings.feed, "REFINERY_FEED")
     store.read("2024/05/cpu_utilization_202405.csv")
 
+What the refinery itself writes comes into its place whole or not at all, in a folder as in an object store.
+
 Here: what a store can be asked, and the folder. Not here: objects (`object_store.py`), and what lies where
 (`files.py`).
 """
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import stat
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from refinery_assets.contract.places import Place
+from refinery_assets.feed.atomic_write import atomic_path, atomic_write
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 class UnreadableError(Exception):
@@ -72,6 +82,50 @@ class Store(Protocol):
 
     def as_of_now(self) -> Store:
         """The same for a look at many files at once, as they lie there now."""
+
+
+class OwnStore(Store, Protocol):
+    """A store that the refinery alone writes to.
+
+    All of these raise `StoreError` where an object store cannot be reached, and `OSError` where a folder cannot be
+    read or written.
+    """
+
+    def read_back(self, name: str) -> bytes:
+        """All bytes of a file; FileNotFoundError where there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+
+    def writing(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
+        """Where a library is to write a file to; on leaving it is put in its place, whole or not at all."""
+
+    def footer(self, name: str) -> Path | io.BytesIO:
+        """What shows the footer of a Parquet file; FileNotFoundError where there is none."""
+
+    def path_of(self, name: str) -> Path:
+        """Where the file, or its copy once it is fetched, lies on this machine."""
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Have files on this machine, as far as they are there."""
+
+    def lay_out(self, name: str, target: Path) -> None:
+        """Let `target` be the file, or a copy, if there is one and nothing stands there."""
+
+    def release(self) -> None:
+        """Let go of the copies that were fetched."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one."""
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all that is in it, as far as that can be done."""
+
+    def folders(self, folder: str) -> list[tuple[str, float]]:
+        """The folders in a folder, in order, and when something was last written into each."""
+
+    def ask_all(self, question: Callable[[Asked], Answer], about: Iterable[Asked]) -> list[Answer]:
+        """Ask of many files, at the same time where an answer is long in coming."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +204,64 @@ class Folder:
         """The folder itself: to look at a file costs next to nothing."""
         return self
 
+    def read_back(self, name: str) -> bytes:
+        """As `OwnStore.read_back`."""
+        return self.path_of(name).read_bytes()
 
-def open_store(place: Place, variable: str, *, follow_links: bool = False) -> Store:
+    def write(self, name: str, content: bytes) -> None:
+        """As `OwnStore.write`."""
+        atomic_write(self.path_of(name), content)
+
+    def writing(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
+        """As `OwnStore.writing`."""
+        return atomic_path(self.path_of(name))
+
+    def footer(self, name: str) -> Path:
+        """The file itself."""
+        return self.path_of(name)
+
+    def path_of(self, name: str) -> Path:
+        """As `OwnStore.path_of`."""
+        return self.root / name
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Nothing: they are here."""
+
+    def lay_out(self, name: str, target: Path) -> None:
+        """A link to the file."""
+        source = self.path_of(name)
+        if source.exists() and not target.is_symlink():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source.resolve())
+
+    def release(self) -> None:
+        """Nothing: there are no copies."""
+
+    def remove(self, name: str) -> None:
+        """As `OwnStore.remove`."""
+        self.path_of(name).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        """As `OwnStore.remove_folder`."""
+        shutil.rmtree(self.path_of(folder), ignore_errors=True)
+
+    def folders(self, folder: str) -> list[tuple[str, float]]:
+        """As `OwnStore.folders`."""
+        found = []
+        for path in sorted(self.path_of(folder).glob("*")):
+            try:
+                found.append((path.name, path.stat().st_mtime))
+            except FileNotFoundError:
+                # Somebody has just removed it.
+                continue
+        return found
+
+    def ask_all(self, question: Callable[[Asked], Answer], about: Iterable[Asked]) -> list[Answer]:
+        """One after the other."""
+        return [question(each) for each in about]
+
+
+def open_store(place: Place, variable: str, *, follow_links: bool = False) -> OwnStore:
     """The store at a place.
 
     Args:
