@@ -79,7 +79,7 @@ def in_bucket(sandbox: Sandbox, telemetry: ObjectPrefix) -> Sandbox:
 @pytest.fixture
 def relay(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """A way to the object store that can break, and that the environment names."""
-    from refinery_assets.feed import object_store as module  # noqa: PLC0415 - is skipped where the library is not there
+    from refinery_assets.feed import object_connection as module  # noqa: PLC0415 - is skipped where the library is not there
 
     monkeypatch.setattr(module, "_RETRIES", _NOT_TRIED_FOR_LONG)
     port = urlsplit(object_store).port

@@ -86,7 +86,7 @@ class FeedFile:
     @property
     def suffix(self) -> str:
         """The last part of the name that says what is in the file, in lower case."""
-        return PurePosixPath(self.family.path).suffix.lower()
+        return PurePosixPath(self.name).suffix.lower()
 
     @property
     def _store(self) -> Store:

@@ -1,157 +1,62 @@
 """Files in an object store that speaks S3: AWS, Cloudflare R2, MinIO, SeaweedFS and others.
 
-Keys, endpoint and region come from the environment, in the variables that all tools for S3 take (AWS_ACCESS_KEY_ID,
-AWS_ENDPOINT_URL and so on). Here: objects as a `Store`, and what a failure of the store is called. Not here: what is in
-the objects.
+Here: objects as a `Store`. Not here: how the store is reached (`object_connection.py`), and what is in the objects.
 """
 
 from __future__ import annotations
 
 import atexit
 import io
-import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
-from functools import cache, cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.feed.atomic_write import atomic_write
+from refinery_assets.feed.object_connection import Answer, Connection, DeniedError
 from refinery_assets.feed.store import Found, StoreError, UnreadableError
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig
 
 Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
-# Of these the library takes the first that is set.
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-
-# A run waits for a store that does not answer for a minute at the most; a read that goes on is not cut off.
-_CLIENT: ClientConfig = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "15m"}
-_RETRIES: RetryConfig = {
-    "max_retries": 4,
-    "retry_timeout": timedelta(seconds=60),
-    "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5)},
-}
 _REQUESTS_AT_ONCE = 8
 # Holds a footer with the stats of a month; a longer one is asked for once more.
 _FOOTER_BYTES = 2**16
 _FOOTER_END = 8
 _NOTHING_IN_RANGE = 416
-_FORBIDDEN = frozenset({401, 403})
-# Where the library looks for keys when the environment has none: what machines and containers of AWS are told.
-_METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "169.254.170.23")
-_LIBRARYS_OWN = (BaseError, OSError, ValueError)
-
-
-class DeniedError(StoreError):
-    """The keys are good, and may not do this."""
-
-
-def open_bucket(place: ObjectPrefix, variable: str) -> Bucket:
-    """The store at a place; connections are shared by all that open it in this process.
-
-    Raises:
-        StoreError: The endpoint is no web address.
-    """
-    return Bucket(place, variable, _connect(place, frozenset(_aws_variables().items())))
-
-
-def _aws_variables() -> dict[str, str]:
-    """What the library reads of the environment."""
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and value}
-
-
-def _endpoint(variables: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that names the server, and the address; None where it is that of AWS."""
-    return next(((name, variables[name]) for name in _ENDPOINTS if name in variables), None)
-
-
-@lru_cache(maxsize=8)
-def _connect(place: ObjectPrefix, variables: frozenset[tuple[str, str]]) -> S3Store:
-    options = _CLIENT
-    if endpoint := _endpoint(dict(variables)):
-        name, address = endpoint
-        parts = urlsplit(address)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise StoreError(f"{name} is '{address}'; expected an address that begins with http:// or https://.")
-        options = {**_CLIENT, "allow_http": parts.scheme == "http"}
-    return S3Store(place.bucket, prefix=place.prefix or None, client_options=options, retry_config=_RETRIES)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an error of the library says of the server's answer.
-
-    Attributes:
-        status: The HTTP status; None where there was no answer.
-        code: The code of S3, such as NoSuchBucket.
-        attempts: How often it was asked.
-        lacks_keys: Whether there was nothing to sign the request with.
-    """
-
-    status: int | None
-    code: str | None
-    attempts: int
-    lacks_keys: bool
-
-    @classmethod
-    def read(cls, error: Exception) -> Answer:
-        """Read the error's text, which is all that the library gives."""
-        text = str(error).partition("\n\nDebug source")[0]
-        status = re.search(r"status code: (\d{3})", text)
-        code = re.search(r"<Code>(\w+)</Code>", text)
-        retries = re.search(r"after (\d+) retries", text)
-        return cls(
-            status=int(status[1]) if status else None,
-            code=code[1] if code else None,
-            attempts=int(retries[1]) + 1 if retries else 1,
-            lacks_keys=any(address in text for address in _METADATA_SERVICES),
-        )
-
-    @property
-    def told(self) -> str:
-        """Status and code, as far as there are."""
-        return " ".join(str(each) for each in (self.status, self.code) if each is not None)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """The objects below a prefix, as a `Store`.
+    """The objects below a prefix, as an `OwnStore`."""
 
-    Attributes:
-        place: The bucket and the prefix.
-        variable: The setting that names it.
-        objects: The connection to it.
-    """
+    connection: Connection
 
-    place: ObjectPrefix
-    variable: str
-    objects: S3Store = field(compare=False)
+    @classmethod
+    def open(cls, place: ObjectPrefix, variable: str) -> Bucket:
+        """The store at a place; `variable` is the setting that names it."""
+        return cls(Connection.open(place, variable))
 
     def __str__(self) -> str:
-        return str(self.place)
+        return str(self.connection.place)
 
     @property
     def root_problem(self) -> str | None:
         """As `Store.root_problem`."""
-        first = self._ask("listed", lambda: next(iter(self.objects.list(chunk_size=1)), None))
+        first = self._ask("listed", lambda objects: next(iter(objects.list(chunk_size=1)), None))
         return None if first else "holds no objects"
 
     def is_there(self, name: str) -> bool:
@@ -161,7 +66,7 @@ class Bucket:
     def look(self, name: str) -> Found | None:
         """As `Store.look`."""
         try:
-            return _found(self._ask("read", lambda: self.objects.head(name), name))
+            return _found(self._ask("read", lambda objects: objects.head(name), name))
         except FileNotFoundError:
             return None
 
@@ -174,21 +79,24 @@ class Bucket:
 
     def names(self, folder: str, most: int) -> tuple[list[str], bool]:
         """As `Store.names`."""
+        folder = _key(folder)
         inside = sorted(name for name in self._within(folder) if "/" not in name)
-        return [f"{folder}/{name}" for name in inside[:most]], len(inside) > most
+        return [f"{folder}/{name}".lstrip("/") for name in inside[:most]], len(inside) > most
 
     def as_of_now(self) -> Listing:
         """All objects, listed once: to ask for each would take as many requests as there are."""
-        return Listing(self, self._ask("listed", lambda: {each["path"]: _found(each) for each in self._all()}))
+        return Listing(
+            self, self._ask("listed", lambda objects: {each["path"]: _found(each) for each in _all(objects)})
+        )
 
     def read_back(self, name: str) -> bytes:
         """As `OwnStore.read_back`."""
-        content: bytes = self._ask("read", lambda: self.objects.get(name).bytes().to_bytes(), name)
+        content: bytes = self._ask("read", lambda objects: objects.get(name).bytes().to_bytes(), name)
         return content
 
     def write(self, name: str, content: bytes) -> None:
         """As `OwnStore.write`: an object is replaced whole, and one that did not arrive whole is none."""
-        self._ask("written", lambda: self.objects.put(name, content), name)
+        self._ask("written", lambda objects: objects.put(name, content), name)
 
     @contextmanager
     def writing(self, name: str) -> Iterator[io.BytesIO]:
@@ -207,9 +115,9 @@ class Bucket:
         return io.BytesIO(end)
 
     def _end(self, name: str, size: int) -> bytes:
-        def request() -> bytes:
+        def request(objects: S3Store) -> bytes:
             try:
-                found = self.objects.get(name, options={"range": {"suffix": size}})
+                found = objects.get(name, options={"range": {"suffix": size}})
             except BaseError as error:
                 if Answer.read(error).status == _NOTHING_IN_RANGE:
                     return b""
@@ -220,7 +128,8 @@ class Bucket:
 
     def path_of(self, name: str) -> Path:
         """As `OwnStore.path_of`."""
-        return _copies() / self.place.bucket / self.place.prefix / name
+        place = self.connection.place
+        return _copies() / place.bucket / place.prefix / name
 
     def fetch(self, names: Sequence[str]) -> None:
         """As `OwnStore.fetch`."""
@@ -244,13 +153,13 @@ class Bucket:
     def remove(self, name: str) -> None:
         """As `OwnStore.remove`."""
         with suppress(FileNotFoundError):
-            self._ask("removed", lambda: self.objects.delete(name), name)
+            self._ask("removed", lambda objects: objects.delete(name), name)
 
     def remove_folder(self, folder: str) -> None:
         """As `OwnStore.remove_folder`."""
-        with suppress(StoreError):
+        with suppress(StoreError, FileNotFoundError):
             names = [f"{folder}/{name}" for name in self._within(folder)]
-            self._ask("removed", lambda: self.objects.delete(names), folder)
+            self._ask("removed", lambda objects: objects.delete(names), folder)
 
     def folders(self, folder: str) -> list[tuple[str, float]]:
         """As `OwnStore.folders`."""
@@ -267,55 +176,12 @@ class Bucket:
 
     def _within(self, folder: str) -> dict[str, Found]:
         """The objects below a folder, by their names in it."""
-        listed = self._ask("listed", lambda: list(chain(*self.objects.list(folder))))
+        listed = self._ask("listed", lambda objects: list(chain(*objects.list(folder or None))))
         return {each["path"].removeprefix(f"{folder}/"): _found(each) for each in listed}
 
-    def _all(self) -> Iterator[ObjectMeta]:
-        """All objects below the prefix. Folders, mostly years, are listed side by side: a page has a thousand."""
-        top = self.objects.list_with_delimiter()
-        yield from top["objects"]
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            for found in pool.map(lambda folder: list(chain(*self.objects.list(folder))), top["common_prefixes"]):
-                yield from found
-
-    def _ask(self, done: str, request: Callable[[], Given], name: str | None = None) -> Given:
-        """Send a request, and tell in a sentence what goes wrong.
-
-        Args:
-            done: What is done to the object or the prefix, for messages.
-            request: Sends it.
-            name: The object that it is for.
-        """
-        try:
-            return request()
-        except _LIBRARYS_OWN as error:
-            raise self._trouble(error, done, name) from error
-
-    def _trouble(self, error: Exception, done: str, name: str | None) -> Exception:
-        """What to raise instead of an error of the library."""
-        answer = Answer.read(error)
-        if name is not None and isinstance(error, FileNotFoundError) and answer.code != "NoSuchBucket":
-            return FileNotFoundError(f"{self}/{name}")
-        what = f"{self}/{name}" if name else str(self)
-        kind = DeniedError if answer.code == "AccessDenied" else StoreError
-        return kind(f"{what} could not be {done}: {self._cause(answer)}, then run again.")
-
-    def _cause(self, answer: Answer) -> str:
-        """What went wrong, and what to check."""
-        name, server = _endpoint(_aws_variables()) or ("AWS_REGION", "AWS S3")
-        if answer.code == "NoSuchBucket":
-            return f"{server} has no bucket {self.place.bucket}; create it, or correct {self.variable}"
-        if answer.lacks_keys:
-            return f"there are no keys for it; set {_KEYS}"
-        if answer.status in _FORBIDDEN:
-            return (
-                f"{server} refused the keys ({answer.told}); check {_KEYS}, and what they may do in the bucket of "
-                f"{self.variable}"
-            )
-        if answer.status is not None:
-            return f"{server} answered with {answer.told}; look at its log, check AWS_REGION and {self.variable}"
-        times = f" {answer.attempts} times" if answer.attempts > 1 else ""
-        return f"{server} was tried{times} and did not answer, or broke off; see that it runs and check {name}"
+    def _ask(self, done: str, request: Callable[[S3Store], Given], name: str | None = None) -> Given:
+        """As `Connection.ask`."""
+        return self.connection.ask(done, request, name)
 
 
 @dataclass(frozen=True)
@@ -354,7 +220,7 @@ class Listing:
 
     def names(self, folder: str, most: int) -> tuple[list[str], bool]:
         """As `Store.names`."""
-        inside = self._by_folder.get(folder.removeprefix(".").strip("/"), [])
+        inside = self._by_folder.get(_key(folder), [])
         return inside[:most], len(inside) > most
 
     def as_of_now(self) -> Listing:
@@ -370,12 +236,26 @@ class Listing:
         return {folder: [name for name in names if name not in folders] for folder, names in folders.items()}
 
 
+def _all(objects: S3Store) -> Iterator[ObjectMeta]:
+    """All objects. Folders, mostly years, are listed side by side: a request gives a thousand."""
+    top = objects.list_with_delimiter()
+    yield from top["objects"]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        for found in pool.map(lambda folder: list(chain(*objects.list(folder))), top["common_prefixes"]):
+            yield from found
+
+
 @cache
 def _copies() -> Path:
     """Where this process keeps copies of objects, to its end at the latest."""
     folder = tempfile.mkdtemp(prefix="refinery-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def _key(folder: str) -> str:
+    """A folder as keys begin with it; the root's is empty."""
+    return "" if folder == "." else folder
 
 
 def _found(meta: Mapping[str, Any]) -> Found:

@@ -272,6 +272,6 @@ def open_store(place: Place, variable: str, *, follow_links: bool = False) -> Ow
     if isinstance(place, Path):
         return Folder(place, follow_links)
     # The library for it is an extra.
-    from refinery_assets.feed.object_store import open_bucket  # noqa: PLC0415
+    from refinery_assets.feed.object_store import Bucket  # noqa: PLC0415
 
-    return open_bucket(place, variable)
+    return Bucket.open(place, variable)
