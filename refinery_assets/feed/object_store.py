@@ -83,11 +83,13 @@ class Bucket:
         inside = sorted(name for name in self._within(folder) if "/" not in name)
         return [f"{folder}/{name}".lstrip("/") for name in inside[:most]], len(inside) > most
 
-    def as_of_now(self) -> Listing:
-        """All objects, listed once: to ask for each would take as many requests as there are."""
-        return Listing(
-            self, self._ask("listed", lambda objects: {each["path"]: _found(each) for each in _all(objects)})
-        )
+    def as_of_now(self, folders: Sequence[str] = ()) -> Listing:
+        """The objects, listed once: to ask for each would take as many requests as there are."""
+
+        def request(objects: S3Store) -> dict[str, Found]:
+            return {each["path"]: _found(each) for each in _all(objects, folders)}
+
+        return Listing(self, self._ask("listed", request))
 
     def read_back(self, name: str) -> bytes:
         """As `OwnStore.read_back`."""
@@ -223,7 +225,7 @@ class Listing:
         inside = self._by_folder.get(_key(folder), [])
         return inside[:most], len(inside) > most
 
-    def as_of_now(self) -> Listing:
+    def as_of_now(self, folders: Sequence[str] = ()) -> Listing:  # noqa: ARG002 - as of a bucket
         """The listing itself."""
         return self
 
@@ -236,12 +238,15 @@ class Listing:
         return {folder: [name for name in names if name not in folders] for folder, names in folders.items()}
 
 
-def _all(objects: S3Store) -> Iterator[ObjectMeta]:
-    """All objects. Folders, mostly years, are listed side by side: a request gives a thousand."""
-    top = objects.list_with_delimiter()
-    yield from top["objects"]
+def _all(objects: S3Store, folders: Sequence[str]) -> Iterator[ObjectMeta]:
+    """All objects in folders, or without these in all. They are listed side by side: a request gives a thousand."""
+    if not folders:
+        top = objects.list_with_delimiter()
+        yield from top["objects"]
+        # Mostly years.
+        folders = top["common_prefixes"]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        for found in pool.map(lambda folder: list(chain(*objects.list(folder))), top["common_prefixes"]):
+        for found in pool.map(lambda folder: list(chain(*objects.list(folder))), folders):
             yield from found
 
 

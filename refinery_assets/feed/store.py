@@ -80,8 +80,8 @@ class Store(Protocol):
     def names(self, folder: str, most: int) -> tuple[list[str], bool]:
         """The files that lie in a folder itself, in order, and whether there may be more than `most` entries."""
 
-    def as_of_now(self) -> Store:
-        """The same for a look at many files at once, as they lie there now."""
+    def as_of_now(self, folders: Sequence[str] = ()) -> Store:
+        """The same for a look at many files at once, as they lie there now; of some folders, if any are named."""
 
 
 class OwnStore(Store, Protocol):
@@ -200,7 +200,7 @@ class Folder:
             return [], False
         return names, len(looked_at) > most
 
-    def as_of_now(self) -> Folder:
+    def as_of_now(self, folders: Sequence[str] = ()) -> Folder:  # noqa: ARG002 - as of a bucket
         """The folder itself: to look at a file costs next to nothing."""
         return self
 

@@ -187,7 +187,7 @@ def partitions(settings: Settings, months: Iterable[Month]) -> list[Partition]:
 
 def partitions_there(settings: Settings) -> list[Month]:
     """The months of the window that any family has a partition of: they have been exported before."""
-    there = telemetry_store(settings.telemetry).as_of_now()
+    there = telemetry_store(settings.telemetry).as_of_now([family.name for family in settings.contract.families])
     found = {each.month for each in partitions(settings, settings.window) if there.look(each.name) is not None}
     return sorted(found)
 
