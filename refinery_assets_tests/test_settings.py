@@ -27,6 +27,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_TELEMETRY", "gs://bucket/telemetry", "a folder on this machine, or s3://bucket/prefix"),
         ("REFINERY_FEED", "s3://", "a folder on this machine, or s3://bucket/prefix"),
         ("REFINERY_FEED", "s3://bucket//feed", "a folder on this machine, or s3://bucket/prefix"),
+        ("REFINERY_FEED", "s3://bucket/feed/..", "a folder on this machine, or s3://bucket/prefix"),
         ("REFINERY_READ_COPY", "s3://bucket/copy.duckdb", "a DuckDB file on this machine, or off"),
         ("REFINERY_TIMEZONE", "Mars/Olympus", "the name of a time zone"),
         ("REFINERY_TIMEZONE", "../../etc/passwd", "the name of a time zone"),

@@ -35,7 +35,8 @@ class ObjectPrefix:
         """
         bucket, _, rest = text.removeprefix(_SCHEME).partition("/")
         prefix = rest.rstrip("/")
-        if not cls.is_meant(text) or not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(prefix.split("/")[:-1]):
+        is_plain = not prefix or not {"", ".", ".."} & set(prefix.split("/"))
+        if not (cls.is_meant(text) and _BUCKET.fullmatch(bucket) and is_plain):
             raise ValueError(text)
         return cls(bucket, prefix)
 
