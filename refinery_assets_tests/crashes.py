@@ -38,6 +38,7 @@ from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets_tests.installation import Installation, install
+from refinery_assets_tests.scenario import folder
 
 _RUN = """
 import sys
@@ -77,7 +78,7 @@ class Harness:
         self.rounds += 1
         for month in self.months:
             for family in FAMILIES:
-                path = self.installation.settings.feed / (
+                path = folder(self.installation.settings.feed) / (
                     f"{month.year}/{month.month:02d}/{family.name}_{month.year}{month.month:02d}.csv"
                 )
                 lines = pl.read_csv(path, schema_overrides={str(family.capacity): pl.Float64})
@@ -142,7 +143,7 @@ class Harness:
         self.found["ended before the kill" if process.returncode == 0 else "killed"] += 1
         self.found["new" if new else "old"] += 1
         # None is in the way of a later run, so they stay to the end.
-        self.found["torn temporary files"] = len(list(self.installation.settings.telemetry.rglob("*.partial")))
+        self.found["torn temporary files"] = len(list(folder(self.installation.settings.telemetry).rglob("*.partial")))
 
     def look(self) -> dict[Month, int]:
         """Open the tables and the partitions as readers do; gives the round that each month is of."""

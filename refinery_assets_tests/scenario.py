@@ -18,6 +18,7 @@ from refinery_assets.build import build_defs
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
+from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.operations.automation import REFINE
@@ -41,6 +42,12 @@ def settings_in(folder: Path) -> Settings:
         first_month=JANUARY,
         last_month=Month(2024, 12),
     )
+
+
+def folder(place: Place) -> Path:
+    """A place that is known to be a folder."""
+    assert isinstance(place, Path)
+    return place
 
 
 def asset_and_check(name: str) -> tuple[str, str]:
@@ -123,6 +130,16 @@ class Sandbox:
 
     settings: Settings
     instance: dg.DagsterInstance
+
+    @property
+    def feed(self) -> Path:
+        """The feed's folder."""
+        return folder(self.settings.feed)
+
+    @property
+    def telemetry(self) -> Path:
+        """The folder of the partitions."""
+        return folder(self.settings.telemetry)
 
     def file(self, family: Family, month: Month) -> FeedFile:
         return FeedFile(self.settings.feed, family, month)

@@ -157,7 +157,7 @@ def test_an_audit_that_finds_the_table_in_order_leaves_a_refusal_standing_and_on
 
     assert not failed.success
     assert _last_audit(sandbox) == (failed.run_id, True, "2024-02 was published on")
-    assert list((sandbox.settings.telemetry / ".runs").glob(f"{failed.run_id}*")) == []
+    assert list((sandbox.telemetry / ".runs").glob(f"{failed.run_id}*")) == []
 
 
 def _last_audit(sandbox: Sandbox) -> tuple[str, bool, str]:

@@ -87,13 +87,13 @@ def test_rewriting_is_the_job_refine_with_a_tag_that_asks_for_it() -> None:
 
 
 def test_limit_and_script_land_every_row_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:
-    rows = sum(len(file.read_text().splitlines()) - 1 for file in sandbox.settings.feed.rglob("*.csv"))
+    rows = sum(len(file.read_text().splitlines()) - 1 for file in sandbox.feed.rglob("*.csv"))
 
-    limit.land(sandbox.settings.feed, tmp_path / "limit.duckdb")
+    limit.land(sandbox.feed, tmp_path / "limit.duckdb")
 
     with duckdb.connect(tmp_path / "limit.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM landed").fetchall() == [(rows,)]
-    assert script.refine(sandbox.settings.feed, sandbox.settings.warehouse) == (rows, 10)
+    assert script.refine(sandbox.feed, sandbox.settings.warehouse) == (rows, 10)
 
 
 @pytest.mark.parametrize("peer", sorted({each.peer for each in CANDIDATES.values() if each.peer}))

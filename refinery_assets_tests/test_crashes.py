@@ -79,7 +79,7 @@ def test_a_disk_that_is_full_while_a_partition_is_written_leaves_the_old_one_and
     given_published(JANUARY, FEBRUARY)
     with installation.sandbox() as sandbox:
         before = sandbox.published()
-        partition = installation.settings.telemetry / "cpu_utilization" / "2024-01.parquet"
+        partition = sandbox.telemetry / "cpu_utilization" / "2024-01.parquet"
         old = partition.read_bytes()
         lines = sandbox.lines(CPU, JANUARY)
         sandbox.write_lines(CPU, JANUARY, [lines[0], *(f"{line.rsplit(',', 1)[0]},3" for line in lines[1:])])
@@ -154,7 +154,7 @@ def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
     given_published: GivenPublished,
 ) -> None:
     given_published(JANUARY)
-    folder = sandbox.settings.telemetry / "cpu_utilization"
+    folder = sandbox.telemetry / "cpu_utilization"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with unwritable(folder):
         outcomes = [sandbox.refine(JANUARY, force=True)]
@@ -171,7 +171,7 @@ def test_a_telemetry_folder_that_may_not_be_written_is_named_and_its_files_stay(
 
 
 def test_a_telemetry_folder_that_cannot_be_made_is_named(sandbox: Sandbox) -> None:
-    sandbox.settings.telemetry.write_text("a file where the folder should be")
+    sandbox.telemetry.write_text("a file where the folder should be")
 
     assert "(REFINERY_TELEMETRY)" in sandbox.refine(JANUARY).failures["legacy_feed"]
 
@@ -180,7 +180,7 @@ def test_a_telemetry_folder_that_cannot_be_made_is_named(sandbox: Sandbox) -> No
 def test_a_torn_partition_is_named_and_not_published(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY)
     before = sandbox.published()
-    partition = sandbox.settings.telemetry / "memory_stats" / "2024-01.parquet"
+    partition = sandbox.telemetry / "memory_stats" / "2024-01.parquet"
     partition.write_bytes(partition.read_bytes()[:-100])
 
     outcome = sandbox.materialize(["processed_data"], JANUARY)

@@ -59,9 +59,9 @@ unit = "fraction"
 
 
 def with_contract(sandbox: Sandbox, text: str) -> Sandbox:
-    path = sandbox.settings.feed.parent / "contract.toml"
+    path = sandbox.feed.parent / "contract.toml"
     path.write_text(text, encoding="utf-8")
-    feed = sandbox.settings.feed.parent / "foreign"
+    feed = sandbox.feed.parent / "foreign"
     feed.mkdir()
     return replace(sandbox, settings=replace(sandbox.settings, contract=load_contract(path), feed=feed))
 
@@ -78,7 +78,7 @@ def write_day(feed: Path, day: str, rows: Sequence[Sequence[str]]) -> None:
 @pytest.mark.slow
 def test_a_team_with_cpu_alone_and_a_packed_file_a_day_publishes_its_months(sandbox: Sandbox) -> None:
     foreign = with_contract(sandbox, CPU_ALONE)
-    feed = foreign.settings.feed
+    feed = foreign.feed
     expected = []
     for month in (JANUARY, FEBRUARY):
         rows = [line.split(",") for line in sandbox.lines(CPU, month)[1:]]
@@ -132,7 +132,7 @@ def test_one_wide_parquet_file_of_fractions_and_epochs_is_published_as_percent(s
         cores="max_cores",
         mem=pl.col("memory_p95") / 100,
     )
-    wide.write_parquet(foreign.settings.feed / "fleet_2024_01.parquet")
+    wide.write_parquet(foreign.feed / "fleet_2024_01.parquet")
 
     outcome = foreign.refine(JANUARY)
 

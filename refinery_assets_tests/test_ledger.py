@@ -12,6 +12,7 @@ import pytest
 from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
+from refinery_assets_tests.scenario import folder
 
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 HOUR = 3600.0
@@ -35,9 +36,13 @@ def verdict(month: Month, outcome: Outcome = Outcome.PASSED) -> Verdict:
     return Verdict("cpu_utilization", "rows_accounted_for", month, finding, "Export the file again.")
 
 
+def records_of(ledger: RunLedger) -> Path:
+    return folder(ledger.telemetry) / ledger.folder
+
+
 def age(ledger: RunLedger, hours: float) -> None:
     written = time.time() - hours * HOUR
-    os.utime(ledger.folder, (written, written))
+    os.utime(records_of(ledger), (written, written))
 
 
 def test_a_step_that_is_yet_to_come_has_no_record(ledger: RunLedger) -> None:
@@ -74,7 +79,7 @@ def test_a_step_that_is_tried_again_replaces_its_record(ledger: RunLedger) -> No
 
 def test_what_an_older_version_has_left_is_not_read(ledger: RunLedger) -> None:
     ledger.write(StepRecord("cpu_utilization", [verdict(JANUARY)]))
-    (file,) = ledger.folder.iterdir()
+    (file,) = records_of(ledger).iterdir()
     file.write_text(json.dumps({"asset": "cpu_utilization", "findings": []}))
 
     assert ledger.read("cpu_utilization") is None

@@ -161,7 +161,7 @@ def test_a_second_run_over_unchanged_months_rewrites_nothing_and_says_so(sandbox
     sandbox.edit_line(CPU, FEBRUARY, 2, "not,a,row")
     assert sandbox.refine(JANUARY, MARCH).success
     receipts = sandbox.query("FROM publications ORDER BY ALL")
-    written = {path: path.stat().st_mtime_ns for path in sandbox.settings.telemetry.rglob("*.parquet")}
+    written = {path: path.stat().st_mtime_ns for path in sandbox.telemetry.rglob("*.parquet")}
     rows = sandbox.query("SELECT rowid, * FROM processed_data ORDER BY rowid")
 
     outcome = sandbox.refine(JANUARY, MARCH)
@@ -170,7 +170,7 @@ def test_a_second_run_over_unchanged_months_rewrites_nothing_and_says_so(sandbox
     assert _states(sandbox, outcome.run_id) == dict.fromkeys(["2024-01", "2024-02", "2024-03"], "unchanged")
     assert sandbox.query("FROM publications ORDER BY ALL") == receipts
     assert sandbox.query("SELECT rowid, * FROM processed_data ORDER BY rowid") == rows
-    assert {path: path.stat().st_mtime_ns for path in sandbox.settings.telemetry.rglob("*.parquet")} == written
+    assert {path: path.stat().st_mtime_ns for path in sandbox.telemetry.rglob("*.parquet")} == written
     # The verdicts are those of the publication, warnings as warnings.
     assert outcome.verdict("cpu_utilization", "quarantine_within_tolerance", FEBRUARY) == "warning"
     assert outcome.verdict("processed_data", "row_parity", FEBRUARY) == "passed"

@@ -227,7 +227,7 @@ def test_months_apart_are_published_in_one_transaction_without_those_between(
 
 
 def test_a_telemetry_folder_with_pattern_letters_in_its_name_is_taken_literally(sandbox: Sandbox) -> None:
-    odd = Sandbox(replace(sandbox.settings, telemetry=sandbox.settings.telemetry.parent / "tel[1]*?"), sandbox.instance)
+    odd = Sandbox(replace(sandbox.settings, telemetry=sandbox.telemetry.parent / "tel[1]*?"), sandbox.instance)
 
     assert odd.refine(JANUARY, FEBRUARY).success
 

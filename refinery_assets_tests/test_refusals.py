@@ -104,7 +104,7 @@ def test_the_month_stays_and_the_others_are_published_when_the_feed_is(
 
 
 def test_a_missing_feed_root_is_told_as_such(sandbox: Sandbox) -> None:
-    astray = Sandbox(replace(sandbox.settings, feed=sandbox.settings.feed / "astray"), sandbox.instance)
+    astray = Sandbox(replace(sandbox.settings, feed=sandbox.feed / "astray"), sandbox.instance)
 
     outcome = astray.refine(JANUARY)
 
@@ -134,7 +134,7 @@ def test_a_hole_between_exported_months_fails(sandbox: Sandbox) -> None:
 
 def test_five_faults_in_five_months_are_told_in_one_run(sandbox: Sandbox) -> None:
     months = [Month(2024, month) for month in range(1, 9)]
-    write_feed(sandbox.settings.feed, Fleet.make(hosts=20, first=months[0], last=months[-1], seed=7))
+    write_feed(sandbox.feed, Fleet.make(hosts=20, first=months[0], last=months[-1], seed=7))
     sandbox.file(CPU, months[0]).path.unlink()
     sandbox.edit_line(MEMORY, months[2], 1, "date,host,memory_p95,memory_gb")
     _cut(sandbox, lambda _: b"", DISK, months[4])

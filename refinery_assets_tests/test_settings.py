@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 
 
@@ -22,7 +24,10 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_OVERSHOOT", "nan", "percentage points above 100"),
         ("REFINERY_FAMILY_SKEW", "1.5", "a share between 0 and 1"),
         ("REFINERY_MIN_COVERAGE", "-0.1", "a share between 0 and 1"),
-        ("REFINERY_TELEMETRY", "s3://bucket/telemetry", "a folder on this machine"),
+        ("REFINERY_TELEMETRY", "gs://bucket/telemetry", "a folder on this machine, or s3://bucket/prefix"),
+        ("REFINERY_FEED", "s3://", "a folder on this machine, or s3://bucket/prefix"),
+        ("REFINERY_FEED", "s3://bucket//feed", "a folder on this machine, or s3://bucket/prefix"),
+        ("REFINERY_FEED", "s3://bucket/feed/..", "a folder on this machine, or s3://bucket/prefix"),
         ("REFINERY_READ_COPY", "s3://bucket/copy.duckdb", "a DuckDB file on this machine, or off"),
         ("REFINERY_TIMEZONE", "Mars/Olympus", "the name of a time zone"),
         ("REFINERY_TIMEZONE", "../../etc/passwd", "the name of a time zone"),
@@ -159,3 +164,21 @@ def test_a_month_knows_its_days_and_its_neighbours() -> None:
         "2024-02",
     ]
     assert list(Month.span(february, Month(2024, 1))) == []
+
+
+def test_an_object_store_is_a_bucket_and_a_prefix() -> None:
+    pytest.importorskip("obstore")
+    settings = Settings.from_environment(
+        {"REFINERY_FEED": "s3://exports/fleet/daily/", "REFINERY_TELEMETRY": "s3://own"}
+    )
+
+    assert settings.feed == ObjectPrefix("exports", "fleet/daily")
+    assert settings.telemetry == ObjectPrefix("own")
+    assert (str(settings.feed), str(settings.telemetry)) == ("s3://exports/fleet/daily", "s3://own")
+
+
+def test_an_object_store_without_its_library_is_refused_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+
+    with pytest.raises(SettingError, match=r"REFINERY_FEED is 's3://exports', .* pip install 'refinery-assets\[s3\]'"):
+        Settings.from_environment({"REFINERY_FEED": "s3://exports"})

@@ -17,7 +17,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, needs_stores
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.settings import Settings
@@ -27,7 +27,7 @@ from refinery_assets.rows.clean import OddHosts
 from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_months import FamilyMonths
-from refinery_assets.warehouse.family_partitions import Partition
+from refinery_assets.warehouse.family_partitions import Partition, telemetry_store
 from refinery_assets.warehouse.inventory import odd_host_names
 from refinery_assets.warehouse.ledger import StepRecord
 
@@ -54,6 +54,7 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
+    @needs_stores
     def family_asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         months, left_out = months_to_do(context, settings)
         odd_hosts = _odd_hosts(context, warehouse, settings)
@@ -62,8 +63,7 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
         outputs = silent_outputs(context, value=work.refine(months))
         # The IO manager drains the months before this function goes on, so all are judged and written then.
         yield next(outputs)
-        for partition in work.passed:
-            partition.clear_refusal()
+        telemetry_store(settings.telemetry).ask_all(Partition.clear_refusal, work.passed)
         record = StepRecord(family.name, work.verdicts, left_out)
         good = [_materialized(stats) for stats in work.good]
         yield from conclude(context, warehouse, settings, record, good, outputs=outputs)
@@ -91,7 +91,7 @@ def _odd_hosts(context: dg.AssetExecutionContext, warehouse: Warehouse, settings
 
 
 def _refuse(partition: Partition, why: str) -> None:
-    with told_if_unwritable(partition.path):
+    with told_if_unwritable(partition):
         partition.mark_refused(why)
 
 

@@ -17,7 +17,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, record_reaudit
+from refinery_assets.assets.steps import conclude, needs_stores, record_reaudit
 from refinery_assets.checks.rules import judge, refusals
 from refinery_assets.contract.columns import inventory_columns
 from refinery_assets.contract.families import HOST_INVENTORY
@@ -60,6 +60,7 @@ def build_host_inventory_checks(
         specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, partitions),
         pool=WAREHOUSE_POOL,
     )
+    @needs_stores
     def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         facts, published = _look(context, warehouse, settings)
         asked = months_in(context.run.tags)

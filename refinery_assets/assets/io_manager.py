@@ -17,8 +17,10 @@ import dagster as dg
 import polars as pl
 from dagster_polars import PolarsParquetIOManager
 
+from refinery_assets.contract.places import ObjectPrefix, Place
+from refinery_assets.feed.store import StoreError
 from refinery_assets.rows.family import Refined
-from refinery_assets.warehouse.family_partitions import Partition, write_parquet
+from refinery_assets.warehouse.family_partitions import Partition, telemetry_store, write_parquet
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -31,10 +33,20 @@ _WRITERS = 2
 
 
 @contextmanager
-def told_if_unwritable(partition: Path) -> Iterator[None]:
-    """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
+def told_if_out_of_reach() -> Iterator[None]:
+    """Fail the step with a sentence where an object store cannot be reached."""
     try:
         yield
+    except StoreError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+@contextmanager
+def told_if_unwritable(partition: object) -> Iterator[None]:
+    """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
+    try:
+        with told_if_out_of_reach():
+            yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise dg.Failure(
             description=f"The partition {partition} could not be written and is unchanged; check the "
@@ -56,7 +68,7 @@ class TelemetryIOManager(PolarsParquetIOManager):
             super().handle_output(context, obj)
             return
         # Waiting for the disk takes longer than writing; meanwhile the next months are refined.
-        with ThreadPoolExecutor(_WRITERS) as pool:
+        with told_if_out_of_reach(), ThreadPoolExecutor(_WRITERS) as pool:
             writing: deque[Future[None]] = deque()
             for refined in obj:
                 writing.append(pool.submit(self._write_month, refined))
@@ -67,9 +79,18 @@ class TelemetryIOManager(PolarsParquetIOManager):
 
     def _write_month(self, refined: Refined) -> None:
         stats = refined.stats
-        partition = Partition(Path(self.base_dir or ""), stats.family, stats.month)
-        with told_if_unwritable(partition.path):
+        partition = Partition(self._place, stats.family, stats.month)
+        with told_if_unwritable(partition):
             partition.write(refined)
+
+    @property
+    def _place(self) -> Place:
+        text = self.base_dir or ""
+        return ObjectPrefix.parse(text) if ObjectPrefix.is_meant(text) else Path(text)
+
+    def _name(self, path: UPath) -> str:
+        """The name of a file of the stock manager's, below the root."""
+        return str(path).removeprefix(str(self._place)).lstrip("/")
 
     def make_directory(self, path: UPath) -> None:
         """Nothing: the folder is made where its file is written, and an error there is reported."""
@@ -81,8 +102,8 @@ class TelemetryIOManager(PolarsParquetIOManager):
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
         """Write atomically; what was there before stays when it cannot be done."""
         del context
-        with told_if_unwritable(Path(str(path))):
-            write_parquet(df, Path(str(path)), {})
+        with told_if_unwritable(path):
+            write_parquet(df, telemetry_store(self._place), self._name(path), {})
 
     def scan_df_from_path(
         self,
@@ -91,4 +112,6 @@ class TelemetryIOManager(PolarsParquetIOManager):
         partition_key: str | None = None,  # noqa: ARG002
     ) -> pl.LazyFrame:
         """Scan a partition; the stock manager passes `rechunk`, which Polars 2 no longer takes."""
-        return pl.scan_parquet(str(path), glob=False, hive_partitioning=False)
+        store = telemetry_store(self._place)
+        store.fetch([self._name(path)])
+        return pl.scan_parquet(store.path_of(self._name(path)), glob=False, hive_partitioning=False)

@@ -9,7 +9,7 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import Warehouse
-from refinery_assets.assets.steps import conclude, months_to_do
+from refinery_assets.assets.steps import conclude, months_to_do, needs_stores
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
@@ -37,6 +37,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         partitions_def=partitions,
         backfill_policy=ONE_RUN,
     )
+    @needs_stores
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         extent = feed_extent(settings)
         months, left_out = months_to_do(context, settings, extent)
@@ -57,6 +58,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
 
 def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
     newest = max((file.newest_day for file in feed.files if file.newest_day), default=None)
+    folder = feed.files[0].name.rpartition("/")[0]
     return MaterializedMonth(
         month=str(feed.month),
         data_version=hashlib.sha256(repr(sorted(feed.digests.items())).encode()).hexdigest(),
@@ -65,6 +67,6 @@ def _materialized(feed: MonthOfFeed) -> MaterializedMonth:
             "files": len(feed.files),
             **({"rows_per_day": round(feed.rows / newest.day)} if newest else {}),
             "newest_day": str(newest),
-            "folder": dg.MetadataValue.path(feed.settings.feed / feed.files[0].name.rpartition("/")[0]),
+            "folder": dg.MetadataValue.path(f"{feed.settings.feed}/{folder}".rstrip("/")),
         },
     )

@@ -19,7 +19,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, whole_window
+from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, needs_stores, whole_window
 from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
@@ -48,6 +48,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         backfill_policy=ONE_RUN,
         pool=WAREHOUSE_POOL,
     )
+    @needs_stores
     def monthly_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         months, left_out = months_to_do(context, settings, whole_window(settings))
         try:

@@ -15,7 +15,7 @@ from refinery_assets.assets.resources import (
     WarehouseUnusableError,
     try_again_or_fail,
 )
-from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, record_reaudit
+from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, needs_stores, record_reaudit
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
@@ -25,7 +25,7 @@ from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.operations.partitions import ONE_RUN
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
-from refinery_assets.warehouse.family_partitions import partitions_there
+from refinery_assets.warehouse.family_partitions import partitions_there, telemetry_store
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.ledger import StepRecord
@@ -62,6 +62,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         can_subset=True,
         pool=WAREHOUSE_POOL,
     )
+    @needs_stores
     def processed_data(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         if not context.selected_asset_keys:
             yield from _audit_again(context, warehouse, settings)
@@ -112,6 +113,9 @@ def _publish(
         return refuse_all(months, run, facts, settings.contract)
     except (WarehouseUnusableError, ForeignTableError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
+    finally:
+        # Of an object store, the partitions were copied to this machine.
+        telemetry_store(settings.telemetry).release()
 
 
 def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:

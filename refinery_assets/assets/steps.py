@@ -6,8 +6,9 @@ last step of it, so that the months that are fine get through all steps before. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import dagster as dg
 
@@ -31,6 +32,7 @@ from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.feed.store import StoreError
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
@@ -38,11 +40,26 @@ from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.tables import ForeignTableError, transaction
 
+Given = ParamSpec("Given")
+
 # Whatever refused a month, it comes to light in these.
 _ANSWER_FOR_ALL = {PROCESSED_DATA, MONTHLY_REPORT}
 
 FORCE_TAG = "refinery/force"
 """A run with this tag set to `true` rewrites months although nothing has changed."""
+
+
+def needs_stores(step: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterator[Any]]:
+    """Have a step fail with a sentence where an object store cannot be reached; no month is to blame for it."""
+
+    @wraps(step)
+    def told(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Any]:
+        try:
+            yield from step(*args, **kwargs)
+        except StoreError as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+
+    return told
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:

@@ -57,6 +57,7 @@ def _known(error: Exception) -> int | None:
         "WarehouseMissingError": EXIT_TROUBLE,
         "WarehouseUnusableError": EXIT_TROUBLE,
         "ForeignTableError": EXIT_TROUBLE,
+        "StoreError": EXIT_TROUBLE,
         "WaiverError": EXIT_USAGE,
         "DemoError": EXIT_USAGE,
         "UiError": EXIT_TROUBLE,

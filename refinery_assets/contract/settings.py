@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from refinery_assets.contract.contract_file import Contract, ContractError, load_contract, packaged_contract
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.places import ObjectPrefix, Place
 from refinery_assets.contract.plausibility import PlausibilitySettings
 
 _FIRST_MONTH = Month(2023, 1)
@@ -59,6 +61,10 @@ def _path(text: str) -> Path:
     return PROJECT_ROOT / Path(text).expanduser()
 
 
+def _place(text: str) -> Place:
+    return ObjectPrefix.parse(text) if ObjectPrefix.is_meant(text) else _path(text)
+
+
 def _contract(given: str | Contract) -> Contract:
     if not isinstance(given, str):
         return given
@@ -92,6 +98,7 @@ def _web_address(text: str) -> str:
 # Each kind of value: its type, how text is read where the type alone does not say it, and the words for what was
 # expected, with which a bad value is refused.
 _Folder = Annotated[Path, BeforeValidator(_path), Field(description="a folder on this machine")]
+_Place = Annotated[Place, BeforeValidator(_place), Field(description="a folder on this machine, or s3://bucket/prefix")]
 _File = Annotated[Path, BeforeValidator(_path), Field(description="a file on this machine")]
 _ContractFile = Annotated[Contract, BeforeValidator(_contract), Field(description="a TOML file on this machine")]
 _Database = Annotated[Path, BeforeValidator(_path), Field(description="a DuckDB file on this machine")]
@@ -127,11 +134,11 @@ class Settings:
 
     Attributes:
         contract: What the feed, the inventory and the limits are declared to be (`REFINERY_CONTRACT`).
-        feed: Root of the files (`REFINERY_FEED`).
+        feed: Root of the files, a folder or a prefix of a bucket (`REFINERY_FEED`).
         warehouse: The DuckDB file (`REFINERY_WAREHOUSE`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
-        telemetry: Root of the families' Parquet partitions (`REFINERY_TELEMETRY`).
+        telemetry: Root of the families' Parquet partitions, a folder or a prefix of a bucket (`REFINERY_TELEMETRY`).
         first_month: First month of the window (`REFINERY_FIRST_MONTH`).
         last_month: Last month of the window; None: the running month (`REFINERY_LAST_MONTH`).
         behaviors: How many behaviours the inventory must hold (`REFINERY_BEHAVIORS`).
@@ -164,10 +171,10 @@ class Settings:
     """
 
     contract: _ContractFile = _PACKAGED
-    feed: _Folder = PROJECT_ROOT / "data" / "legacy" / "inputs"
+    feed: _Place = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
     read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
-    telemetry: _Folder = PROJECT_ROOT / "data" / "telemetry"
+    telemetry: _Place = PROJECT_ROOT / "data" / "telemetry"
     first_month: Annotated[Month, *_Month.__metadata__] = _FIRST_MONTH
     last_month: _Month = None
     behaviors: _Whole = _PACKAGED.behaviors.expected
@@ -242,6 +249,12 @@ class Settings:
                 f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected "
                 "another file than REFINERY_WAREHOUSE, or off."
             )
+        for variable, place in (("REFINERY_FEED", settings.feed), ("REFINERY_TELEMETRY", settings.telemetry)):
+            if isinstance(place, ObjectPrefix) and find_spec("obstore") is None:
+                raise SettingError(
+                    f"{variable} is '{place}', and the library for object stores is not installed; install it with: "
+                    "pip install 'refinery-assets[s3]'."
+                )
         return settings
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_files
+from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_as_of_now, feed_files
 
 PAUSES_MINUTES = (5, 15, 45)
 """How long to wait after each failure of a month's run before asking again; then it is left to a person."""
@@ -136,12 +136,16 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
         months: The months that may be asked for.
         before: The `seen` of the last look.
         now: Seconds of the epoch.
+
+    Raises:
+        StoreError: The feed's store cannot be reached.
     """
+    feed = feed_as_of_now(settings)
     after = dict(before.months)
     changed, unsettled = [], []
     for month in months:
         # A wide file is several families' file.
-        files = {part.name: part for file in feed_files(settings, [month]) for part in file.parts}.values()
+        files = {part.name: part for file in feed_files(settings, [month], feed) for part in file.parts}.values()
         stats = [_stat(file) for file in files]
         modified = [stat[1] / 1e9 for stat in stats if stat is not None]
         if not modified:
@@ -169,16 +173,18 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
 
 def _stat(file: FeedFile) -> tuple[int, int] | None:
     """Size and modification time in nanoseconds; None where nothing can be seen."""
-    try:
-        found = file.path.stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
+    found = file.look()
+    return None if found is None else (found.size, found.modified_ns)
 
 
 def _content(files: Iterable[FeedFile]) -> str:
     digests = []
     for file in files:
+        found = file.look()
+        if found is not None and found.version is not None:
+            # An object store knows by itself what it holds, and nothing need be read.
+            digests.append(found.version)
+            continue
         try:
             digests.append(hashlib.sha256(file.read()).hexdigest())
         # What cannot be read is for the entrance audit to report; here it is a content like any other.

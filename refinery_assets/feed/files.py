@@ -10,18 +10,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from refinery_assets.contract.families import Encoding, Family, Lines
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.store import Found, Store, UnreadableError, open_store
 
 _BLANKS = " \t\r"
 _LINE_END = ord("\n")
@@ -51,15 +52,21 @@ class FeedFile:
 
     Where the family has a file a day, this stands for all of the month's, unless `day` names one of them.
 
-    A symbolic link that leads out of `root` is refused, unless `follow_links` allows it: who may write to
-    the feed need not be one who may read all of this machine.
+    Attributes:
+        root: The feed's root.
+        family: The family.
+        month: The month.
+        follow_links: Whether a symbolic link may lead out of the root.
+        day: The day, of a file a day.
+        seen: Where to look, in the place of the root: the feed as it was at one moment.
     """
 
-    root: Path
+    root: Place
     family: Family
     month: Month
     follow_links: bool = False
     day: int | None = None
+    seen: Store | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -71,8 +78,19 @@ class FeedFile:
 
     @property
     def path(self) -> Path:
-        """The file's place on disk."""
+        """The file's place on disk, of a feed in a folder."""
+        if not isinstance(self.root, Path):
+            raise TypeError(f"{self.name} lies in {self.root}, not on the disk.")
         return self.root / self.name
+
+    @property
+    def suffix(self) -> str:
+        """The last part of the name that says what is in the file, in lower case."""
+        return PurePosixPath(self.name).suffix.lower()
+
+    @property
+    def _store(self) -> Store:
+        return self.seen or open_feed(self.root, follow_links=self.follow_links)
 
     @property
     def is_daily(self) -> bool:
@@ -91,38 +109,24 @@ class FeedFile:
         """Whether anything stands in the file's place, or in that of one of its parts, be it readable or not."""
         if self.is_daily:
             return any(part.is_there for part in self.parts)
-        try:
-            self.path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return True
+        return self._store.is_there(self.name)
+
+    def look(self) -> Found | None:
+        """What can be seen of a single file without reading it; None where nothing can be seen."""
+        return self._store.look(self.name)
 
     def read(self) -> bytes:
-        """All bytes of a single file, as they stand on the disk.
+        """All bytes of a single file, as they stand in the feed.
 
         Raises:
             FileNotFoundError: Nothing stands in the file's place.
             RefusedFileError: What stands there is not a regular file, or may not be read.
+            StoreError: The feed's store cannot be reached.
         """
-        path = self.path
         try:
-            # A FIFO or a device would block or never end, so it is not even opened.
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise RefusedFileError(f"{self.name} is not a regular file; put the exported file there.")
-            if not self.follow_links and not path.resolve().is_relative_to(self.root.resolve()):
-                raise RefusedFileError(
-                    f"{self.name} leads out of the feed's root by a symbolic link; put the file itself "
-                    "there, or set REFINERY_FOLLOW_LINKS=yes."
-                )
-            return path.read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise RefusedFileError(
-                f"{self.name} cannot be read ({error.strerror}); mend its permissions or export it again."
-            ) from error
+            return self._store.read(self.name)
+        except UnreadableError as error:
+            raise RefusedFileError(f"{self.name} {error}") from error
 
     def digest(self) -> str:
         """The digest of the bytes on the disk, of all parts together where there are several.
@@ -139,14 +143,30 @@ class FeedFile:
         return digest_of_parts({part.name: part.digest() for part in there})
 
 
-def feed_files(settings: Settings, months: Iterable[Month]) -> list[FeedFile]:
-    """The files that the contract expects for `months`, month by month in the families' order."""
-    return [feed_file(settings, family, month) for month in months for family in settings.contract.families]
+def open_feed(root: Place, *, follow_links: bool) -> Store:
+    """The store that the feed lies in."""
+    return open_store(root, "REFINERY_FEED", follow_links=follow_links)
 
 
-def feed_file(settings: Settings, family: Family, month: Month) -> FeedFile:
+def feed_as_of_now(settings: Settings) -> Store:
+    """The feed for a look at many files at once."""
+    return open_feed(settings.feed, follow_links=settings.follow_links).as_of_now()
+
+
+def feed_files(settings: Settings, months: Iterable[Month], seen: Store | None = None) -> list[FeedFile]:
+    """The files that the contract expects for `months`, month by month in the families' order.
+
+    Args:
+        settings: Where the feed lies.
+        months: The months.
+        seen: The feed as it was at one moment (see `feed_as_of_now`); None: each file is looked for by itself.
+    """
+    return [feed_file(settings, family, month, seen) for month in months for family in settings.contract.families]
+
+
+def feed_file(settings: Settings, family: Family, month: Month, seen: Store | None = None) -> FeedFile:
     """The file of one family and month, or all of its days'."""
-    return FeedFile(settings.feed, family, month, settings.follow_links)
+    return FeedFile(settings.feed, family, month, settings.follow_links, seen=seen)
 
 
 @dataclass(frozen=True)
@@ -170,10 +190,17 @@ class FeedExtent:
 
 
 def feed_extent(settings: Settings) -> FeedExtent:
-    """Look from both ends of the window for the first month of which anything is there."""
+    """Look from both ends of the window for the first month of which anything is there.
+
+    Raises:
+        StoreError: The feed's store cannot be reached.
+    """
+    seen = feed_as_of_now(settings)
 
     def exported(months: Iterable[Month]) -> Month | None:
-        return next((month for month in months if any(file.is_there for file in feed_files(settings, [month]))), None)
+        return next(
+            (month for month in months if any(file.is_there for file in feed_files(settings, [month], seen))), None
+        )
 
     window = settings.window
     return FeedExtent(exported(window), exported(reversed(window)))

@@ -32,7 +32,7 @@ def text_of(raw: bytes, file: FeedFile) -> bytes:
         CutShortError: The compressed data ends too early.
         RefusedFileError: The data cannot be unpacked, or is more than the contract's `max_mib`.
     """
-    unpack = _UNPACKERS.get(file.path.suffix.lower())
+    unpack = _UNPACKERS.get(file.suffix)
     if unpack is not None:
         try:
             raw = _joined(unpack(raw), file.family.max_mib * 2**20)

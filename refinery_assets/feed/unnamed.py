@@ -5,16 +5,15 @@ Here: finding them, without looking further than it takes to say so. Not here: w
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
+from refinery_assets.feed.store import Store
 
 _SHOWN = 3
 _MOST_LOOKED_AT = 10_000
@@ -50,37 +49,28 @@ class Unnamed:
 class UnnamedFiles:
     """Looks into the folders of a feed, into each once."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._root = settings.feed
+    def __init__(self, settings: Settings, feed: Store) -> None:
+        self._feed = feed
         self._patterns = [_pattern(family) for family in settings.contract.families]
         self._inventory = PurePosixPath(settings.contract.inventory.source).name
-        self._known: dict[Path, Unnamed] = {}
+        self._known: dict[str, Unnamed] = {}
 
     def beside(self, files: Iterable[FeedFile]) -> Unnamed:
         """The unnamed files in the folders of a month's files."""
-        folders = dict.fromkeys(part.path.parent for file in files for part in file.parts)
+        folders = dict.fromkeys(str(PurePosixPath(part.name).parent) for file in files for part in file.parts)
         found = [self._within(folder) for folder in folders]
         sample = [name for each in found for name in each.sample]
         return Unnamed(sum(each.count for each in found), sample[:_SHOWN], any(each.is_part for each in found))
 
-    def _within(self, folder: Path) -> Unnamed:
+    def _within(self, folder: str) -> Unnamed:
         if folder not in self._known:
             self._known[folder] = self._look_into(folder)
         return self._known[folder]
 
-    def _look_into(self, folder: Path) -> Unnamed:
-        try:
-            with os.scandir(folder) as entries:
-                looked_at = list(islice(entries, _MOST_LOOKED_AT + 1))
-                inside = folder.relative_to(self._root)
-                names = sorted(
-                    (inside / entry.name).as_posix() for entry in looked_at if entry.is_file(follow_symlinks=False)
-                )
-        # A folder that is not there, or cannot be listed, shows by the files that are missing from it.
-        except OSError:
-            return Unnamed()
+    def _look_into(self, folder: str) -> Unnamed:
+        names, is_part = self._feed.names(folder, _MOST_LOOKED_AT)
         unnamed = [name for name in names if not self._is_known(name)]
-        return Unnamed(len(unnamed), unnamed[:_SHOWN], len(looked_at) > _MOST_LOOKED_AT)
+        return Unnamed(len(unnamed), unnamed[:_SHOWN], is_part)
 
     def _is_known(self, name: str) -> bool:
         last = PurePosixPath(name).name

@@ -18,6 +18,7 @@ from refinery_assets.checks.rules import listing, shortened
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.changes import FeedSeen, MonthSeen, look_for_changes
+from refinery_assets.feed.files import open_feed
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.outcomes import read_outcome
 from refinery_assets.operations.partitions import run_request
@@ -82,8 +83,9 @@ def _why_not(unsettled: Sequence[Month], settings: Settings) -> str:
             f"Files of {listing(unsettled)} were changed less than {settings.quiet_seconds:g} s ago "
             "(REFINERY_QUIET_SECONDS)."
         )
-    if not settings.feed.is_dir():
-        return f"The feed's root {settings.feed} is not a folder (REFINERY_FEED)."
+    feed = open_feed(settings.feed, follow_links=settings.follow_links)
+    if problem := feed.root_problem:
+        return f"The feed's root {feed} {problem} (REFINERY_FEED)."
     return "Nothing has changed in the feed."
 
 

@@ -174,7 +174,7 @@ def read_part(file: FeedFile) -> Part:
     """
     raw = file.read()
     digest = content_digest(raw)
-    if file.path.suffix.lower() == ".parquet":
+    if file.suffix == ".parquet":
         return ParquetPart(file, digest, ParquetTable(raw, file) if raw else None)
     return TextPart(file, digest, text_of(raw, file))
 

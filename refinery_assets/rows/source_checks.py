@@ -23,6 +23,7 @@ from refinery_assets.feed.files import (
     FeedFile,
     RefusedFileError,
     digest_of_parts,
+    feed_as_of_now,
     feed_files,
 )
 from refinery_assets.feed.unnamed import Unnamed, UnnamedFiles
@@ -92,6 +93,7 @@ class MonthOfFeed:
         today: The day of the judgement, in the refinery's time zone.
         settings: Where the feed lies, and the limits.
         unnamed: The files that lie there and are none of the contract's.
+        root_problem: Why nothing at all is found in the feed, as the end of a sentence; None where something may be.
     """
 
     month: Month
@@ -100,6 +102,7 @@ class MonthOfFeed:
     today: date
     settings: Settings
     unnamed: Unnamed = _NOTHING
+    root_problem: str | None = None
 
     @property
     def rows(self) -> int:
@@ -114,8 +117,10 @@ class MonthOfFeed:
 
 def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent, today: date) -> Iterator[MonthOfFeed]:
     """Look at every file that `months` call for; what is wrong is in the facts, not raised."""
-    files = feed_files(settings, months)
-    unnamed = UnnamedFiles(settings)
+    seen = feed_as_of_now(settings)
+    root_problem = seen.root_problem
+    files = feed_files(settings, months, seen)
+    unnamed = UnnamedFiles(settings, seen)
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         inspected = zip(files, pool.map(inspect_file, files), strict=True)
         for month, group in groupby(inspected, key=lambda pair: pair[0].month):
@@ -127,6 +132,7 @@ def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent
                 today,
                 settings,
                 unnamed.beside([file for file, _ in found]),
+                root_problem,
             )
 
 
@@ -194,9 +200,9 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
     missing = len(absent) + sum(len(file.missing_days) for file in files if not file.absent)
     summary = f"{expected - missing} of {counted(expected, 'expected file')} found"
     details = []
-    root_missing = not feed.settings.feed.is_dir()
-    if absent and root_missing:
-        summary += "; the root of the feed is not a folder (REFINERY_FEED)"
+    root_problem = feed.root_problem if absent else None
+    if root_problem:
+        summary += f"; the root of the feed {root_problem} (REFINERY_FEED)"
         details.append(f"It is {feed.settings.feed}.")
     elif absent and not feed.extent.holds(feed.month):
         is_older = feed.extent.first is not None and feed.month < feed.extent.first

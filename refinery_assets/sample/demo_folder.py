@@ -115,6 +115,10 @@ class DemoFolder:
         return self.root / "dagster"
 
     @property
+    def _feed(self) -> Path:
+        return self.root / "legacy" / "inputs"
+
+    @property
     def settings_file(self) -> Path:
         """What a shell reads to work on the demo."""
         return self.root / "demo.env"
@@ -122,7 +126,7 @@ class DemoFolder:
     def settings(self, order: SampleOrder) -> Settings:
         """Settings that point here, with the months of the sample as the window."""
         return Settings(
-            feed=self.root / "legacy" / "inputs",
+            feed=self._feed,
             warehouse=self.root / "refinery.duckdb",
             telemetry=self.root / "telemetry",
             first_month=Month.parse(order.first),
@@ -141,7 +145,7 @@ class DemoFolder:
         if story.cut_month is None:
             return None
         (family,) = [family for family in FAMILIES if story.is_cut(family, story.cut_month)]
-        path = self.settings(order).feed / source_file(family, story.cut_month)
+        path = self._feed / source_file(family, story.cut_month)
         return CutFile(story.cut_month, path, self.root / REDELIVERED / path.name)
 
     def prepare(self, order: SampleOrder, *, progress: bool = False) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -20,9 +21,10 @@ import polars as pl
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.atomic_write import atomic_path, atomic_write
 from refinery_assets.feed.files import FeedFile
+from refinery_assets.feed.store import OwnStore, open_store
 from refinery_assets.rows.family import Refined
 from refinery_assets.rows.stats import Stats
 
@@ -39,40 +41,58 @@ _COMPRESSION: Literal["snappy"] = "snappy"
 class Partition:
     """One family's Parquet file of one month, whether or not it exists."""
 
-    telemetry: Path
+    telemetry: Place
     family: Family
     month: Month
 
+    @cached_property
+    def store(self) -> OwnStore:
+        """What it lies in."""
+        return telemetry_store(self.telemetry)
+
+    @property
+    def name(self) -> str:
+        """The rows, below the root."""
+        return f"{self.family.name}/{self.month}.parquet"
+
+    @property
+    def series_name(self) -> str:
+        """The same rows summed up by host."""
+        return f"{_SERIES_FOLDER}/{self.name}"
+
+    @property
+    def _refusal_name(self) -> str:
+        return f"{self.family.name}/{self.month}.refused.json"
+
     @property
     def path(self) -> Path:
-        """The rows."""
-        return self.telemetry / self.family.name / f"{self.month}.parquet"
+        """The rows, on this machine; of an object store, once they are fetched."""
+        return self.store.path_of(self.name)
 
     @property
     def series_path(self) -> Path:
-        """The same rows summed up by host."""
-        return self.telemetry / _SERIES_FOLDER / self.family.name / f"{self.month}.parquet"
-
-    @property
-    def _refusal_path(self) -> Path:
-        return self.path.with_suffix(".refused.json")
+        """The same rows summed up by host, likewise."""
+        return self.store.path_of(self.series_name)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All that may lie on the disk for it."""
-        return self.path, self.series_path, self._refusal_path
+        return self.path, self.series_path, self.store.path_of(self._refusal_name)
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.name}"
 
     @property
     def refusal(self) -> str | None:
         """Why the partition must not be used, as a sentence; None when nothing was noted against it."""
         try:
-            return str(json.loads(self._refusal_path.read_text(encoding="utf-8"))["problem"])
+            return str(json.loads(self.store.read_back(self._refusal_name))["problem"])
         except FileNotFoundError:
             return None
 
     def mark_refused(self, problem: str) -> None:
         """Note that the month's newest file was refused; the partition of an older one stays as it is."""
-        if self.path.is_file():
+        if self.store.look(self.name) is not None:
             problem += (
                 f" The partition is of an older file: materialize {self.family.name} {self.month} again when the "
                 "file is mended."
@@ -81,11 +101,11 @@ class Partition:
 
     def mark_unusable(self, problem: str) -> None:
         """Note that the partition must not be used, so that the family's step makes it anew in any case."""
-        atomic_write(self._refusal_path, json.dumps({"problem": problem}).encode())
+        self.store.write(self._refusal_name, json.dumps({"problem": problem}).encode())
 
     def clear_refusal(self) -> None:
         """Take the note back: the partition is whole, and of the newest file."""
-        self._refusal_path.unlink(missing_ok=True)
+        self.store.remove(self._refusal_name)
 
     @property
     def obstacle(self) -> str | None:
@@ -100,7 +120,7 @@ class Partition:
 
     def stats(self) -> Stats:
         """What the partition's rows came to; where there is no partition to use, `problem` says why."""
-        return self._stats_or_problem(self.path)
+        return self._stats_or_problem(self.name)
 
     def first_lines(self) -> Mapping[str, int]:
         """The files that its rows are from, each with the number of its first line."""
@@ -113,43 +133,51 @@ class Partition:
 
         Raises:
             OSError: A file cannot be written; what stood there before still does.
+            StoreError: Likewise.
             pl.exceptions.PolarsError: Likewise.
         """
         metadata = {STATS_KEY: refined.stats.as_json()}
-        write_parquet(refined.series, self.series_path, metadata)
-        write_parquet(refined.partition, self.path, metadata)
+        write_parquet(refined.series, self.store, self.series_name, metadata)
+        write_parquet(refined.partition, self.store, self.name, metadata)
 
     def is_complete(self, stats: Stats) -> bool:
         """Whether the rows summed up by host are those of the partition with `stats`."""
-        return self._stats_or_problem(self.series_path) == stats
+        return self._stats_or_problem(self.series_name) == stats
 
-    def _stats_or_problem(self, path: Path) -> Stats:
+    def _stats_or_problem(self, stored: str) -> Stats:
         name = FeedFile(Path(), self.family, self.month).name
         again = f"materialize {self.family.name} {self.month} again"
         none = Stats(self.family, self.month, name)
         if obstacle := self.obstacle:
             return replace(none, problem=obstacle)
-        if not path.exists():
-            return replace(none, problem=f"{self.family.name} has no partition {self.month}: materialize it first.")
+        place = f"{self.store}/{stored}"
         try:
-            found = pl.read_parquet_metadata(path)
+            found = pl.read_parquet_metadata(self.store.footer(stored))
+        except FileNotFoundError:
+            return replace(none, problem=f"{self.family.name} has no partition {self.month}: materialize it first.")
         except (OSError, pl.exceptions.PolarsError) as error:
             cause = str(error).splitlines()[0]
-            return replace(none, problem=f"The partition {path} cannot be read: {again} ({cause}).")
+            return replace(none, problem=f"The partition {place} cannot be read: {again} ({cause}).")
         if STATS_KEY not in found:
-            return replace(none, problem=f"The partition {path} is of an older version: {again}.")
+            return replace(none, problem=f"The partition {place} is of an older version: {again}.")
         return Stats.from_json(found[STATS_KEY], self.family)
 
 
-def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) -> None:
+def telemetry_store(telemetry: Place) -> OwnStore:
+    """The store that the partitions lie in."""
+    return open_store(telemetry, "REFINERY_TELEMETRY")
+
+
+def write_parquet(frame: pl.DataFrame, store: OwnStore, name: str, metadata: Mapping[str, str]) -> None:
     """Write one Parquet file atomically.
 
     Raises:
         OSError: The file cannot be written; what stood there before still does.
+        StoreError: Likewise.
         pl.exceptions.PolarsError: Likewise.
     """
-    with atomic_path(path) as temporary:
-        frame.write_parquet(temporary, compression=_COMPRESSION, metadata=dict(metadata))
+    with store.writing(name) as target:
+        frame.write_parquet(target, compression=_COMPRESSION, metadata=dict(metadata))
 
 
 def partitions(settings: Settings, months: Iterable[Month]) -> list[Partition]:
@@ -159,7 +187,8 @@ def partitions(settings: Settings, months: Iterable[Month]) -> list[Partition]:
 
 def partitions_there(settings: Settings) -> list[Month]:
     """The months of the window that any family has a partition of: they have been exported before."""
-    found = {each.month for each in partitions(settings, settings.window) if each.path.exists()}
+    there = telemetry_store(settings.telemetry).as_of_now([family.name for family in settings.contract.families])
+    found = {each.month for each in partitions(settings, settings.window) if there.look(each.name) is not None}
     return sorted(found)
 
 
@@ -191,7 +220,7 @@ def damaged_partitions(files: Iterable[Partition]) -> dict[Partition, str]:
     with duckdb.connect() as reader:
         return {
             file: f"{file.family.name} {file.month}: its partition cannot be read: materialize it again "
-            f"({file.path} {damage})"
+            f"({file} {damage})"
             for file in files
             if (damage := _why_not_opened(file.path) or _why_not_read(reader, file))
         }
@@ -231,7 +260,13 @@ def globs(paths: Iterable[Path]) -> list[str]:
 
 
 def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
-    """Write the partitions at hand to the temporary table `audit_partitions`, and their files to `audit_parts`."""
+    """Write the partitions at hand to the temporary table `audit_partitions`, and their files to `audit_parts`.
+
+    Raises:
+        StoreError: They lie in an object store that cannot be reached.
+    """
+    for store in {file.store for file in files}:
+        store.fetch([name for file in files if file.store == store for name in (file.name, file.series_name)])
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE audit_partitions AS

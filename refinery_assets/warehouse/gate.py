@@ -29,6 +29,7 @@ from refinery_assets.warehouse.family_partitions import (
     name_partitions,
     partitions,
     source_facts,
+    telemetry_store,
 )
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.tables import utc_now
@@ -74,21 +75,28 @@ class RunSoFar:
 def read_stats(run: RunSoFar, months: Sequence[Month], settings: Settings) -> dict[Month, list[Stats]]:
     """What the partitions of the months say of themselves; `problem` is set for those that cannot be used."""
     found: dict[Month, list[Stats]] = {}
-    for partition in partitions(settings, months):
-        stats = partition.stats()
+    looked_at = partitions(settings, months)
+    answers = telemetry_store(settings.telemetry).ask_all(_look, looked_at)
+    for partition, (stats, refusal, is_complete) in zip(looked_at, answers, strict=True):
         at_entrance = run.digest_at_entrance(partition.month, partition.family.name)
         again = f"materialize {partition.family.name} {partition.month} again"
-        problem = partition.refusal
+        problem = refusal
         if problem:
             pass
         elif not stats.problem and at_entrance and stats.digest != at_entrance:
             problem = f"{stats.name} was another file when the entrance audit saw it: run the month again."
-        elif not stats.problem and not partition.is_complete(stats):
-            problem = f"What series_months holds is not of the partition {partition.path}: {again}."
+        elif not stats.problem and not is_complete:
+            problem = f"What series_months holds is not of the partition {partition}: {again}."
         found.setdefault(partition.month, []).append(replace(stats, problem=problem or stats.problem))
     if LEGACY_FEED not in run.records:
         found = {month: _of_one_export(of_month, month, settings) for month, of_month in found.items()}
     return found
+
+
+def _look(partition: Partition) -> tuple[Stats, str | None, bool]:
+    """What the partition says of itself, what was noted against it, and whether its summary is of it."""
+    stats, refusal = partition.stats(), partition.refusal
+    return stats, refusal, not (stats.problem or refusal) and partition.is_complete(stats)
 
 
 def _of_one_export(stats: Sequence[Stats], month: Month, settings: Settings) -> list[Stats]:

@@ -9,20 +9,23 @@ Here: the files. Not here: what is done with a verdict.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 
 from refinery_assets.checks.rules import Verdict
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic_write import atomic_write
+from refinery_assets.contract.places import Place
+from refinery_assets.feed.store import OwnStore
+from refinery_assets.warehouse.family_partitions import telemetry_store
 from refinery_assets.warehouse.tables import utc_now
 
 _FOLDER = ".runs"
 _ABANDONED_SECONDS = 24 * 3600.0
+# More than a run can have steps.
+_MOST_RECORDS = 10_000
 
 # Incremented when the records change, so that leftovers of a killed run of an older version are not read.
 _VERSION = 2
@@ -55,19 +58,24 @@ class StepRecord:
 class RunLedger:
     """The records of one run."""
 
-    telemetry: Path
+    telemetry: Place
     run_id: str
 
     @property
-    def folder(self) -> Path:
-        """Where the run's records are."""
-        return self.telemetry / _FOLDER / self.run_id
+    def folder(self) -> str:
+        """Where the run's records are, below the root."""
+        return f"{_FOLDER}/{self.run_id}"
+
+    @property
+    def _store(self) -> OwnStore:
+        return telemetry_store(self.telemetry)
 
     def write(self, record: StepRecord) -> None:
         """Keep a step's record; a step that is tried again replaces its own.
 
         Raises:
             OSError: The folder cannot be written.
+            StoreError: The object store cannot be.
         """
         content = {
             "version": _VERSION,
@@ -77,12 +85,12 @@ class RunLedger:
             "digests": {str(month): dict(digests) for month, digests in record.digests.items()},
             "moment": record.moment.isoformat(),
         }
-        atomic_write(self.folder / f"{record.asset}.json", json.dumps(content).encode())
+        self._store.write(f"{self.folder}/{record.asset}.json", json.dumps(content).encode())
 
     def read(self, asset: str) -> StepRecord | None:
         """The record of the asset's step; None when the step is not part of the run, or yet to come."""
         try:
-            content = json.loads((self.folder / f"{asset}.json").read_text(encoding="utf-8"))
+            content = json.loads(self._store.read_back(f"{self.folder}/{asset}.json"))
         except (FileNotFoundError, NotADirectoryError):
             # The step that cannot write to the telemetry folder reports that it is not a folder.
             return None
@@ -98,7 +106,8 @@ class RunLedger:
 
     def records(self) -> list[StepRecord]:
         """The records of all steps so far."""
-        found = (self.read(path.stem) for path in sorted(self.folder.glob("*.json")))
+        names, _ = self._store.names(self.folder, _MOST_RECORDS)
+        found = (self.read(PurePosixPath(name).stem) for name in names if name.endswith(".json"))
         return [record for record in found if record is not None]
 
     def verdicts(self) -> list[Verdict]:
@@ -107,15 +116,10 @@ class RunLedger:
 
     def remove(self) -> None:
         """Forget the run, when its verdicts stand in `audits`."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._store.remove_folder(self.folder)
 
     def abandoned(self) -> Iterator[RunLedger]:
         """Other runs whose verdicts never came to `audits`: they were killed, or had no warehouse."""
-        for folder in sorted(self.folder.parent.glob("*")):
-            try:
-                age = time.time() - folder.stat().st_mtime
-            except FileNotFoundError:
-                # Its run has just ended.
-                continue
-            if folder.name != self.run_id and age > _ABANDONED_SECONDS:
-                yield RunLedger(self.telemetry, folder.name)
+        for run_id, written in self._store.folders(_FOLDER):
+            if run_id != self.run_id and time.time() - written > _ABANDONED_SECONDS:
+                yield RunLedger(self.telemetry, run_id)

@@ -67,6 +67,7 @@ def make_plan(
         WarehouseUnusableError: The warehouse, or its copy, cannot be used.
         ForeignTableError: A table with one of the refinery's names has other columns.
         OSError: There is no room for the copies.
+        StoreError: The feed or the partitions lie in an object store that cannot be reached.
     """
     with tempfile.TemporaryDirectory(prefix="refinery-plan-") as folder:
         copies = replace(
@@ -135,8 +136,6 @@ def _take_along(settings: Settings, copies: Settings, months: Sequence[Month]) -
     """Let the copies have the partitions that are there, so that what has not changed need not be refined again."""
     there = partitions(settings, months)
     for real, copy in zip(there, partitions(copies, months), strict=True):
-        for source, link in ((real.path, copy.path), (real.series_path, copy.series_path)):
-            if source.exists() and not link.is_symlink():
-                link.parent.mkdir(parents=True, exist_ok=True)
-                # A partition that is written anew takes the place of the link, not of what it leads to.
-                link.symlink_to(source.resolve())
+        # A partition that is written anew takes the place of a link, not of what it leads to.
+        real.store.lay_out(real.name, copy.path)
+        real.store.lay_out(real.series_name, copy.series_path)

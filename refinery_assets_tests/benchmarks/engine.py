@@ -19,6 +19,7 @@ from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
+from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_path
 from refinery_assets.feed.files import FeedExtent, FeedFile, feed_extent
@@ -73,7 +74,7 @@ def _family(settings: Settings, family: Family, months: list[Month]) -> StepReco
     return _passed(family.name, verdicts)
 
 
-def _write(refined: Refined, telemetry: Path) -> None:
+def _write(refined: Refined, telemetry: Place) -> None:
     """Write both files as the IO manager does."""
     stats = refined.stats
     partition = Partition(telemetry, stats.family, stats.month)
