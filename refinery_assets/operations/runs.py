@@ -17,6 +17,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.remote_origin import (
@@ -24,7 +25,12 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.storage.tags import CODE_LOCATION_TAG, HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
+from dagster._core.storage.tags import (
+    CODE_LOCATION_TAG,
+    HIDDEN_TAG_PREFIX,
+    REPOSITORY_LABEL_TAG,
+    RETRY_STRATEGY_TAG,
+)
 from dagster._core.utils import make_new_run_id
 from dagster._utils.interrupts import capture_interrupts
 
@@ -38,6 +44,10 @@ REPOSITORY = "__repository__"
 """The name that Dagster gives to a location's only repository."""
 PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}refinery/process"
 """The run's tag that names its process; one of those that the UI does not show."""
+
+_STATEMENT_MILLISECONDS = 10 * 60 * 1000
+_CONNECTION_SECONDS = 10 * 60
+_MORE_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,14 @@ def job_origin(job_name: str) -> RemoteJobOrigin:
 
 
 def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Record on a run that begins which process it runs in, and its code location if it names none."""
+    """Record on a run that begins which process it runs in, and its code location if it names none.
+
+    Where Dagster starts runs again whose worker died, it is to start them with all steps: verdicts are handed on within
+    a run, and assets whose steps were left out would stay red.
+    """
     tags = _process_tags(run.run_id)
+    if instance.run_retries_enabled:
+        tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.name
     if run.remote_job_origin is not None:
         if tags.items() - run.tags.items():
             instance.add_run_tags(run.run_id, tags)
@@ -140,10 +156,22 @@ def _process_tags(run_id: str) -> dict[str, str]:
     return {} if process is None else {PROCESS_TAG: str(process)}
 
 
+def _keep_connections(instance: dg.DagsterInstance) -> None:
+    """Keep connections to Dagster's database open for the length of a run.
+
+    Its PostgreSQL storage makes one for each statement and is told not to only by the webserver: 153 s of a run over 36
+    small months instead of 23, on a busy machine. SQLite's need nothing.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=_STATEMENT_MILLISECONDS, pool_recycle=_CONNECTION_SECONDS, max_overflow=_MORE_CONNECTIONS
+    )
+
+
 class _InThisProcess(InProcessExecutor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        _keep_connections(plan_context.instance)
         enter_run(plan_context.instance, plan_context.dagster_run)
         yield from super().execute(plan_context, execution_plan)
 
