@@ -162,9 +162,9 @@ class Sandbox:
         lines[number - 1] = line
         self.write_lines(family, month, lines)
 
-    def refine(self, *months: Month, force: bool = False) -> Outcome:
+    def refine(self, *months: Month, force: bool = False, tags: Mapping[str, str] | None = None) -> Outcome:
         """Run the job `refine` over the span of `months` in one run, inventory checks included."""
-        return self._execute(None, months, {FORCE_TAG: "true"} if force else {})
+        return self._execute(None, months, {**(tags or {}), **({FORCE_TAG: "true"} if force else {})})
 
     def materialize(self, assets: Sequence[str], *months: Month, force: bool = False) -> Outcome:
         """Materialize the assets named, as the UI does: the external inventory's checks are left out."""

@@ -104,6 +104,34 @@ def test_one_run_takes_the_running_month_and_early_in_it_the_month_before(
     assert request.run_key == day.isoformat()
 
 
+def requests_of(settings: Settings, day: date) -> dict[str | None, tuple[str, str]]:
+    defs = build_defs(settings)
+    moment = datetime(day.year, day.month, day.day, 6, tzinfo=UTC)
+    data = defs.resolve_schedule_def(DAILY_REFINE).evaluate_tick(
+        dg.build_schedule_context(scheduled_execution_time=moment, repository_def=defs.get_repository_def())
+    )
+    return {request.run_key: months_of(request) for request in data.run_requests or ()}
+
+
+def test_where_a_run_takes_one_month_the_month_before_is_a_run_of_its_own(settings: Settings) -> None:
+    one_each = replace(settings, months_per_run=1)
+    put_a_file(settings, Month(2024, 3))
+    put_a_file(settings, Month(2024, 5))
+
+    assert requests_of(one_each, date(2024, 5, 2)) == {
+        "2024-05-02 2024-04": ("2024-04", "2024-04"),
+        "2024-05-02 2024-05": ("2024-05", "2024-05"),
+    }
+
+
+def test_where_a_run_takes_one_month_none_is_for_a_month_before_the_first_of_the_feed(settings: Settings) -> None:
+    put_a_file(settings, Month(2024, 5))
+
+    found = requests_of(replace(settings, months_per_run=1), date(2024, 5, 2))
+
+    assert found == {"2024-05-02": ("2024-05", "2024-05")}
+
+
 def test_the_number_of_late_days_is_a_setting(settings: Settings) -> None:
     day = date(2024, 5, 1)
 

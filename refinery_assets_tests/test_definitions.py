@@ -82,6 +82,14 @@ def test_names_are_those_of_the_contract() -> None:
     assert {job.name for job in defs.jobs or []} == {"refine", "audit", "accept"}
 
 
+def test_runs_of_a_few_months_are_what_every_asset_asks_for_so_that_dagster_keeps_them_in_one_run() -> None:
+    graph = build_defs(Settings(months_per_run=2)).resolve_asset_graph()
+
+    policies = {graph.get(key).backfill_policy for key in graph.executable_asset_keys}
+
+    assert policies == {dg.BackfillPolicy.multi_run(2)}
+
+
 def test_every_asset_is_monthly_described_and_backfilled_in_one_run() -> None:
     graph = build_defs(Settings()).resolve_asset_graph()
 

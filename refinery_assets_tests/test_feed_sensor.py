@@ -17,7 +17,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed import changes
-from refinery_assets.feed.changes import MonthSeen
+from refinery_assets.feed.changes import FeedSeen, MonthSeen
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.feed_sensor import FEED_CHANGES
@@ -129,6 +129,30 @@ def test_changed_months_that_are_not_neighbours_are_runs_of_their_own(watched: W
 
     assert watched.tick() == [("2023-12", "2024-01"), ("2024-04", "2024-04")]
     assert len(set(watched.run_keys)) == 2
+
+
+def test_neighbours_are_more_than_one_run_where_a_run_takes_no_more(watched: Watched) -> None:
+    watched.settings = replace(watched.settings, months_per_run=2)
+    for month in (MARCH, APRIL, MAY):
+        watched.put_month(month)
+
+    assert watched.tick() == [("2024-03", "2024-04"), ("2024-05", "2024-05")]
+    assert len(set(watched.run_keys)) == 2
+
+
+def test_a_run_that_dagster_starts_again_by_itself_is_waited_for(watched: Watched) -> None:
+    watched.put_month(MAY)
+    watched.tick()
+    (key,) = watched.run_keys
+    watched.instance.create_run_for_job(
+        dg.GraphDefinition("refine").to_job(),
+        status=dg.DagsterRunStatus.FAILURE,
+        tags={"dagster/run_key": str(key), "dagster/will_retry": "true"},
+    )
+
+    watched.tick()
+
+    assert list(FeedSeen.parse(watched.cursor).awaited()) == [key]
 
 
 def test_the_same_content_written_again_is_not_asked_for_again(watched: Watched) -> None:

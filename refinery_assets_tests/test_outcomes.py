@@ -55,6 +55,19 @@ def failed_run(
     return run
 
 
+def test_an_alert_of_a_run_that_dagster_starts_again_by_itself_says_so() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = failed_run(instance)
+        instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+        marked = instance.get_run_by_id(run.run_id)
+        assert marked is not None
+
+        before, after = describe_failure(instance, run), describe_failure(instance, marked)
+
+    assert after["recovery"] == ["Dagster starts the run again by itself; look at it only if that one fails, too."]
+    assert "starts the run again" not in str(before["recovery"])
+
+
 def again(outcome: RunOutcome, run: dg.DagsterRun) -> list[str]:
     return [str(month) for month in outcome.months_to_ask_again(months_in(run.tags))]
 

@@ -39,6 +39,8 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_LOCK_WAIT_SECONDS", "-1", "a number of seconds, 0 or more"),
         ("REFINERY_LOCK_RETRIES", "1.5", "a whole number, 0 or more"),
         ("REFINERY_LOCK_RETRY_SECONDS", "soon", "a number of seconds, 0 or more"),
+        ("REFINERY_MONTHS_PER_RUN", "0", "a whole number of months, 1 or more"),
+        ("REFINERY_MONTHS_PER_RUN", "all", "a whole number of months, 1 or more"),
         ("REFINERY_KEEP_RUNS_DAYS", "0", "a whole number of days, 1 or more"),
     ],
 )

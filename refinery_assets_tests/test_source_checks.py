@@ -333,24 +333,31 @@ def test_a_feed_that_is_not_there_is_told_with_its_setting_and_place(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("asked", "extent", "judged", "left_out"),
+    ("asked", "together", "extent", "judged", "left_out"),
     [
-        ("2024-01 2024-02", (None, None), "2024-01 2024-02", ""),
-        ("2024-01 2024-08", ("2024-03", "2024-06"), "2024-01 2024-08", ""),
-        ("2024-01 2024-03 2024-04 2024-07", ("2024-03", "2024-06"), "2024-03 2024-04", "2024-01 2024-07"),
-        ("2024-03 2024-06", ("2024-03", "2024-06"), "2024-03 2024-06", ""),
+        ("2024-01 2024-02", "", (None, None), "2024-01 2024-02", ""),
+        ("2024-01 2024-08", "", ("2024-03", "2024-06"), "2024-01 2024-08", ""),
+        ("2024-01 2024-03 2024-04 2024-07", "", ("2024-03", "2024-06"), "2024-03 2024-04", "2024-01 2024-07"),
+        ("2024-03 2024-06", "", ("2024-03", "2024-06"), "2024-03 2024-06", ""),
+        ("2024-01", "2024-01 2024-02 2024-03", ("2024-03", "2024-06"), "", "2024-01"),
+        ("2024-01", "2024-01 2024-02", ("2024-03", "2024-06"), "2024-01", ""),
     ],
-    ids=["of an empty feed", "all of them outside", "some of them outside", "none outside"],
-)  # fmt: skip
+    ids=[
+        *("of an empty feed", "all of them outside", "some of them outside", "none outside"),
+        *("outside, asked for with one inside", "outside, like all that was asked for"),
+    ],
+)
 def test_months_that_are_not_exported_are_left_out_unless_they_are_all_that_is_asked_for(
-    asked: str, extent: tuple[str | None, str | None], judged: str, left_out: str
+    asked: str, together: str, extent: tuple[str | None, str | None], judged: str, left_out: str
 ) -> None:
     def months(keys: str) -> list[Month]:
         return [Month.parse(key) for key in keys.split()]
 
     first, newest = (None if key is None else Month.parse(key) for key in extent)
 
-    assert months_asked(months(asked), FeedExtent(first, newest)) == (months(judged), months(left_out))
+    found = months_asked(months(asked), FeedExtent(first, newest), months(together))
+
+    assert found == (months(judged), months(left_out))
 
 
 # --- What is fine, and how it is counted ---------------------------------------------------------------------

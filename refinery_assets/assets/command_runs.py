@@ -1,7 +1,8 @@
 """Runs the job `refine` for the command line: months in, their outcomes out.
 
-Here: one run for each unbroken span of months, and its progress. Not here: starting a run (`operations/runs.py`) and
-printing its outcome (`reports/terminal.py`).
+Here: one run for each unbroken span of months, and its progress; `REFINERY_MONTHS_PER_RUN` divides no span, because
+several runs in this process would only take longer. Not here: starting a run (`operations/runs.py`) and printing its
+outcome (`reports/terminal.py`).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
 from refinery_assets.rows.clean import OddHosts
 from refinery_assets.rows.family import FAMILY_RULES
@@ -52,7 +52,7 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
         deps=[LEGACY_FEED],
         check_specs=check_specs(family.name, FAMILY_RULES, partitions),
         partitions_def=partitions,
-        backfill_policy=ONE_RUN,
+        backfill_policy=backfill_policy(settings),
     )
     @needs_stores
     def family_asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:

@@ -24,6 +24,7 @@ from refinery_assets.contract.families import HOST_INVENTORY
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
+from refinery_assets.operations.backfills import months_asked_together
 from refinery_assets.operations.partitions import months_in
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.family_partitions import partitions_there
@@ -68,7 +69,7 @@ def build_host_inventory_checks(
             yield from _audit_again(context, warehouse, settings, facts, published)
             return
         extent = feed_extent(settings).widened(partitions_there(settings))
-        months, _ = months_asked(asked, extent)
+        months, _ = months_asked(asked, extent, months_asked_together(context.instance, context.run, settings))
         verdicts = [verdict for month in months for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, month, facts)]
         good = []
         if not refusals(verdicts):

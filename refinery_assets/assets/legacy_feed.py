@@ -14,7 +14,7 @@ from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
-from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
 from refinery_assets.warehouse.ledger import StepRecord
 
@@ -35,7 +35,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
         ],
         check_specs=check_specs(LEGACY_FEED, ENTRANCE_RULES, partitions),
         partitions_def=partitions,
-        backfill_policy=ONE_RUN,
+        backfill_policy=backfill_policy(settings),
     )
     @needs_stores
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:

@@ -23,7 +23,7 @@ from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, need
 from refinery_assets.checks.rules import refusals
 from refinery_assets.contract.families import MONTHLY_REPORT, PROCESSED_DATA
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.monthly_report import ReportFigures, monthly_reports, write_reports
 from refinery_assets.warehouse.ledger import StepRecord
 
@@ -45,7 +45,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
             )
         ],
         partitions_def=partitions,
-        backfill_policy=ONE_RUN,
+        backfill_policy=backfill_policy(settings),
         pool=WAREHOUSE_POOL,
     )
     @needs_stores

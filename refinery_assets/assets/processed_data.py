@@ -22,7 +22,7 @@ from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
-from refinery_assets.operations.partitions import ONE_RUN
+from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.family_partitions import partitions_there, telemetry_store
@@ -58,7 +58,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         ],
         check_specs=check_specs(PROCESSED_DATA, publish_rules(settings.contract), partitions),
         partitions_def=partitions,
-        backfill_policy=ONE_RUN,
+        backfill_policy=backfill_policy(settings),
         can_subset=True,
         pool=WAREHOUSE_POOL,
     )

@@ -33,6 +33,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
 from refinery_assets.feed.store import StoreError
+from refinery_assets.operations.backfills import months_asked_together
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
@@ -84,7 +85,8 @@ def months_to_do(
         left_out = list(entrance.left_out)
         return [month for month in months_of(context) if month not in left_out], left_out
     extent = extent or feed_extent(settings)
-    months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)))
+    together = months_asked_together(context.instance, context.run, settings)
+    months, left_out = months_asked(months_of(context), extent.widened(partitions_there(settings)), together)
     if left_out:
         context.log.info(
             f"Left out, because the feed holds nothing of them yet: {listing(left_out)} "

@@ -113,6 +113,7 @@ _Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False, description="a numb
 _Days = Annotated[int, Field(ge=0, description="a whole number of days, 0 or more")]
 _DaysOfKeeping = Annotated[int, Field(ge=1, description="a whole number of days, 1 or more")]
 _Whole = Annotated[int, Field(ge=0, description="a whole number, 0 or more")]
+_MonthsOrAll = Annotated[int | None, Field(ge=1, description="a whole number of months, 1 or more")]
 _Mebibytes = Annotated[int, Field(ge=256, description="a number of MiB, 256 or more")]
 _Points = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="percentage points above 100, 0 or more, such as 20")
@@ -167,6 +168,8 @@ class Settings:
         alert_log: The file that gets a line for each failed run (`REFINERY_ALERT_LOG`).
         alert_url: Where these lines are posted, too; None: nowhere (`REFINERY_ALERT_URL`).
         keep_runs_days: How long runs that later ones have superseded are kept (`REFINERY_KEEP_RUNS_DAYS`).
+        months_per_run: The most months that a run takes which Dagster starts; None: as many as it is asked for
+            (`REFINERY_MONTHS_PER_RUN`).
         plausibility: How the plausibility checks judge, as the contract says; of no variable.
     """
 
@@ -197,6 +200,7 @@ class Settings:
     # It may hold a token, so it is in no message and no representation.
     alert_url: _WebAddress | None = field(default=None, repr=False)
     keep_runs_days: _DaysOfKeeping = 90
+    months_per_run: _MonthsOrAll = None
     plausibility: PlausibilitySettings = _PACKAGED.plausibility
 
     def limit(self, name: str, family: Family) -> Any:

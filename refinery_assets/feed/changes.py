@@ -97,15 +97,17 @@ class FeedChanges:
         changed: Months to ask for, in order.
         unsettled: Months whose files were changed only just now, perhaps are being written.
         seen: What is to be remembered until the next look.
+        months_per_run: The most months to ask for in one run; None: any number.
     """
 
     changed: Sequence[Month]
     unsettled: Sequence[Month]
     seen: FeedSeen
+    months_per_run: int | None = None
 
     def spans(self) -> list[list[Month]]:
-        """The changed months in groups that follow one another without a gap."""
-        return Month.unbroken(self.changed)
+        """The changed months in groups that follow one another without a gap, each of them one run."""
+        return Month.unbroken(self.changed, self.months_per_run)
 
     def requests(self) -> tuple[dict[str, list[Month]], FeedSeen]:
         """The requests to make, by their keys, and what is to be remembered once they are made."""
@@ -168,7 +170,7 @@ def look_for_changes(settings: Settings, months: Iterable[Month], before: FeedSe
                 seen = seen.asked(content)
             seen = replace(seen, settled=state)
         after[str(month)] = seen
-    return FeedChanges(changed, unsettled, FeedSeen(after))
+    return FeedChanges(changed, unsettled, FeedSeen(after), settings.months_per_run)
 
 
 def _stat(file: FeedFile) -> tuple[int, int] | None:

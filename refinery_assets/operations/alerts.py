@@ -29,7 +29,7 @@ from dagster._core.definitions.run_status_sensor_definition import (
 from dagster._core.definitions.sensor_definition import SensorEvaluationContext, SensorExecutionData
 
 from refinery_assets.contract.settings import Settings
-from refinery_assets.operations.outcomes import month_of, read_outcome
+from refinery_assets.operations.outcomes import month_of, read_outcome, will_run_again
 from refinery_assets.operations.partitions import months_in
 from refinery_assets.operations.runs import LOCATION
 
@@ -106,6 +106,8 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
         for evaluation in outcome.evaluations
         if "recovery" in evaluation.metadata
     ]
+    if will_run_again(run):
+        recovery.append("Dagster starts the run again by itself; look at it only if that one fails, too.")
     refusals = [
         sentence if month in sentence else f"{month}: {sentence}"
         for month, sentences in sorted(outcome.refused.items())

@@ -6,6 +6,7 @@ Here: which months a day calls for. Not here: the feed sensor (`feed_sensor.py`)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ import dagster as dg
 from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import feed_files
+from refinery_assets.feed.files import feed_extent, feed_files
 from refinery_assets.operations.partitions import run_request
 
 REFINE = "refine"
@@ -61,7 +62,7 @@ def build_daily_refine(settings: Settings) -> dg.ScheduleDefinition:
         description="Refines the running month every day, joined by the month before during the first "
         f"{settings.late_days} days of a month.",
     )
-    def daily_refine(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def daily_refine(context: dg.ScheduleEvaluationContext) -> Sequence[dg.RunRequest] | dg.SkipReason:
         day = context.scheduled_execution_time.astimezone(ZoneInfo(settings.timezone)).date()
         running = Month.of(day)
         due = months_due(day, settings)
@@ -76,6 +77,13 @@ def build_daily_refine(settings: Settings) -> dg.ScheduleDefinition:
                 f"No file of the running month {running} is in the feed yet; the first would be "
                 f"{files[0].name} below {settings.feed}."
             )
-        return run_request(due, run_key=day.isoformat())
+        if settings.months_per_run is not None:
+            # A run leaves out what is not exported yet, but judges it where it is all that the run is for.
+            extent = feed_extent(settings)
+            due = [month for month in due if extent.holds(month)]
+        spans = Month.unbroken(due, settings.months_per_run)
+        if len(spans) == 1:
+            return [run_request(due, run_key=day.isoformat())]
+        return [run_request(span, run_key=f"{day.isoformat()} {span[0]}") for span in spans]
 
     return daily_refine

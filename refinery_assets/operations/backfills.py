@@ -1,8 +1,9 @@
-"""Backfills that Dagster takes for failed although every run of them succeeded.
+"""Backfills over months that are not exported yet.
 
 A backfill is for months that somebody chose in the UI, "all" for example, and it counts as successful only when each
 of them was materialized. A run leaves out months that are not exported yet, so a backfill over them would always end as
-failed. Here: putting that right. Not here: which months are left out (`rows/source_checks.py`).
+failed, although every run of it succeeded. Here: putting that right, and what a backfill of several runs was asked for.
+Not here: which months are left out (`rows/source_checks.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG
 
 from refinery_assets.checks.rules import listing
 from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCESSED_DATA
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.outcomes import will_run_again
+from refinery_assets.operations.partitions import months_in
 
 # Newest first; an older one was seen at an earlier look.
 _MOST_BACKFILLS = 20
@@ -39,7 +43,8 @@ def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[s
         if data is None or not data.target_subset.asset_keys <= ours or not data.materialized_subset.asset_keys:
             continue
         runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id}))
-        if not runs or any(not run.is_success for run in runs):
+        # A worker that was killed leaves a failed run, and one that Dagster started in its stead.
+        if not runs or any(not run.is_success and not will_run_again(run) for run in runs):
             continue
         instance.update_backfill(
             backfill._replace(
@@ -54,6 +59,22 @@ def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[s
         )
         settled.append(backfill.backfill_id)
     return settled
+
+
+def months_asked_together(instance: dg.DagsterInstance, run: dg.DagsterRun, settings: Settings) -> list[Month]:
+    """The months of the backfill that a run is a part of; those of the run where it is no part of one.
+
+    A backfill of one run needs no look: the run is for what was asked.
+    """
+    backfill_id = run.tags.get(BACKFILL_ID_TAG)
+    backfill = instance.get_backfill(backfill_id) if backfill_id and settings.months_per_run is not None else None
+    if backfill is None:
+        return months_in(run.tags)
+    keys = set(backfill.partition_names or ())
+    if backfill.asset_backfill_data is not None:
+        for subset in backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key.values():
+            keys.update(subset.get_partition_keys())
+    return sorted(map(Month.parse, keys))
 
 
 def _left_out(data: AssetBackfillData) -> list[str]:

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.storage.tags import RUN_KEY_TAG
 
-from refinery_assets.checks.rules import listing, shortened
+from refinery_assets.checks.rules import counted, listing, shortened
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.changes import FeedSeen, MonthSeen, look_for_changes
 from refinery_assets.feed.files import open_feed
 from refinery_assets.operations.automation import REFINE
-from refinery_assets.operations.outcomes import read_outcome
+from refinery_assets.operations.outcomes import read_outcome, will_run_again
 from refinery_assets.operations.partitions import run_request
 
 FEED_CHANGES = "feed_changes"
@@ -30,6 +30,8 @@ _LONGEST_CAUSE = 400
 
 def build_feed_changes(settings: Settings) -> dg.SensorDefinition:
     """The sensor over the files below `settings.feed`."""
+    limit = settings.months_per_run
+    adjacent = "adjacent months are one run" + (f", of at most {counted(limit, 'month')}" if limit else "")
 
     @dg.sensor(
         name=FEED_CHANGES,
@@ -37,7 +39,7 @@ def build_feed_changes(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Refines months whose files are new or hold something else than when they were last "
-        f"asked for, after a rest of {settings.quiet_seconds:g} s; adjacent months are one run. A month "
+        f"asked for, after a rest of {settings.quiet_seconds:g} s; {adjacent}. A month "
         "whose run failed for a passing reason is asked for again.",
     )
     def feed_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -63,7 +65,7 @@ def _outcomes(instance: dg.DagsterInstance, seen: FeedSeen) -> dict[str, MonthSe
         # Dagster puts the request's key on its run; a run that was repeated by hand carries it, too.
         records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: request}), limit=1)
         run = records[0].dagster_run if records else None
-        if run is not None and not run.is_finished:
+        if run is not None and (not run.is_finished or will_run_again(run)):
             continue
         again: Sequence[Month] = []
         if run is not None and run.is_failure:

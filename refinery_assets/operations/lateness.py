@@ -30,6 +30,7 @@ from refinery_assets.operations.automation import (
 )
 from refinery_assets.operations.heartbeat import our_automation
 from refinery_assets.operations.outcomes import read_outcome
+from refinery_assets.operations.partitions import months_in
 
 LATE_MONTH = "late_month"
 _SECONDS_BETWEEN_LOOKS = 300
@@ -167,8 +168,9 @@ def _last_tick(instance: dg.DagsterInstance, schedule: InstigatorState | None) -
 
 def _last_run(instance: dg.DagsterInstance, month: Month) -> Iterator[str]:
     """What became of the month in the last run that the schedule started."""
-    runs = instance.get_runs(dg.RunsFilter(tags={SCHEDULE_NAME_TAG: DAILY_REFINE}), limit=1)
-    for run in runs:
+    # Two at a time, where a run takes one month.
+    runs = instance.get_runs(dg.RunsFilter(tags={SCHEDULE_NAME_TAG: DAILY_REFINE}), limit=2)
+    for run in [run for run in runs if month in months_in(run.tags)][:1]:
         refused = read_outcome(instance, run).refused.get(str(month)) if run.is_failure else None
         if refused:
             yield f"The last run of {DAILY_REFINE}, {run.run_id}, refused {month}: {' '.join(refused)}"

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, WILL_RETRY_TAG
 from dagster_shared.error import SerializableErrorInfo
 
 from refinery_assets.contract.months import Month
@@ -80,6 +81,11 @@ def read_outcome(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Outcome:
         is_engines = event.event_type is dg.DagsterEventType.ENGINE_EVENT
         engine_said = event.message or "" if is_engines else ""
     return outcome
+
+
+def will_run_again(run: dg.DagsterRun) -> bool:
+    """Whether Dagster starts a failed run again by itself (`run_retries` of its instance)."""
+    return run.is_failure and (AUTO_RETRY_RUN_ID_TAG in run.tags or run.tags.get(WILL_RETRY_TAG) == "true")
 
 
 def month_of(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun) -> str:

@@ -1,6 +1,7 @@
-"""The one partitions definition: every asset is partitioned by month, and a range of months is one run.
+"""The one partitions definition: every asset is partitioned by month, and a range of months is one run, or several.
 
-Here: the window of months and how a run names the months it is for. Not here: the calendar (`contract/months.py`).
+Here: the window of months, how a range is divided into runs, and how a run names the months it is for. Not here: the
+calendar (`contract/months.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
 ONE_RUN = dg.BackfillPolicy.single_run()
-"""Every asset carries it: a backfill of any range of months is one run."""
+"""Every asset carries it unless `REFINERY_MONTHS_PER_RUN` is set: a backfill of any range of months is one run."""
 
 _MONTH_TAG = "dagster/partition"
 _FIRST_TAG = "dagster/asset_partition_range_start"
@@ -79,6 +80,16 @@ class MonthWindow(dg.MonthlyPartitionsDefinition):
         raise MonthOutsideWindowError(message)
 
 
+def backfill_policy(settings: Settings) -> dg.BackfillPolicy:
+    """What every asset carries: one run for any range of months, or runs of so many months each.
+
+    It must be the same for all of them, or Dagster puts each asset into runs of its own.
+    """
+    if settings.months_per_run is None:
+        return ONE_RUN
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=settings.months_per_run)
+
+
 def monthly_partitions(settings: Settings) -> MonthWindow:
     """The months from the first of the window to the last, or to the running month, which is included."""
     last = settings.last_month
@@ -109,7 +120,7 @@ def months_of(context: dg.AssetExecutionContext) -> list[Month]:
 
 
 def run_request(months: Sequence[Month], run_key: str) -> dg.RunRequest:
-    """One run over `months`, which follow one another without a gap."""
+    """One run over `months`, which follow one another without a gap and are no more than a run may take."""
     if len(months) == 1:
         return dg.RunRequest(run_key=run_key, partition_key=str(months[0]))
     return dg.RunRequest(run_key=run_key, tags=month_tags(months))

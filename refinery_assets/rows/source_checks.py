@@ -396,14 +396,21 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
 )
 
 
-def months_asked(months: Iterable[Month], extent: FeedExtent) -> tuple[list[Month], list[Month]]:
+def months_asked(
+    months: Iterable[Month], extent: FeedExtent, together: Iterable[Month] = ()
+) -> tuple[list[Month], list[Month]]:
     """Divide the months of a run into those to judge, and those to leave out.
 
-    Left out are months before the feed's first and after its newest: they are not exported yet. A run that
-    is for such months alone judges them, so that whoever asked gets an answer.
+    Left out are months before the feed's first and after its newest: they are not exported yet. Where such months
+    are all that was asked for, they are judged, so that whoever asked gets an answer.
+
+    Args:
+        months: The months of the run.
+        extent: What the feed holds.
+        together: All months that were asked for, where the run is one of several for them.
     """
     asked = list(months)
     within = [month for month in asked if extent.holds(month)]
-    if not within:
+    if not any(extent.holds(month) for month in [*asked, *together]):
         return asked, []
     return within, [month for month in asked if month not in within]
