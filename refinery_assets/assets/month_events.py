@@ -26,12 +26,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.events import (
+    BATCH_WRITABLE_EVENTS,
     DagsterEvent,
     DagsterEventBatchMetadata,
     StepMaterializationData,
 )
 
 from refinery_assets.checks.rules import counted
+from refinery_assets.operations.event_log import KeptOpenEventLog
 
 SILENT: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output for which Dagster records no materialization; the IO manager still gets its value."""
@@ -166,6 +168,10 @@ class _StepLog:
             )
             for event_type, data, message in events
         ]
+        # Dagster's own storages take some kinds of events together, and say so at length when they are given others.
+        together = isinstance(self._context.instance.event_log_storage, KeptOpenEventLog) or (
+            {event.event_type for event in made} <= BATCH_WRITABLE_EVENTS
+        )
         batch = str(uuid4())
         for left, event in zip(range(len(made) - 1, -1, -1), made, strict=True):
             # Not by way of Python's logging, which would print a thousand lines for a run over three years.
@@ -173,7 +179,7 @@ class _StepLog:
                 event,
                 self._context.run.run_id,
                 logging.DEBUG,
-                batch_metadata=DagsterEventBatchMetadata(batch, is_end=not left),
+                batch_metadata=DagsterEventBatchMetadata(batch, is_end=not left) if together else None,
             )
         self.written += made
 

@@ -1,5 +1,9 @@
 """Keeping the Dagster instance in order: runs whose process is gone, runs that nobody needs, broken sensors.
 
+Runs are judged by their process where the instance is one machine's, its history in SQLite. In a storage that several
+machines share, a process number says nothing: there Dagster's run monitoring ends runs (`run_monitoring` in
+`dagster.yaml`), and asks the launcher.
+
 Here: ending the first, deleting the second, and the sensor `housekeeping` that does both and looks after the
 other sensors. Not here: how a process is judged (`processes.py`), which backfills are settled (`backfills.py`), what a
 sensor's ticks say (`heartbeat.py`), and the retention of ticks, which is Dagster's own (`data/dagster/dagster.yaml`).
@@ -13,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import InMemoryEventLogStorage, SqliteEventLogStorage
 
 from refinery_assets.checks.rules import counted
 from refinery_assets.contract.settings import Settings
@@ -41,7 +45,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         name=HOUSEKEEPING,
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs whose process is gone, and deletes runs that ended more than "
+        description="Ends runs whose process is gone (in a storage that machines share, run monitoring does), and deletes runs that ended more than "
         f"{settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest. "
         "Marks backfills as successful whose runs all succeeded and left out months that are not exported yet. "
         "Tells of a sensor that has failed for an hour, and writes heartbeat.json beside the alert log.",
@@ -83,12 +87,14 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     A killed process cannot say that its run is over, and a place that it held in a pool would keep later
     runs waiting for ever. Only a process that this one can look at is judged: one of this machine and of this
     PID namespace, or one of this machine before it was restarted. All others are left to Dagster's
-    monitoring.
+    monitoring; and so is every run where other machines keep theirs, too.
 
     Returns:
         The ids of the runs ended.
     """
     storage = instance.event_log_storage
+    if not isinstance(storage, SqliteEventLogStorage | InMemoryEventLogStorage):
+        return []
     started = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
     held = storage.get_concurrency_run_ids() if storage.supports_global_concurrency_limits else ()
     holding = instance.get_runs(dg.RunsFilter(run_ids=list(held))) if held else []

@@ -1,0 +1,146 @@
+"""Dagster's instance in a real PostgreSQL: the same events as in SQLite, no run judged by its process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import dagster as dg
+import pytest
+from dagster._core.utils import make_new_run_id
+from dagster._serdes import serialize_value
+
+from refinery_assets.build import build_defs
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.operations.housekeeping import end_dead_runs
+from refinery_assets.operations.processes import RunProcess
+from refinery_assets.operations.runs import PROCESS_TAG
+from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.postgresql import PASSWORD, create_database, dagster_variables, postgresql_server
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox, settings_in
+
+pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Path]:
+    with postgresql_server() as socket:
+        yield socket
+
+
+@contextmanager
+def instance_in(socket: Path, database: str, home: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance of `deploy/postgres`, in a new database."""
+    home.mkdir()
+    shutil.copy(PROJECT_ROOT / "deploy" / "postgres" / "dagster.yaml", home)
+    create_database(socket, database)
+    variables = dagster_variables(socket, database) | {"DAGSTER_HOME": str(home)}
+    with patch.dict(os.environ, variables), dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def instance(postgres: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_in(postgres, tmp_path.name, tmp_path / "pg-home") as instance:
+        yield instance
+
+
+def told_of(instance: dg.DagsterInstance, run_id: str) -> Counter[tuple[object, ...]]:
+    """All events of a run, each with what it is about; the order of steps is left to Dagster."""
+    told: Counter[tuple[object, ...]] = Counter()
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event is None:
+            continue
+        data = event.event_specific_data
+        verdict = getattr(data, "check_name", None), getattr(data, "passed", None), getattr(data, "severity", None)
+        told[event.event_type_value, event.step_key, str(event.asset_key), event.partition, *verdict] += 1
+    return told
+
+
+def shown_of(instance: dg.DagsterInstance, settings: Settings) -> dict[str, object]:
+    """What the UI shows: the months that are materialized, and what each check says last of each month."""
+    graph = build_defs(settings).resolve_asset_graph()
+    months: dict[str, object] = {
+        key.to_user_string(): sorted(instance.get_materialized_partitions(key)) for key in graph.get_all_asset_keys()
+    }
+    checks = instance.event_log_storage.get_asset_check_partition_info(list(graph.asset_check_keys))
+    return months | {
+        f"{info.check_key.asset_key.to_user_string()} {info.check_key.name} {info.partition_key}": str(
+            info.latest_execution_status
+        )
+        for info in checks
+    }
+
+
+def test_a_run_with_a_refused_month_leaves_the_events_that_it_leaves_in_sqlite(
+    installation: Installation,
+    small_fleet: Path,
+    postgres: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(small_fleet, tmp_path / "other")
+    told, shown = [], []
+    with installation.instance() as sqlite, instance_in(postgres, "events", tmp_path / "pg-home") as instance:
+        sandboxes = Sandbox(installation.settings, sqlite), Sandbox(settings_in(tmp_path / "other"), instance)
+        for sandbox in sandboxes:
+            sandbox.file(CPU, FEBRUARY).path.write_text("cut off")
+
+            outcome = sandbox.refine(JANUARY, MARCH)
+
+            assert not outcome.success
+            told.append(told_of(sandbox.instance, outcome.run_id))
+            shown.append(shown_of(sandbox.instance, sandbox.settings))
+
+    assert "Falling back" not in capfd.readouterr().err
+    assert told[0] == told[1]
+    assert shown[0] == shown[1]
+    assert shown[1]["processed_data"] == ["2024-01", "2024-03"]
+    assert sum("2024-02" in name for name in shown[1]) > 10
+
+
+def elsewhere() -> dict[str, RunProcess]:
+    """Processes that SQLite's housekeeping may take for ended, because it can look at them or thinks so."""
+    here = RunProcess.current()
+    assert here is not None
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return {
+        "a clone of this machine": replace(here, boot="another boot"),
+        "another host": replace(here, host="another-host"),
+        "another PID namespace": replace(here, pid_namespace="pid:[1]", pid=ended.pid),
+        "a process that has ended": replace(here, pid=ended.pid),
+    }
+
+
+def test_no_run_is_judged_by_its_process_in_a_storage_that_machines_share(instance: dg.DagsterInstance) -> None:
+    job = dg.GraphDefinition("refine").to_job()
+    for process in elsewhere().values():
+        run_id = make_new_run_id()
+        tags = {PROCESS_TAG: str(replace(process, run_id=run_id))}
+        instance.create_run_for_job(job, run_id=run_id, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+    assert end_dead_runs(instance) == []
+
+    assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.STARTED}
+    assert instance.run_monitoring_enabled
+    assert instance.run_monitoring_max_runtime_seconds > 0
+
+
+def test_what_is_handed_to_a_worker_and_shown_in_the_ui_names_the_variable_and_not_the_password(
+    instance: dg.DagsterInstance,
+) -> None:
+    handed_on = serialize_value(instance.get_ref())
+
+    assert "DAGSTER_PG_URL" in handed_on
+    assert PASSWORD not in handed_on
+    assert PASSWORD not in instance.info_str()
