@@ -46,7 +46,8 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         minimum_interval_seconds=_SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends runs whose process is gone (in a storage that machines share, run monitoring does), and "
-        f"deletes runs that ended more than {settings.keep_runs_days} days ago, unless a month or a check still shows them as its latest. "
+        f"deletes runs that ended more than {settings.keep_runs_days} days ago, unless a month or a check still shows "
+        "them as its latest. "
         "Marks backfills as successful whose runs all succeeded and left out months that are not exported yet. "
         "Tells of a sensor that has failed for an hour, and writes heartbeat.json beside the alert log.",
     )

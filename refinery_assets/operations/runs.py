@@ -17,6 +17,7 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.remote_origin import (
@@ -24,7 +25,12 @@ from dagster._core.remote_origin import (
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
-from dagster._core.storage.tags import CODE_LOCATION_TAG, HIDDEN_TAG_PREFIX, REPOSITORY_LABEL_TAG
+from dagster._core.storage.tags import (
+    CODE_LOCATION_TAG,
+    HIDDEN_TAG_PREFIX,
+    REPOSITORY_LABEL_TAG,
+    RETRY_STRATEGY_TAG,
+)
 from dagster._core.utils import make_new_run_id
 from dagster._utils.interrupts import capture_interrupts
 
@@ -120,8 +126,14 @@ def job_origin(job_name: str) -> RemoteJobOrigin:
 
 
 def enter_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Record on a run that begins which process it runs in, and its code location if it names none."""
+    """Record on a run that begins which process it runs in, and its code location if it names none.
+
+    Where Dagster starts runs again whose worker died, it is to start them with all steps: verdicts are handed on within
+    a run, and assets whose steps were left out would stay red.
+    """
     tags = _process_tags(run.run_id)
+    if instance.run_retries_enabled:
+        tags[RETRY_STRATEGY_TAG] = ReexecutionStrategy.ALL_STEPS.name
     if run.remote_job_origin is not None:
         if tags.items() - run.tags.items():
             instance.add_run_tags(run.run_id, tags)
