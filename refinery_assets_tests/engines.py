@@ -1,10 +1,12 @@
 """Tries a run launcher for real: `python -m refinery_assets_tests.engines celery`, or `ray`; by hand, in minutes.
 
 A fleet on this machine's disk, Dagster's instance in a PostgreSQL of its own, the daemon, and workers that share one
-DuckDB file by way of the pool `warehouse`. A backfill over the months becomes runs of one month each. In the middle of a
-month one worker's process is killed, and then a whole worker. In the end every month must be published once, with the rows
-that one process publishes from the same feed. All servers listen on loopback or a Unix socket, and end with the script;
-Ray, which listens everywhere, wants a network of its own: `unshare --net sh -c 'ip link set lo up && python -m ...'`.
+DuckDB file by way of the pool `warehouse`. A backfill over the months becomes runs of one month each. In the middle of
+a month a worker's process is killed, and then a whole worker. In the end every month must be published, none twice,
+with the rows that one process publishes from the same feed. All servers listen on loopback or a Unix socket, and end
+with the script. Ray listens everywhere and wants a network of its own:
+
+    unshare --net sh -c 'ip link set lo up && python -m refinery_assets_tests.engines ray'
 
 Not here: whether Dagster takes the files in deploy/ (`test_deploy.py`).
 """
@@ -20,10 +22,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import dagster as dg
 import duckdb
@@ -38,6 +41,8 @@ from refinery_assets_tests.installation import BIN, Installation
 from refinery_assets_tests.postgresql import create_database, dagster_variables, postgresql_server
 from refinery_assets_tests.scenario import Sandbox, settings_in
 
+Answer = TypeVar("Answer")
+Rows = list[tuple[Any, ...]]
 _REDIS_PORT = 16379
 _RAY_PORT, _RAY_JOBS = 16380, 18265
 # In this trial nobody wants to wait for as long as at night.
@@ -106,7 +111,7 @@ def end(process: subprocess.Popen[str]) -> None:
             continue
 
 
-def wait_until(what: str, is_so, seconds: float = 300):  # noqa: ANN001, ANN201 - any answer that is true
+def wait_until(what: str, is_so: Callable[[], Answer | None], seconds: float = 300) -> Answer:
     """Ask again until the answer is true, and give it back."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -116,7 +121,7 @@ def wait_until(what: str, is_so, seconds: float = 300):  # noqa: ANN001, ANN201 
     raise TimeoutError(what)
 
 
-def run_in_mid_month(instance: dg.DagsterInstance, but: set[str] = frozenset()) -> dg.DagsterRun | None:
+def run_in_mid_month(instance: dg.DagsterInstance, but: Collection[str] = ()) -> dg.DagsterRun | None:
     """A run that has judged the entrance and is now refining."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         if PROCESS_TAG not in run.tags or run.run_id in but:
@@ -178,7 +183,7 @@ def settings_for(engine: str, socket: Path) -> Mapping[str, str]:
     }
 
 
-def alone(folder: Path, settings: Settings, months: list[Month]) -> list[tuple[object, ...]]:
+def alone(folder: Path, settings: Settings, months: list[Month]) -> Rows:
     """What one process publishes from the same feed and inventory."""
     folder.mkdir()
     shutil.copy(settings.warehouse, folder / "refinery.duckdb")
@@ -189,14 +194,16 @@ def alone(folder: Path, settings: Settings, months: list[Month]) -> list[tuple[o
         return connection.execute(_TABLE).fetchall()
 
 
-def judge(trial: _Trial, instance: dg.DagsterInstance, months: list[Month], expected: list[tuple[object, ...]]) -> None:
+def judge(trial: _Trial, instance: dg.DagsterInstance, months: list[Month], expected: Rows) -> None:
     """Every month is published, once, as one process would have."""
     with duckdb.connect(trial.installation.settings.warehouse, read_only=True) as connection:
         rows = connection.execute(_TABLE).fetchall()
         twice = connection.execute(
             "SELECT count(*) FROM (SELECT ds FROM processed_data GROUP BY ds, host_id, resource HAVING count(*) > 1)"
         ).fetchone()
-        published = connection.execute("SELECT month, count(*) FROM publications GROUP BY month ORDER BY month").fetchall()
+        published = connection.execute(
+            "SELECT month, count(*) FROM publications GROUP BY month ORDER BY month"
+        ).fetchall()
     for run in reversed(instance.get_runs()):
         retried = f", in the stead of {run.parent_run_id[:8]}" if run.parent_run_id else ""
         record = instance.get_run_record_by_id(run.run_id)
@@ -264,7 +271,9 @@ def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> N
 
     def published() -> bool:
         counted = instance.get_materialized_partitions(dg.AssetKey("monthly_report"))
-        going = instance.get_runs(dg.RunsFilter(statuses=[s for s in dg.DagsterRunStatus if s not in FINISHED_STATUSES]))
+        going = instance.get_runs(
+            dg.RunsFilter(statuses=[s for s in dg.DagsterRunStatus if s not in FINISHED_STATUSES])
+        )
         return len(counted) == len(months) and not going
 
     wait_until("all months", published, 600)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import shutil
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import dagster as dg
@@ -14,6 +17,8 @@ from dagster._core.instance import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.contract.settings import VARIABLES as SETTINGS
+from refinery_assets.operations.runs import LOCATION
 
 DEPLOY = PROJECT_ROOT / "deploy"
 LAUNCHERS = {
@@ -57,7 +62,7 @@ def test_dagster_loads_the_instance_and_its_launcher(
         assert type(reference.run_launcher).__name__ == launcher
         assert isinstance(reference.run_coordinator, QueuedRunCoordinator)
         assert type(reference.compute_log_manager).__name__ == "NoOpComputeLogManager"
-    settings = reference.settings
+    settings: Any = reference.settings
     assert settings["run_monitoring"]["enabled"]
     assert 0 < settings["run_monitoring"]["max_runtime_seconds"] <= 4 * 3600
     # A month that was refused stays refused, however often it is run.
@@ -84,3 +89,75 @@ def test_dagster_refuses_storage_beside_event_log_storage(tmp_path: Path) -> Non
 
     with pytest.raises(dg.DagsterInvalidConfigError, match="event_log_storage"):
         InstanceRef.from_dir(str(tmp_path))
+
+
+def test_every_path_that_compose_and_dockerfile_name_is_there() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+    build = compose["services"]["webserver"]["build"]
+    dockerfile = (DEPLOY / build["context"] / build["dockerfile"]).read_text(encoding="utf-8")
+    engine = build["args"]["ENGINE"]
+    copied = [
+        source.replace("${ENGINE}", engine)
+        for sources in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE)
+        for source in sources.split()
+    ]
+
+    missing = [source for source in [*copied, "deploy/example.env"] if not (PROJECT_ROOT / source).exists()]
+
+    assert len(copied) > 5
+    assert missing == []
+
+
+def test_what_the_image_copies_is_not_kept_from_it() -> None:
+    lines = (PROJECT_ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    copied = [each for sources in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE) for each in sources.split()]
+
+    assert {source.split("/")[0] for source in copied} <= let_in
+
+
+def test_every_variable_of_compose_is_in_the_example_and_every_service_waits_for_what_it_needs() -> None:
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"\$\{(\w+)", text))
+    example = dict(
+        line.split("=", 1)
+        for line in (DEPLOY / "example.env").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    services = yaml.safe_load(text)["services"]
+
+    assert asked <= example.keys()
+    assert not [name for name in example if name in asked and "PASSWORD" in name and example[name]]
+    for name in ("webserver", "daemon", "worker"):
+        needed = services[name]["depends_on"]
+        assert all("healthcheck" in services[other] for other in needed)
+        settings = set(services[name]["environment"]) | example.keys()
+        assert {each for each in settings if each.startswith("REFINERY_")} <= {*SETTINGS}
+    # Who serves it to others puts a login before it.
+    assert services["webserver"]["ports"] == ["127.0.0.1:3000:3000"]
+
+
+def test_the_worker_module_of_celery_has_the_tasks_that_the_launcher_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dagster_celery", reason="the extra `celery` is not installed")
+    monkeypatch.setenv("CELERY_BROKER_URL", VARIABLES["CELERY_BROKER_URL"])
+    monkeypatch.setenv("CELERY_RESULT_BACKEND", VARIABLES["CELERY_RESULT_BACKEND"])
+
+    app = runpy.run_path(str(DEPLOY / "celery" / "refinery_worker.py"))["app"]
+
+    assert {"execute_job", "resume_job"} <= app.tasks.keys()
+    assert app.conf.broker_url == VARIABLES["CELERY_BROKER_URL"]
+    assert app.conf.worker_disable_prefetch
+
+
+def test_the_values_for_helm_say_what_the_instance_says() -> None:
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
+    instance = yaml.safe_load((DEPLOY / "kubernetes" / "dagster.yaml").read_text(encoding="utf-8"))
+    daemon, pod = values["dagsterDaemon"], values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    of_instance = instance["run_launcher"]["config"]["run_k8s_config"]
+
+    assert daemon["runMonitoring"]["maxRuntimeSeconds"] == instance["run_monitoring"]["max_runtime_seconds"]
+    assert daemon["runRetries"]["retryOnAssetOrOpFailure"] is False
+    assert pod["containerConfig"] == of_instance["container_config"]
+    assert pod["podSpecConfig"]["enableServiceLinks"] is False is of_instance["pod_spec_config"]["enable_service_links"]
+    assert [each["name"] for each in values["dagster-user-deployments"]["deployments"]] == [LOCATION]
