@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-_USER = "dagster"
+ADMIN = "admin"
 _SECONDS = 60
 PASSWORD = "asked-of-nobody"  # noqa: S105 - of a server that trusts its socket
 """What the URL has for a password."""
 
 
-def _program(name: str) -> str:
-    """The server's own programs; Debian keeps them off the path.
+def program(name: str) -> str:
+    """PostgreSQL's own programs; Debian keeps them off the path.
 
     They refuse to run as root, so root runs them as the user that the package brings.
     """
@@ -40,8 +40,8 @@ def _as_user(*command: str) -> list[str]:
 
 @contextmanager
 def postgresql_server() -> Iterator[Path]:
-    """Run a server; gives the folder of its socket, in which the superuser `dagster` needs no password."""
-    initdb, postgres = _program("initdb"), _program("postgres")
+    """Run a server; gives the folder of its socket; who connects by it needs no password, and `ADMIN` is superuser."""
+    initdb, postgres = program("initdb"), program("postgres")
     # Not below pytest's folders, which nobody else may enter; and a socket's path has to be short.
     with tempfile.TemporaryDirectory(prefix="refinery-pg-") as folder:
         data = Path(folder, "data")
@@ -49,7 +49,7 @@ def postgresql_server() -> Iterator[Path]:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
             shutil.chown(data, "postgres")
-        made = _as_user(initdb, "-D", str(data), "-A", "trust", "-U", _USER, "--no-sync")
+        made = _as_user(initdb, "-D", str(data), "-A", "trust", "-U", ADMIN, "--no-sync")
         subprocess.run(made, cwd=folder, check=True, capture_output=True, timeout=_SECONDS)
         command = _as_user(postgres, "-D", str(data), "-k", folder, "-h", "", "-c", "fsync=off")
         server = subprocess.Popen(
@@ -70,18 +70,30 @@ def postgresql_server() -> Iterator[Path]:
 
 def create_database(socket: Path, name: str) -> None:
     """Make an empty database."""
+    run_sql(socket, "postgres", f'CREATE DATABASE "{name}"')
+
+
+def run_sql(socket: Path, database: str, statement: str, *, user: str = ADMIN) -> list[tuple[object, ...]]:
+    """Execute a statement, and give back its rows.
+
+    Raises:
+        psycopg2.Error: The server refuses.
+    """
     import psycopg2  # noqa: PLC0415 - an extra
 
-    connection = psycopg2.connect(host=str(socket), user=_USER, dbname="postgres")
+    connection = psycopg2.connect(host=str(socket), user=user, dbname=database)
     connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f'CREATE DATABASE "{name}"')
-    connection.close()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
 
 
-def dagster_variables(socket: Path, database: str) -> dict[str, str]:
+def dagster_variables(socket: Path, database: str, *, user: str = ADMIN) -> dict[str, str]:
     """The variables that `deploy/*/dagster.yaml` takes."""
     return {
-        "DAGSTER_PG_URL": f"postgresql+psycopg2://{_USER}:{PASSWORD}@/{database}?host={socket}",
+        "DAGSTER_PG_URL": f"postgresql+psycopg2://{user}:{PASSWORD}@/{database}?host={socket}",
         "DAGSTER_EVENT_BATCH_SIZE": "1000",
     }

@@ -23,7 +23,15 @@ from refinery_assets.operations.housekeeping import end_dead_runs
 from refinery_assets.operations.processes import RunProcess
 from refinery_assets.operations.runs import PROCESS_TAG
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.postgresql import PASSWORD, create_database, dagster_variables, postgresql_server
+from refinery_assets_tests.postgresql import (
+    ADMIN,
+    PASSWORD,
+    create_database,
+    dagster_variables,
+    postgresql_server,
+    program,
+    run_sql,
+)
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox, settings_in
 
 pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
@@ -37,12 +45,13 @@ def postgres() -> Iterator[Path]:
 
 
 @contextmanager
-def instance_in(socket: Path, database: str, home: Path) -> Iterator[dg.DagsterInstance]:
-    """The instance of `deploy/postgres`, in a new database."""
+def instance_in(socket: Path, database: str, home: Path, *, user: str = ADMIN) -> Iterator[dg.DagsterInstance]:
+    """The instance of `deploy/postgres`, in a database of its own."""
     home.mkdir()
     shutil.copy(PROJECT_ROOT / "deploy" / "postgres" / "dagster.yaml", home)
-    create_database(socket, database)
-    variables = dagster_variables(socket, database) | {"DAGSTER_HOME": str(home)}
+    if user == ADMIN:
+        create_database(socket, database)
+    variables = dagster_variables(socket, database, user=user) | {"DAGSTER_HOME": str(home)}
     with patch.dict(os.environ, variables), dg.DagsterInstance.from_config(str(home)) as instance:
         yield instance
 
@@ -144,3 +153,27 @@ def test_what_is_handed_to_a_worker_and_shown_in_the_ui_names_the_variable_and_n
     assert "DAGSTER_PG_URL" in handed_on
     assert PASSWORD not in handed_on
     assert PASSWORD not in instance.info_str()
+
+
+def test_dagster_owns_its_database_a_reader_changes_nothing_and_nobody_else_gets_in(
+    postgres: Path, tmp_path: Path
+) -> None:
+    psycopg2 = pytest.importorskip("psycopg2")
+    roles = PROJECT_ROOT / "deploy" / "postgres" / "roles.sql"
+    options = ["-X", "-v", "ON_ERROR_STOP=1", "-v", "dagster=one", "-v", "reader=other", "-f", str(roles)]
+    subprocess.run([program("psql"), "-h", str(postgres), "-U", ADMIN, *options, "postgres"], check=True)
+    run_sql(postgres, "postgres", "CREATE ROLE somebody LOGIN")
+
+    with instance_in(postgres, "dagster", tmp_path / "pg-home", user="dagster") as instance:
+        instance.create_run_for_job(dg.GraphDefinition("refine").to_job())
+
+    assert run_sql(postgres, "dagster", "SELECT pipeline_name FROM runs", user="dagster_reader") == [("refine",)]
+    for user, statement, why in (
+        ("dagster_reader", "DELETE FROM runs", "read-only transaction|permission denied"),
+        ("dagster_reader", "BEGIN READ WRITE; DELETE FROM runs", "permission denied"),
+        ("dagster_reader", "BEGIN READ WRITE; CREATE TABLE own (a int)", "permission denied"),
+        ("somebody", "SELECT 1", "permission denied for database"),
+        ("dagster", "CREATE ROLE friend", "permission denied"),
+    ):
+        with pytest.raises(psycopg2.Error, match=why):
+            run_sql(postgres, "dagster", statement, user=user)
