@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,8 @@ from refinery_assets_tests.scenario import Sandbox, settings_in
 Answer = TypeVar("Answer")
 Rows = list[tuple[Any, ...]]
 _REDIS_PORT = 16379
-_RAY_PORT, _RAY_JOBS = 16380, 18265
+# Ray gives all ports from 10002 to 19999 to its workers.
+_RAY_PORT, _RAY_JOBS = 6390, 8275
 # In this trial nobody wants to wait for as long as at night.
 _SOONER = {
     "poll_interval_seconds: 60": "poll_interval_seconds: 5",
@@ -158,23 +160,38 @@ def celery(trial: _Trial, names: list[str]) -> Iterator[None]:
 def ray(trial: _Trial, names: list[str]) -> Iterator[None]:
     """A head node that runs nothing, and a node for each worker."""
     base = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
-    head = ["--head", "--port", str(_RAY_PORT), "--dashboard-port", str(_RAY_JOBS), "--num-cpus", "0"]
+    head = [
+        "--head",
+        "--port",
+        str(_RAY_PORT),
+        "--dashboard-port",
+        str(_RAY_JOBS),
+        "--num-cpus",
+        "0",
+        "--temp-dir",
+        str(trial.logs / "ray"),
+    ]
     with ExitStack() as stack:
         stack.enter_context(trial.process("head", *base, *head))
-        time.sleep(15)
+        wait_until("Ray's job server", is_job_server_up)
         for name in names:
             node = ["--address", f"127.0.0.1:{_RAY_PORT}", "--num-cpus", "2", "--memory", "3000000000"]
             trial.workers[name] = stack.enter_context(trial.process(name, *base, *node))
-        time.sleep(10)
         yield
 
 
-def settings_for(engine: str, socket: Path) -> Mapping[str, str]:
+def is_job_server_up() -> bool:
+    """Whether the head node answers."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", _RAY_JOBS)) == 0
+
+
+def settings_for(engine: str, postgres: Path) -> Mapping[str, str]:
     """The variables of every process."""
     database = f"trial-{engine}"
-    create_database(socket, database)
+    create_database(postgres, database)
     return {
-        **dagster_variables(socket, database),
+        **dagster_variables(postgres, database),
         "CELERY_BROKER_URL": f"redis://127.0.0.1:{_REDIS_PORT}/0",
         "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{_REDIS_PORT}/1",
         "RAY_JOB_SERVER": f"http://127.0.0.1:{_RAY_JOBS}",
@@ -235,8 +252,8 @@ def main() -> None:
         make_sample(folder, hosts=options.hosts, first=months[0], last=months[-1], seed=7)
         settings = replace(settings_in(folder), last_month=months[-1])
         expected = alone(folder / "alone", settings, months)
-        socket = stack.enter_context(postgresql_server())
-        installation = Installation(folder, settings, dict(settings_for(options.engine, socket)))
+        postgres = stack.enter_context(postgresql_server())
+        installation = Installation(folder, settings, dict(settings_for(options.engine, postgres)))
         text = (PROJECT_ROOT / "deploy" / options.engine / "dagster.yaml").read_text(encoding="utf-8")
         for usual, sooner in _SOONER.items():
             text = text.replace(usual, sooner)
@@ -277,6 +294,10 @@ def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> N
         return len(counted) == len(months) and not going
 
     wait_until("all months", published, 600)
+    ended = "COMPLETED_SUCCESS", "COMPLETED_FAILED"
+    wait_until(
+        "the backfill's end", lambda: [one for one in instance.get_backfills() if one.status.value in ended], 120
+    )
 
 
 def kill_worker_of(trial: _Trial, run: dg.DagsterRun) -> None:

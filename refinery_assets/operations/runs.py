@@ -45,6 +45,10 @@ REPOSITORY = "__repository__"
 PROCESS_TAG = f"{HIDDEN_TAG_PREFIX}refinery/process"
 """The run's tag that names its process; one of those that the UI does not show."""
 
+_STATEMENT_MILLISECONDS = 10 * 60 * 1000
+_CONNECTION_SECONDS = 10 * 60
+_MORE_CONNECTIONS = 4
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -152,10 +156,22 @@ def _process_tags(run_id: str) -> dict[str, str]:
     return {} if process is None else {PROCESS_TAG: str(process)}
 
 
+def _keep_connections(instance: dg.DagsterInstance) -> None:
+    """Keep connections to Dagster's database open for the length of a run.
+
+    Its PostgreSQL storage makes one for each statement and is told not to only by the webserver: 153 s of a run over 36
+    small months instead of 23, on a busy machine. SQLite's need nothing.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=_STATEMENT_MILLISECONDS, pool_recycle=_CONNECTION_SECONDS, max_overflow=_MORE_CONNECTIONS
+    )
+
+
 class _InThisProcess(InProcessExecutor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        _keep_connections(plan_context.instance)
         enter_run(plan_context.instance, plan_context.dagster_run)
         yield from super().execute(plan_context, execution_plan)
 
