@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def create_database(socket: Path, name: str) -> None:
     run_sql(socket, "postgres", f'CREATE DATABASE "{name}"')
 
 
-def run_sql(socket: Path, database: str, statement: str, *, user: str = ADMIN) -> list[tuple[object, ...]]:
+def run_sql(socket: Path, database: str, statement: str, *, user: str = ADMIN) -> list[tuple[Any, ...]]:
     """Execute a statement, and give back its rows.
 
     Raises:

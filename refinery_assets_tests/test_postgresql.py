@@ -99,7 +99,7 @@ def test_a_run_with_a_refused_month_leaves_the_events_that_it_leaves_in_sqlite(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(small_fleet, tmp_path / "other")
-    told, shown = [], []
+    told, shown, started_again = [], [], []
     with installation.instance() as sqlite, instance_in(postgres, "events", tmp_path / "pg-home") as instance:
         sandboxes = Sandbox(installation.settings, sqlite), Sandbox(settings_in(tmp_path / "other"), instance)
         for sandbox in sandboxes:
@@ -110,12 +110,17 @@ def test_a_run_with_a_refused_month_leaves_the_events_that_it_leaves_in_sqlite(
 
             assert not outcome.success
             told.append(told_of(sandbox.instance, outcome.run_id))
+            run = sandbox.instance.get_run_by_id(outcome.run_id)
+            assert run is not None
+            started_again.append(run.tags.get("dagster/retry_strategy"))
             shown.append(shown_of(sandbox.instance, sandbox.settings))
 
     (sessions,) = run_sql(postgres, "postgres", "SELECT sessions FROM pg_stat_database WHERE datname = 'events'")[0]
     # With a connection for each statement there would be eight hundred.
     assert sessions < 400
     assert "Falling back" not in capfd.readouterr().err
+    # A run whose worker died is to be started again with all steps, where Dagster does that at all.
+    assert started_again == [None, "ALL_STEPS"]
     assert told[0] == told[1]
     assert shown[0] == shown[1]
     assert shown[1]["processed_data"] == ["2024-01", "2024-03"]
