@@ -83,8 +83,7 @@ UV_COMPILE := $(DEV_BIN)/uv pip compile --quiet --universal --python-version 3.1
 ENGINES := --extra postgres --extra celery --extra ray --extra kubernetes
 
 lock: $(DEV_READY)  ## renew the lock files from pyproject.toml, with the same versions in all of them
-	$(UV_COMPILE) pyproject.toml --extra dev --extra forecast --extra s3 -o requirements-dev.lock
-	$(UV_COMPILE) pyproject.toml --extra dev --extra forecast $(ENGINES) -o requirements-dev.lock
+	$(UV_COMPILE) pyproject.toml --extra dev --extra forecast --extra s3 $(ENGINES) -o requirements-dev.lock
 	$(UV_COMPILE) pyproject.toml --constraint requirements-dev.lock -o requirements.lock
 	$(UV_COMPILE) pyproject.toml $(ENGINES) --constraint requirements-dev.lock -o requirements-engines.lock
 	echo uv | $(UV_COMPILE) - --constraint requirements-dev.lock -o requirements-uv.lock
