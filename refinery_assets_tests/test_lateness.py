@@ -21,6 +21,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import DAILY_REFINE
 from refinery_assets.operations.lateness import LATE_MONTH, find_late_month
 from refinery_assets.operations.outcomes import REFUSED
+from refinery_assets.operations.partitions import month_tags
 from refinery_assets_tests.past import published, ticked, turned
 
 APRIL, MAY = Month(2024, 4), Month(2024, 5)
@@ -151,8 +152,9 @@ def test_the_sensor_tells_once_a_day_with_what_the_schedule_said(
     assert "materialize" in alert["recovery"][0]
 
 
+@pytest.mark.parametrize("months_per_run", [None, 1])
 def test_a_late_month_that_was_refused_is_reported_with_the_reason(
-    on_disk: dg.DagsterInstance, settings: Settings
+    months_per_run: int | None, on_disk: dg.DagsterInstance, settings: Settings
 ) -> None:
     punctual = replace(settings, late_days=0)
     published(on_disk, Month(2024, 1), datetime.now(UTC) - timedelta(days=40))
@@ -163,12 +165,17 @@ def test_a_late_month_that_was_refused_is_reported_with_the_reason(
     def publish() -> None:
         raise dg.Failure(metadata={REFUSED: dg.JsonMetadataValue({str(late.month): ["cpu is cut off."]})})
 
-    @dg.job(tags={SCHEDULE_NAME_TAG: DAILY_REFINE})
+    months = [late.month.previous, late.month]
+
+    @dg.job(tags={SCHEDULE_NAME_TAG: DAILY_REFINE, **month_tags(months[1:] if months_per_run else months)})
     def refine() -> None:
         publish()
 
     loggers = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     run = refine.execute_in_process(loggers, on_disk, raise_on_error=False).dagster_run
+    if months_per_run:
+        tags = {SCHEDULE_NAME_TAG: DAILY_REFINE, **month_tags(months[:1])}
+        on_disk.create_run_for_job(dg.GraphDefinition("refine").to_job(), tags=tags)
 
     look(on_disk, punctual)
 
