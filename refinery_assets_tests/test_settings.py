@@ -34,6 +34,8 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_LOCK_WAIT_SECONDS", "-1", "a number of seconds, 0 or more"),
         ("REFINERY_LOCK_RETRIES", "1.5", "a whole number, 0 or more"),
         ("REFINERY_LOCK_RETRY_SECONDS", "soon", "a number of seconds, 0 or more"),
+        ("REFINERY_LAKE_DATA", "s3://bucket/lake", "a folder on this machine"),
+        ("REFINERY_LAKE_KEEP_DAYS", "0", "a whole number of days, 1 or more"),
         ("REFINERY_KEEP_RUNS_DAYS", "0", "a whole number of days, 1 or more"),
     ],
 )

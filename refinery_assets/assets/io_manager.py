@@ -31,14 +31,14 @@ _WRITERS = 2
 
 
 @contextmanager
-def told_if_unwritable(partition: Path) -> Iterator[None]:
+def told_if_unwritable(partition: Path, setting: str = "REFINERY_TELEMETRY") -> Iterator[None]:
     """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
     try:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise dg.Failure(
             description=f"The partition {partition} could not be written and is unchanged; check the "
-            f"free space and the permissions there (REFINERY_TELEMETRY), then run again. The cause: {error}",
+            f"free space and the permissions there ({setting}), then run again. The cause: {error}",
             allow_retries=False,
         ) from error
 
@@ -46,9 +46,13 @@ def told_if_unwritable(partition: Path) -> Iterator[None]:
 class TelemetryIOManager(PolarsParquetIOManager):
     """Parquet files at `<base_dir>/<asset>/<partition key>.parquet`, and beside them their months' summaries.
 
+    With a lake, the rows to be published lie below its data path, too, where publishing need only register them.
+
     Takes a `MonthlyFrames` where the asset is materialized for any number of partitions, which the
     stock manager refuses beyond one.
     """
+
+    lake_data: str = ""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write each month refined; a frame is left to the stock manager."""
@@ -59,17 +63,24 @@ class TelemetryIOManager(PolarsParquetIOManager):
         with ThreadPoolExecutor(_WRITERS) as pool:
             writing: deque[Future[None]] = deque()
             for refined in obj:
-                writing.append(pool.submit(self._write_month, refined))
+                writing.append(pool.submit(self._write_month, refined, context.run_id))
                 if len(writing) > _WRITERS:
                     writing.popleft().result()
             for month in writing:
                 month.result()
 
-    def _write_month(self, refined: Refined) -> None:
+    def _write_month(self, refined: Refined, run_id: str = "") -> None:
         stats = refined.stats
         partition = Partition(Path(self.base_dir or ""), stats.family, stats.month)
+        lake_file = None
+        if self.lake_data:
+            # Whoever has no lake need not load it.
+            from refinery_assets.warehouse.lake_files import write_lake_file  # noqa: PLC0415
+
+            with told_if_unwritable(Path(self.lake_data), "REFINERY_LAKE_DATA"):
+                lake_file = write_lake_file(Path(self.lake_data), refined, run_id)
         with told_if_unwritable(partition.path):
-            partition.write(refined)
+            partition.write(refined, lake_file)
 
     def make_directory(self, path: UPath) -> None:
         """Nothing: the folder is made where its file is written, and an error there is reported."""
