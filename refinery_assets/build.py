@@ -14,7 +14,7 @@ from refinery_assets.assets.io_manager import TelemetryIOManager
 from refinery_assets.assets.legacy_feed import build_legacy_feed
 from refinery_assets.assets.monthly_report import build_monthly_report
 from refinery_assets.assets.processed_data import build_processed_data
-from refinery_assets.assets.resources import Warehouse
+from refinery_assets.assets.resources import warehouse_of
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.alerts import build_failed_runs
 from refinery_assets.operations.automation import build_daily_refine, build_jobs
@@ -46,13 +46,10 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_housekeeping(settings),
         ],
         resources={
-            "warehouse": Warehouse(
-                database=str(settings.warehouse),
-                connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
-                lock_wait_seconds=settings.lock_wait_seconds,
-                is_made=settings.contract.inventory.is_file,
+            "warehouse": warehouse_of(settings),
+            "io_manager": TelemetryIOManager(
+                base_dir=str(settings.telemetry), lake_data=str(settings.lake.data) if settings.lake else ""
             ),
-            "io_manager": TelemetryIOManager(base_dir=str(settings.telemetry)),
         },
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.
         executor=in_this_process,

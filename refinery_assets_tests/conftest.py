@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install, make_home
+from refinery_assets_tests.lakes import Postgres, make_lake_in, run_postgres, why_no_lake
 from refinery_assets_tests.object_store import KEYS, running_store, weed
 from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox, settings_in
 
@@ -28,6 +30,14 @@ def pytest_configure() -> None:
     """A shell lets what it puts in the background ignore SIGINT, and servers started from there never end by it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a lake, where none can be had, and say why."""
+    of_lake = [item for item in items if item.get_closest_marker("lake")]
+    if of_lake and (reason := why_no_lake()):
+        for item in of_lake:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_collection_finish() -> None:
@@ -90,6 +100,19 @@ def given_published(published_fleet: Callable[..., Path], settings_of_copy: Sett
         shutil.copytree(published_fleet(*months), settings_of_copy.warehouse.parent, symlinks=True, dirs_exist_ok=True)
 
     return lay_down
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own, on a Unix socket."""
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def lake_sandbox(sandbox: Sandbox) -> Sandbox:
+    """The copy, with a lake in place of the file; its catalog is a DuckDB file, which is made quickest."""
+    return replace(sandbox, settings=make_lake_in(sandbox.settings))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.partitions import range_tags
+from refinery_assets.warehouse.storage import open_warehouse
 
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
 CPU, MEMORY, DISK, NETWORK = FAMILIES
@@ -214,11 +215,18 @@ class Sandbox:
 
     def query(self, sql: str, parameters: object = None) -> Rows:
         """Query the warehouse."""
+        if self.settings.lake is not None:
+            with open_warehouse(self.settings.lake, read_only=True, wait_seconds=0.0) as connection:
+                return connection.execute(sql, parameters).fetchall()
         with duckdb.connect(self.settings.warehouse, read_only=True) as connection:
             return connection.execute(sql, parameters).fetchall()
 
     def execute(self, sql: str, parameters: object = None) -> None:
         """Change the warehouse."""
+        if self.settings.lake is not None:
+            with open_warehouse(self.settings.lake, read_only=False, wait_seconds=0.0) as connection:
+                connection.execute(sql, parameters)
+            return
         with duckdb.connect(self.settings.warehouse) as connection:
             connection.execute(sql, parameters)
 

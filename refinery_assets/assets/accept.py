@@ -9,17 +9,17 @@ import dagster as dg
 from pydantic import Field
 
 from refinery_assets.assets.resources import (
-    WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    pool_of,
     try_again_or_fail,
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
-from refinery_assets.warehouse.tables import ForeignTableError
+from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError
 
 ACCEPT = "accept"
 
@@ -37,7 +37,7 @@ class Acceptance(dg.Config):
 def build_accept(settings: Settings) -> dg.JobDefinition:
     """The job; it is given its config in the Launchpad."""
 
-    @dg.op(name="accept_month", pool=WAREHOUSE_POOL)
+    @dg.op(name="accept_month", pool=pool_of(settings))
     def accept_month(context: dg.OpExecutionContext, config: Acceptance, warehouse: Warehouse) -> None:
         try:
             month = Month.parse(config.month)
@@ -48,7 +48,7 @@ def build_accept(settings: Settings) -> dg.JobDefinition:
                     return
                 who = config.who or "the UI"
                 waiver = accept(connection, settings, month, config.check_name, why=config.why, who=who)
-        except WarehouseHeldError as error:
+        except (WarehouseHeldError, LostRaceError) as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
         except (ValueError, WaiverError, WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error

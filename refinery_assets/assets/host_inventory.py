@@ -10,11 +10,11 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
 from refinery_assets.assets.month_events import JudgedMonth, MaterializedMonth, is_last_step, log_months, silent_outputs
 from refinery_assets.assets.resources import (
-    WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    pool_of,
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, needs_stores, record_reaudit
@@ -59,7 +59,7 @@ def build_host_inventory_checks(
     @dg.multi_asset_check(
         name="host_inventory_checks",
         specs=check_specs(HOST_INVENTORY, INVENTORY_RULES, partitions),
-        pool=WAREHOUSE_POOL,
+        pool=pool_of(settings),
     )
     @needs_stores
     def host_inventory_checks(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> Iterator[Any]:

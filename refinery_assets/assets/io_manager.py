@@ -42,7 +42,7 @@ def told_if_out_of_reach() -> Iterator[None]:
 
 
 @contextmanager
-def told_if_unwritable(partition: object) -> Iterator[None]:
+def told_if_unwritable(partition: object, setting: str = "REFINERY_TELEMETRY") -> Iterator[None]:
     """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
     try:
         with told_if_out_of_reach():
@@ -50,7 +50,7 @@ def told_if_unwritable(partition: object) -> Iterator[None]:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise dg.Failure(
             description=f"The partition {partition} could not be written and is unchanged; check the "
-            f"free space and the permissions there (REFINERY_TELEMETRY), then run again. The cause: {error}",
+            f"free space and the permissions there ({setting}), then run again. The cause: {error}",
             allow_retries=False,
         ) from error
 
@@ -58,9 +58,13 @@ def told_if_unwritable(partition: object) -> Iterator[None]:
 class TelemetryIOManager(PolarsParquetIOManager):
     """Parquet files at `<base_dir>/<asset>/<partition key>.parquet`, and beside them their months' summaries.
 
+    With a lake, the rows to be published lie below its data path, too, where publishing need only register them.
+
     Takes a `MonthlyFrames` where the asset is materialized for any number of partitions, which the
     stock manager refuses beyond one.
     """
+
+    lake_data: str = ""
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write each month refined; a frame is left to the stock manager."""
@@ -71,17 +75,24 @@ class TelemetryIOManager(PolarsParquetIOManager):
         with told_if_out_of_reach(), ThreadPoolExecutor(_WRITERS) as pool:
             writing: deque[Future[None]] = deque()
             for refined in obj:
-                writing.append(pool.submit(self._write_month, refined))
+                writing.append(pool.submit(self._write_month, refined, context.run_id))
                 if len(writing) > _WRITERS:
                     writing.popleft().result()
             for month in writing:
                 month.result()
 
-    def _write_month(self, refined: Refined) -> None:
+    def _write_month(self, refined: Refined, run_id: str = "") -> None:
         stats = refined.stats
         partition = Partition(self._place, stats.family, stats.month)
+        lake_file = None
+        if self.lake_data:
+            # Whoever has no lake need not load it.
+            from refinery_assets.warehouse.lake_files import write_lake_file  # noqa: PLC0415
+
+            with told_if_unwritable(Path(self.lake_data), "REFINERY_LAKE_DATA"):
+                lake_file = write_lake_file(Path(self.lake_data), refined, run_id)
         with told_if_unwritable(partition):
-            partition.write(refined)
+            partition.write(refined, lake_file)
 
     @property
     def _place(self) -> Place:

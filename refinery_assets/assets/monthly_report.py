@@ -12,11 +12,11 @@ import dagster as dg
 from refinery_assets.assets.checks import still_refused
 from refinery_assets.assets.month_events import MaterializedMonth
 from refinery_assets.assets.resources import (
-    WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    pool_of,
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, ledger_of, months_to_do, needs_stores, whole_window
@@ -46,7 +46,7 @@ def build_monthly_report(settings: Settings, partitions: dg.PartitionsDefinition
         ],
         partitions_def=partitions,
         backfill_policy=backfill_policy(settings),
-        pool=WAREHOUSE_POOL,
+        pool=pool_of(settings),
     )
     @needs_stores
     def monthly_report(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:

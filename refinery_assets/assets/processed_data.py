@@ -1,6 +1,7 @@
 """The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -8,11 +9,11 @@ import dagster as dg
 from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
 from refinery_assets.assets.month_events import MaterializedMonth, log_months, silent_outputs
 from refinery_assets.assets.resources import (
-    WAREHOUSE_POOL,
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    pool_of,
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, needs_stores, record_reaudit
@@ -28,12 +29,13 @@ from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.family_partitions import partitions_there, telemetry_store
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
+from refinery_assets.warehouse.lake_writers import publish_in_turn
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.own_rules import publish_rules
 from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import Reaudit, reaudit
-from refinery_assets.warehouse.tables import ForeignTableError
+from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -60,7 +62,7 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         partitions_def=partitions,
         backfill_policy=backfill_policy(settings),
         can_subset=True,
-        pool=WAREHOUSE_POOL,
+        pool=pool_of(settings),
     )
     @needs_stores
     def processed_data(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
@@ -103,10 +105,17 @@ def _publish(
 ) -> Mapping[Month, MonthResult]:
     try:
         with warehouse.get_connection() as connection:
-            results = publish(connection, months, settings, run)
+            results = publish_in_turn(
+                connection,
+                warehouse.place,
+                months,
+                lambda: publish(connection, months, settings, run),
+                wait_seconds=settings.lock_wait_seconds,
+                tell=context.log.warning,
+            )
             record_abandoned(connection, ledger_of(context, settings))
             return results
-    except WarehouseHeldError as error:
+    except (WarehouseHeldError, LostRaceError) as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
     except WarehouseMissingError as error:
         facts = InventoryFacts.unavailable(settings, str(error).rstrip("."))
@@ -120,10 +129,11 @@ def _publish(
 
 def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:
     """Renew the read copy; a failure is only a warning, because the months are published."""
-    if settings.read_copy is None or not warehouse.path.is_file():
+    place = warehouse.place
+    if settings.read_copy is None or not isinstance(place, Path) or not place.is_file():
         return
     try:
-        renew_read_copy(warehouse.path, settings.read_copy)
+        renew_read_copy(place, settings.read_copy)
     except ReadCopyError as error:
         context.log.warning(str(error))
 
@@ -184,7 +194,7 @@ def _materialized(result: MonthResult, warehouse: Warehouse) -> MaterializedMont
             "rows_changed": receipt.rows_changed,
             "published_by_run": receipt.run_id,
             "published_at_utc": receipt.published_at.isoformat(" ", timespec="seconds"),
-            "dagster/uri": str(warehouse.path),
+            "dagster/uri": str(warehouse.place),
         },
     )
 

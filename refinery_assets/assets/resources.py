@@ -1,6 +1,6 @@
 """What the assets work on: the warehouse.
 
-Here: the DuckDB file as a resource, and how steps that need it wait for their turn. Not here: opening it
+Here: the DuckDB file or the lake as a resource, and how steps that need it wait for their turn. Not here: opening it
 (`warehouse/storage.py`), what is done in it, and the Parquet store (`io_manager.py`).
 """
 
@@ -14,6 +14,7 @@ import dagster as dg
 import duckdb
 from dagster_duckdb import DuckDBResource
 
+from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.housekeeping import end_dead_runs
 from refinery_assets.operations.runs import PROCESS_TAG, enter_run
@@ -24,6 +25,7 @@ from refinery_assets.warehouse.storage import (
     ensure_warehouse,
     open_warehouse,
 )
+from refinery_assets.warehouse.tables import LostRaceError
 
 __all__ = [
     "WAREHOUSE_POOL",
@@ -31,15 +33,22 @@ __all__ = [
     "WarehouseHeldError",
     "WarehouseMissingError",
     "WarehouseUnusableError",
+    "pool_of",
     "try_again_or_fail",
+    "warehouse_of",
 ]
 
 WAREHOUSE_POOL = "warehouse"
 """Steps that open the warehouse share this pool of one place, so that runs queue up instead of colliding."""
 
 
+def pool_of(settings: Settings) -> str | None:
+    """The pool of steps that open the warehouse; none where it takes several writers at a time."""
+    return None if settings.lake and settings.lake.takes_many_writers else WAREHOUSE_POOL
+
+
 class Warehouse(DuckDBResource):
-    """The DuckDB file with the inventory and the published tables.
+    """The DuckDB file, or the lake, with the inventory and the published tables.
 
     The stock resource leaves the file locked when an exception passes through it, and makes a missing file;
     this one closes it always, never makes it, and waits for a file that another process holds.
@@ -47,10 +56,14 @@ class Warehouse(DuckDBResource):
     Attributes:
         lock_wait_seconds: How long it waits.
         is_made: Whether a missing file is made after all, because the inventory is a file of its own.
+        lake_data: Where the lake's files lie; empty: `database` is a file.
+        lake_catalog: What keeps the lake's catalog.
     """
 
     lock_wait_seconds: float
     is_made: bool = False
+    lake_data: str = ""
+    lake_catalog: str = ""
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Before a run waits for its place in the pool: take back places that killed runs still hold."""
@@ -63,8 +76,10 @@ class Warehouse(DuckDBResource):
         end_dead_runs(context.instance)
 
     @property
-    def path(self) -> Path:
-        """The file."""
+    def place(self) -> Path | Lake:
+        """The file, or the lake."""
+        if self.lake_data:
+            return Lake(Catalog(self.lake_catalog), self.database, Path(self.lake_data))
         return Path(self.database)
 
     @contextmanager
@@ -72,19 +87,33 @@ class Warehouse(DuckDBResource):
         """Open the warehouse, and close it whatever happens.
 
         Raises:
-            WarehouseMissingError: The file does not exist.
+            WarehouseMissingError: The file or the lake does not exist.
             WarehouseHeldError: Another process holds the file; the message names it.
             WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
         """
-        if self.is_made:
-            ensure_warehouse(self.path)
+        place = self.place
+        if self.is_made and isinstance(place, Path):
+            ensure_warehouse(place)
         with open_warehouse(
-            self.path, read_only=read_only, wait_seconds=self.lock_wait_seconds, config=self.connection_config
+            place, read_only=read_only, wait_seconds=self.lock_wait_seconds, config=self.connection_config
         ) as connection:
             yield connection
 
 
-def try_again_or_fail(error: WarehouseHeldError, retry_number: int, settings: Settings) -> Exception:
+def warehouse_of(settings: Settings) -> Warehouse:
+    """The resource that the settings ask for."""
+    lake = settings.lake
+    return Warehouse(
+        database=str(settings.warehouse) if lake is None else lake.place,
+        connection_config={"memory_limit": f"{settings.memory_mib}MiB"},
+        lock_wait_seconds=settings.lock_wait_seconds,
+        is_made=settings.contract.inventory.is_file,
+        lake_data=str(lake.data) if lake else "",
+        lake_catalog=str(lake.catalog) if lake else "",
+    )
+
+
+def try_again_or_fail(error: WarehouseHeldError | LostRaceError, retry_number: int, settings: Settings) -> Exception:
     """What a step raises that waited in vain: a request to be tried again, at last a failure.
 
     Not a retry policy of the step, which would try again also what fails the same way every time.

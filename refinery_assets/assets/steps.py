@@ -39,7 +39,7 @@ from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
-from refinery_assets.warehouse.tables import ForeignTableError, transaction
+from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError, transaction
 
 Given = ParamSpec("Given")
 
@@ -189,7 +189,13 @@ def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedge
         with warehouse.get_connection() as connection, transaction(connection):
             for record in ledger.records():
                 record_audits(connection, ledger.run_id, record.verdicts, moment=record.moment)
-    except (WarehouseMissingError, WarehouseHeldError, WarehouseUnusableError, ForeignTableError) as error:
+    except (
+        WarehouseMissingError,
+        WarehouseHeldError,
+        WarehouseUnusableError,
+        ForeignTableError,
+        LostRaceError,
+    ) as error:
         context.log.warning(
             f"What the checks said is not in the table audits yet; the next run that publishes adds it. {error}"
         )

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from refinery_assets.cli.contract import contract_app
 from refinery_assets.cli.errors import EXIT_INTERRUPTED, describe, fail
+from refinery_assets.cli.lake import lake_app
 from refinery_assets.cli.months import accept, explain, plan, run, status
 from refinery_assets.cli.options import EPILOG
 from refinery_assets.cli.start import demo, sample, ui
@@ -47,6 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(contract_app, epilog=EPILOG)
+app.add_typer(lake_app, epilog=EPILOG)
 for _command in (run, plan, status, explain, accept, audit, export, report, sample, demo, ui):
     app.command(epilog=EPILOG)(_command)
 

@@ -84,7 +84,7 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
     else:
         console = terminal.stdout()
         terminal.print_outcomes(outcomes, console, planned=True)
-        if found.compared_with not in {None, settings.warehouse}:
+        if found.compared_with not in {None, settings.place}:
             console.print(f"The warehouse is being written to, so this was compared with {compared}.", markup=False)
     if not outcomes.is_good:
         raise typer.Exit(EXIT_REFUSED)
@@ -117,6 +117,7 @@ def status(as_json: AsJson = False) -> None:
                     "last_audit": asdict(each.audit) if each.audit else None,
                     "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in each.waivers],
                     "withdrawn": list(each.withdrawn),
+                    **({"snapshot": each.snapshot} if settings.lake else {}),
                 }
                 for each in found.months
             ],
@@ -175,7 +176,7 @@ def accept(
     from refinery_assets.warehouse import acceptance
     from refinery_assets.warehouse.storage import open_warehouse
 
-    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=settings.lock_wait_seconds) as connection:
+    with open_warehouse(settings.place, read_only=False, wait_seconds=settings.lock_wait_seconds) as connection:
         if withdraw:
             acceptance.withdraw(connection, month, check, why=why)
             typer.echo(f"{check} of {month} is accepted no longer; refinery run {month} judges it again.")

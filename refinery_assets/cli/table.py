@@ -29,7 +29,7 @@ def audit(as_json: AsJson = False) -> None:
     from refinery_assets.warehouse.reaudit import reaudit
     from refinery_assets.warehouse.storage import open_warehouse
 
-    with open_warehouse(settings.warehouse, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
+    with open_warehouse(settings.place, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
         found = reaudit(connection, settings)
     outcomes, passed = outcomes_of_audit(found)
     if as_json:
@@ -51,6 +51,10 @@ def export(
     last: Annotated[
         Month | None, typer.Option("--last", metavar="MONTH", parser=parse_month, help="else the table's last")
     ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", help="with a lake: as it was after this publication, a snapshot or run of `status`"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the published table as Parquet files.
@@ -62,7 +66,7 @@ def export(
     from refinery_assets.warehouse.snapshot import open_published
 
     written: list[dict[str, Any]] = []
-    with open_published(settings) as connection:
+    with open_published(settings, as_of) as connection:
         months = [month for month in published_months(connection) if (first or month) <= month <= (last or month)]
         for month, rows in export_months(connection, months, to):
             file = exported_file(to, month)

@@ -7,7 +7,7 @@ stands where it is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -22,6 +22,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from refinery_assets.contract.contract_file import Contract, ContractError, load_contract, packaged_contract
 from refinery_assets.contract.families import Family
+from refinery_assets.contract.lake import EXPECTED as A_FILE_OR_LAKE
+from refinery_assets.contract.lake import PREFIX as LAKE_PREFIX
+from refinery_assets.contract.lake import Lake, LakeAddressError, parse_lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.places import ObjectPrefix, Place
 from refinery_assets.contract.plausibility import PlausibilitySettings
@@ -30,6 +33,8 @@ _FIRST_MONTH = Month(2023, 1)
 _PACKAGED = packaged_contract()
 # Stands for the default of `read_copy`, which is known only when the warehouse is.
 _BESIDE_THE_WAREHOUSE = Path("<warehouse>.read.duckdb")
+# With a lake, no file is the warehouse: whatever takes this for one finds none.
+_NO_FILE = Path("<the warehouse is a lake>")
 _PREFIX = "REFINERY_"
 
 
@@ -101,7 +106,7 @@ _Folder = Annotated[Path, BeforeValidator(_path), Field(description="a folder on
 _Place = Annotated[Place, BeforeValidator(_place), Field(description="a folder on this machine, or s3://bucket/prefix")]
 _File = Annotated[Path, BeforeValidator(_path), Field(description="a file on this machine")]
 _ContractFile = Annotated[Contract, BeforeValidator(_contract), Field(description="a TOML file on this machine")]
-_Database = Annotated[Path, BeforeValidator(_path), Field(description="a DuckDB file on this machine")]
+_Database = Annotated[Path, BeforeValidator(_path), Field(description=A_FILE_OR_LAKE)]
 _DatabaseOrOff = Annotated[
     Path | None, BeforeValidator(_path_or_off), Field(description="a DuckDB file on this machine, or off")
 ]
@@ -136,7 +141,9 @@ class Settings:
     Attributes:
         contract: What the feed, the inventory and the limits are declared to be (`REFINERY_CONTRACT`).
         feed: Root of the files, a folder or a prefix of a bucket (`REFINERY_FEED`).
-        warehouse: The DuckDB file (`REFINERY_WAREHOUSE`).
+        warehouse: The DuckDB file, or the lake (`REFINERY_WAREHOUSE`).
+        lake_data: Where a lake's Parquet files lie (`REFINERY_LAKE_DATA`).
+        lake_keep_days: How long a lake can be read as it was before a publication (`REFINERY_LAKE_KEEP_DAYS`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
         telemetry: Root of the families' Parquet partitions, a folder or a prefix of a bucket (`REFINERY_TELEMETRY`).
@@ -171,11 +178,14 @@ class Settings:
         months_per_run: The most months that a run takes which Dagster starts; None: as many as it is asked for
             (`REFINERY_MONTHS_PER_RUN`).
         plausibility: How the plausibility checks judge, as the contract says; of no variable.
+        lake: The lake, where `REFINERY_WAREHOUSE` names one; of no variable.
     """
 
     contract: _ContractFile = _PACKAGED
     feed: _Place = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
+    lake_data: _Folder = PROJECT_ROOT / "data" / "lake"
+    lake_keep_days: _DaysOfKeeping = 90
     read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
     telemetry: _Place = PROJECT_ROOT / "data" / "telemetry"
     first_month: Annotated[Month, *_Month.__metadata__] = _FIRST_MONTH
@@ -202,6 +212,12 @@ class Settings:
     keep_runs_days: _DaysOfKeeping = 90
     months_per_run: _MonthsOrAll = None
     plausibility: PlausibilitySettings = _PACKAGED.plausibility
+    lake: Lake | None = None
+
+    @property
+    def place(self) -> Path | Lake:
+        """The warehouse, whichever it is."""
+        return self.warehouse if self.lake is None else self.lake
 
     def limit(self, name: str, family: Family) -> Any:
         """A tolerance as it holds for a family: its own, or else the general one.
@@ -224,7 +240,11 @@ class Settings:
         return list(Month.span(self.first_month, self.last_month or Month.of(self.today)))
 
     def __post_init__(self) -> None:
-        """Place the read copy beside the warehouse, where nothing else was asked for."""
+        """Place the read copy beside the warehouse, where nothing else was asked for; a lake needs none."""
+        if self.lake is not None:
+            object.__setattr__(self, "lake", replace(self.lake, data=self.lake_data))
+            object.__setattr__(self, "warehouse", _NO_FILE)
+            object.__setattr__(self, "read_copy", None)
         if self.read_copy == _BESIDE_THE_WAREHOUSE:
             beside = self.warehouse.with_name(f"{self.warehouse.stem}.read.duckdb")
             object.__setattr__(self, "read_copy", beside)
@@ -262,7 +282,7 @@ class Settings:
         return settings
 
 
-_OF_NO_VARIABLE = frozenset({"plausibility"})
+_OF_NO_VARIABLE = frozenset({"plausibility", "lake"})
 
 VARIABLES = tuple(f"{_PREFIX}{each.name.upper()}" for each in fields(Settings) if each.name not in _OF_NO_VARIABLE)
 """The variables that set them."""
@@ -273,6 +293,14 @@ def _fill_in_defaults(given: object) -> object:
     if not isinstance(given, dict):
         return given
     texts = {name: text for name, text in given.items() if text.strip() and name not in _OF_NO_VARIABLE}
+    if texts.get("warehouse", "").strip().startswith(LAKE_PREFIX):
+        texts["lake"] = parse_lake(texts.pop("warehouse"), _path)
+        if texts.get("read_copy", "off").strip().lower() != "off":
+            raise LakeAddressError(
+                f"REFINERY_READ_COPY is {texts['read_copy']!r}; expected off, or nothing: readers attach a lake itself."
+            )
+    if "telemetry" in texts and "://" not in texts["telemetry"]:
+        texts.setdefault("lake_data", str(_path(texts["telemetry"]).with_name("lake")))
     if "contract" not in texts:
         return texts
     contract = _contract(texts["contract"])
@@ -318,7 +346,7 @@ def _refusal(error: ValidationError) -> SettingError:
     """The first thing that is wrong, as a sentence."""
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, ContractError):
+    if isinstance(cause, ContractError | LakeAddressError):
         return SettingError(str(cause))
     name = str(first["loc"][1])
     variable = f"{_PREFIX}{name.upper()}"

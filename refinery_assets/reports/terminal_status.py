@@ -25,7 +25,7 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
     if not status.months:
         console.print("Nothing is published, and the feed holds no month of the window.")
     else:
-        columns = (
+        columns = [
             "month",
             "inputs",
             "published (UTC)",
@@ -35,8 +35,10 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
             "quarantined",
             "last audit",
             "accepted",
-        )
-        print_rows(columns, [_status_row(each) for each in status.months], console)
+        ]
+        if any(each.snapshot is not None for each in status.months):
+            columns.append("snapshot")
+        print_rows(columns, [_status_row(each)[: len(columns)] for each in status.months], console)
     _print_open_months(status, console)
     if heartbeat is None:
         console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
@@ -95,4 +97,5 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         number_text(receipt.quarantined if receipt else None),
         verdict,
         listing([*(waiver.check_name for waiver in each.waivers), *(f"{name} (withdrawn)" for name in each.withdrawn)]),
+        "" if each.snapshot is None else str(each.snapshot),
     )

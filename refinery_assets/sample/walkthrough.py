@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 import duckdb
 from matplotlib.figure import Figure
 
-from refinery_assets.assets.resources import (
-    Warehouse,
-    WarehouseHeldError,
-    WarehouseMissingError,
-    WarehouseUnusableError,
-)
 from refinery_assets.contract.packaged import RESOURCES
 from refinery_assets.contract.settings import SettingError, Settings
 from refinery_assets.feed.atomic_write import atomic_path
+from refinery_assets.warehouse.storage import (
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    open_warehouse,
+)
 
 # Prophet mentions that it could draw with plotly, and Stan every fit that it works on.
 for _noisy in ("prophet.plot", "cmdstanpy"):
@@ -106,8 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment(os.environ)
-        warehouse = Warehouse(database=str(settings.warehouse), lock_wait_seconds=settings.lock_wait_seconds)
-        with warehouse.get_connection(read_only=True) as connection:
+        wait = settings.lock_wait_seconds
+        with open_warehouse(settings.place, read_only=True, wait_seconds=wait) as connection:
             panels = []
             for panel in forecasts(connection, options.resource, options.days):
                 behavior, host, history, ahead = panel

@@ -33,8 +33,11 @@ STATS_KEY = "refinery.stats"
 
 _SERIES_FOLDER = "series_months"
 
-# A quarter faster to write than the default, and read everywhere.
-_COMPRESSION: Literal["snappy"] = "snappy"
+# Where it names the file in a lake that holds its publishable rows.
+_LAKE_FILE_KEY = "refinery.lake_file"
+
+COMPRESSION: Literal["snappy"] = "snappy"
+"""A quarter faster to write than the default, and read everywhere."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,21 @@ class Partition:
         parts = self.stats().parts if file.is_daily else {}
         return parts or {file.name: 1}
 
-    def write(self, refined: Refined) -> None:
+    @property
+    def lake_file(self) -> Path | None:
+        """The file in a lake that was written along with it; None where there was none."""
+        try:
+            name = pl.read_parquet_metadata(self.store.footer(self.name)).get(_LAKE_FILE_KEY)
+        except (OSError, pl.exceptions.PolarsError):
+            return None
+        return Path(name) if name else None
+
+    def write(self, refined: Refined, lake_file: Path | None = None) -> None:
         """Write rows and summary, each atomically.
+
+        Args:
+            refined: The rows and the summary.
+            lake_file: The file in a lake that holds the publishable rows already.
 
         Raises:
             OSError: A file cannot be written; what stood there before still does.
@@ -137,8 +153,9 @@ class Partition:
             pl.exceptions.PolarsError: Likewise.
         """
         metadata = {STATS_KEY: refined.stats.as_json()}
+        of_lake = {_LAKE_FILE_KEY: str(lake_file)} if lake_file else {}
         write_parquet(refined.series, self.store, self.series_name, metadata)
-        write_parquet(refined.partition, self.store, self.name, metadata)
+        write_parquet(refined.partition, self.store, self.name, metadata | of_lake)
 
     def is_complete(self, stats: Stats) -> bool:
         """Whether the rows summed up by host are those of the partition with `stats`."""
@@ -177,7 +194,7 @@ def write_parquet(frame: pl.DataFrame, store: OwnStore, name: str, metadata: Map
         pl.exceptions.PolarsError: Likewise.
     """
     with store.writing(name) as target:
-        frame.write_parquet(target, compression=_COMPRESSION, metadata=dict(metadata))
+        frame.write_parquet(target, compression=COMPRESSION, metadata=dict(metadata))
 
 
 def partitions(settings: Settings, months: Iterable[Month]) -> list[Partition]:

@@ -20,7 +20,7 @@ from refinery_assets.contract.columns import inventory_columns
 from refinery_assets.contract.contract_file import Contract, Inventory
 from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_TABLES
 from refinery_assets.warehouse.inventory_error import InventoryError
-from refinery_assets.warehouse.tables import table_names
+from refinery_assets.warehouse.tables import LakeNotReadyError, column_types, table_names
 
 _TEXT = "VARCHAR"
 _PERIOD = ("valid_from", "valid_to")
@@ -97,6 +97,38 @@ def keep_inventory(connection: duckdb.DuckDBPyConnection, contract: Contract) ->
         rows.create("host_inventory")
     else:
         rows.create_view("host_inventory", replace=True)
+
+
+def renew_inventory(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Have a lake's table `host_inventory` hold what the inventory's file holds now. Needs `name_source` before.
+
+    Raises:
+        LakeNotReadyError: The file has other columns by now.
+    """
+    connection.execute("DROP VIEW IF EXISTS temp.host_inventory")
+    if contract.inventory_file is None:
+        return
+    rows = connection.table("inventory_rows").project(_WITH_DAYS)
+    if dict(zip(rows.columns, map(str, rows.types), strict=True)) != column_types(connection, "host_inventory"):
+        raise LakeNotReadyError(
+            "The inventory's file has other columns, or columns of other types, than the lake: run refinery lake init."
+        )
+    connection.register("inventory_now", rows)
+    try:
+        # Seldom another: writing it each time would have every writer collide with every other.
+        ((differing,),) = connection.execute(
+            """
+            SELECT count(*) FROM (
+                (FROM host_inventory EXCEPT ALL FROM inventory_now)
+                UNION ALL (FROM inventory_now EXCEPT ALL FROM host_inventory)
+            )
+            """
+        ).fetchall()
+        if differing:
+            connection.execute("DELETE FROM host_inventory")
+            connection.execute("INSERT INTO host_inventory FROM inventory_now")
+    finally:
+        connection.unregister("inventory_now")
 
 
 @contextmanager

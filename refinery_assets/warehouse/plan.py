@@ -16,6 +16,7 @@ from pathlib import Path
 
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_extent
@@ -39,12 +40,12 @@ class Plan:
     Attributes:
         results: What would become of each month, months in order.
         left_out: Months of which the feed holds nothing yet.
-        compared_with: The file that the months were compared with; None without a warehouse.
+        compared_with: The file or the lake that the months were compared with; None without a warehouse.
     """
 
     results: dict[Month, MonthResult] = field(default_factory=dict)
     left_out: Sequence[Month] = ()
-    compared_with: Path | None = None
+    compared_with: Path | Lake | None = None
 
 
 def make_plan(
@@ -69,14 +70,19 @@ def make_plan(
         OSError: There is no room for the copies.
         StoreError: The feed or the partitions lie in an object store that cannot be reached.
     """
+    asked = list(spans)
     with tempfile.TemporaryDirectory(prefix="refinery-plan-") as folder:
         copies = replace(
-            settings, warehouse=Path(folder) / "warehouse.duckdb", telemetry=Path(folder) / "telemetry", read_copy=None
+            settings,
+            warehouse=Path(folder) / "warehouse.duckdb",
+            telemetry=Path(folder) / "telemetry",
+            read_copy=None,
+            lake=None,
         )
-        compared_with: Path | None = None
+        compared_with: Path | Lake | None = None
         missing: str | None = None
         try:
-            compared_with = copy_warehouse(settings, copies.warehouse)
+            compared_with = copy_warehouse(settings, copies.warehouse, [month for span in asked for month in span])
         except WarehouseMissingError as error:
             if settings.contract.inventory.is_file:
                 # As a run makes it.
@@ -85,7 +91,7 @@ def make_plan(
                 missing = str(error).rstrip(".")
         results: dict[Month, MonthResult] = {}
         left_out: list[Month] = []
-        for span in spans:
+        for span in asked:
             found, not_yet = _rehearse(settings, copies, span, missing, force=force, on_step=on_step)
             results |= found
             left_out += not_yet

@@ -7,7 +7,7 @@ publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -55,7 +55,7 @@ from refinery_assets.warehouse.receipts import (
     table_digests,
 )
 from refinery_assets.warehouse.tables import ensure_table, transaction
-from refinery_assets.warehouse.views import ensure_views_free, make_views
+from refinery_assets.warehouse.views import ensure_views_free, renew_views
 from refinery_assets.warehouse.waivers import apply_waivers, leans_on_withdrawn, waivers_in_force
 from refinery_assets.warehouse.write import (
     name_months,
@@ -158,9 +158,10 @@ def publish(
                 # After the others are written, which their own rules may look at as well.
                 done = {**results, **_judge_unchanged(connection, results, settings, broken), **written}
                 _record(connection, run, done.values())
+                _sign(connection, run, written, settings)
                 if open_months:
                     # The inventory may have other columns by now.
-                    make_views(connection, settings.contract)
+                    renew_views(connection, settings.contract)
         except _RefusedError as error:
             # Seldom: what the publish checks refuse, the earlier checks have mostly found. Then the others are
             # written once more, without the months that failed.
@@ -344,6 +345,15 @@ def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Itera
     )
 
 
+def _sign(connection: duckdb.DuckDBPyConnection, run: RunSoFar, months: Collection[Month], settings: Settings) -> None:
+    """Have a lake's snapshot say what it is of."""
+    if settings.lake is not None and months:
+        # Whoever has no lake need not load it.
+        from refinery_assets.warehouse.lake_snapshots import sign  # noqa: PLC0415
+
+        sign(connection, run.run_id, months)
+
+
 def _is_of_run(verdict: Verdict, run: RunSoFar) -> bool:
     """Whether the run judged by the check, or had a step that should have."""
     return verdict.outcome is not Outcome.NOT_JUDGED or verdict.asset == PROCESSED_DATA or verdict.asset in run.records
@@ -373,7 +383,14 @@ def _write(
     find_changed_series(connection, [each.month for each in candidates if each.tampered])
     differences = find_differences(connection, months, rows, paths)
     name_fresh_series(connection)
-    replace_rows(connection, months, rows, paths)
+    ready: Mapping[str, str] = {}
+    if settings.lake is not None:
+        # Whoever has no lake need not load it.
+        from refinery_assets.warehouse.lake_files import files_to_register  # noqa: PLC0415
+
+        held = {each.month: each.sources for each in candidates}
+        ready = files_to_register(connection, settings.lake.data, files, held, respelled=respelled)
+    replace_rows(connection, months, rows, paths, ready)
     if changed := _written_meanwhile(candidates, settings, run):
         raise _RefusedError(changed)
     evidence = _evidence(connection, candidates, settings, differences, paths)

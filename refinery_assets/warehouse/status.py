@@ -84,6 +84,7 @@ class MonthStatus:
         audit: The last run's verdict; None: no run has published or refused it.
         waivers: What somebody has accepted of it.
         withdrawn: The checks by whose acceptance it was published, where that has been withdrawn since.
+        snapshot: Of a lake, the snapshot that its last publication made, while it is kept.
     """
 
     month: Month
@@ -92,6 +93,7 @@ class MonthStatus:
     audit: LastAudit | None = None
     waivers: Sequence[Waiver] = ()
     withdrawn: Sequence[str] = ()
+    snapshot: int | None = None
 
     @property
     def is_refused(self) -> bool:
@@ -138,7 +140,13 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
     months = sorted({*in_feed, *known.receipts, *known.audits})
     digests = _file_digests(settings, months)
     old: Mapping[Month, int] = {}
+    snapshots: Mapping[tuple[Month, str], int] = {}
     if connection is not None:
+        if settings.lake is not None:
+            # Whoever has no lake need not load it.
+            from refinery_assets.warehouse.lake_snapshots import snapshots_of_months  # noqa: PLC0415
+
+            snapshots = snapshots_of_months(connection)
         old = rows_of_months(connection, [month for month in months if month not in known.receipts])
     found = [
         MonthStatus(
@@ -148,6 +156,7 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
             known.audits.get(month),
             [waiver for waiver in known.waivers if waiver.month == month],
             known.withdrawn.get(month, ()),
+            snapshots.get((month, known.receipts[month].run_id)) if month in known.receipts else None,
         )
         for month in months
     ]

@@ -1,7 +1,8 @@
-"""The warehouse file: creating it, opening it, and the messages when it cannot be opened.
+"""The warehouse: creating its file, opening it, and the messages when it cannot be opened.
 
 Here: the version of DuckDB's format that a new file gets, and opening a file that another process may hold. Not
-here: when a run opens it (`assets/resources.py`), and the tables in it (`tables.py`).
+here: opening a lake (`lake.py`), when a run opens the warehouse (`assets/resources.py`), and the tables in it
+(`tables.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from refinery_assets.contract.lake import Lake
 
 STORAGE_VERSION = "v1.4.0"
 """What notebooks and BI tools with the long-supported DuckDB 1.4 can read, too. DuckDB 2's own format saves
@@ -63,12 +66,12 @@ def ensure_warehouse(path: Path) -> None:
 
 @contextmanager
 def open_warehouse(
-    path: Path, *, read_only: bool, wait_seconds: float, config: Mapping[str, Any] | None = None
+    place: Path | Lake, *, read_only: bool, wait_seconds: float, config: Mapping[str, Any] | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a file that is there, and close it whatever happens.
+    """Open a file or a lake that is there, and close it whatever happens.
 
     Args:
-        path: The file.
+        place: The file, or the lake.
         read_only: Whether to open it read-only.
         wait_seconds: How long to wait for a file that another process holds.
         config: DuckDB's settings.
@@ -78,6 +81,14 @@ def open_warehouse(
         WarehouseHeldError: Another process holds the file; the message names it.
         WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
     """
+    if isinstance(place, Lake):
+        # Whoever has no lake need not load it.
+        from refinery_assets.warehouse.lake import open_lake  # noqa: PLC0415
+
+        with open_lake(place, read_only=read_only, wait_seconds=wait_seconds, config=config) as connection:
+            yield connection
+        return
+    path = place
     if not path.is_file():
         raise WarehouseMissingError(
             f"The warehouse {path} is not there; load the inventory into it or set REFINERY_WAREHOUSE."

@@ -1,11 +1,13 @@
 """The refinery's own tables in the warehouse.
 
 Here: making them by the contract's columns, and never touching a table of the same name that somebody else
-made. Not here: what is written to them (`publish.py`, `audits.py`).
+made; transactions. Not here: what is written to them (`publish.py`, `audits.py`), and when a lake's are made
+(`lake_tables.py`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +21,18 @@ class ForeignTableError(Exception):
     """A table of the refinery's name exists and is not the refinery's; nothing was touched."""
 
 
+class LakeNotReadyError(ForeignTableError):
+    """The lake lacks a table, or a column of one; the refinery makes them only when it is told to."""
+
+
+class LostRaceError(Exception):
+    """Another writer was first to commit what this transaction touches; nothing of it stands, it may be repeated."""
+
+
+# What DuckLake says: of rows that another has changed, or when it was overtaken too often.
+_LOST_RACE = re.compile(r"Failed to commit DuckLake transaction.*(conflict|retry count)", re.DOTALL)
+
+
 def utc_now() -> datetime:
     """The moment in UTC, as the tables keep it."""
     return datetime.now(UTC).replace(tzinfo=None)
@@ -26,14 +40,31 @@ def utc_now() -> datetime:
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All or nothing: commit at the end, roll back when anything is raised."""
+    """All or nothing: commit at the end, roll back when anything is raised.
+
+    Raises:
+        LostRaceError: In a lake, another writer was first.
+    """
     connection.execute("BEGIN")
     try:
         yield
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
+    try:
+        connection.execute("COMMIT")
+    except duckdb.TransactionException as error:
+        if _LOST_RACE.search(str(error)):
+            raise LostRaceError(
+                "Another writer has changed the lake at the same time, and nothing of this was written: run it again."
+            ) from error
+        raise
+
+
+def is_lake(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the database in use is a lake, and not a file."""
+    row = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchone()
+    return row == ("ducklake",)
 
 
 def table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -56,13 +87,34 @@ def column_types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
 
 
 def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None:
+    """Have the table: it is made unless it is there; in a lake, where that would collide with other writers, demanded.
+
+    Raises:
+        ForeignTableError: It is there with other columns.
+        LakeNotReadyError: A lake lacks it, or one of its columns.
+    """
+    if is_lake(connection):
+        found = column_types(connection, table.name)
+        missing = [column.name for column in table.columns if column.name not in found]
+        if missing:
+            lacking = f"the table {table.name}" if not found else f"{table.name}.{missing[0]}"
+            raise LakeNotReadyError(f"The lake lacks {lacking}; make it with: refinery lake init")
+    else:
+        make_table(connection, table)
+
+
+def make_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> bool:
     """Make the table unless it is there; columns that an older version did not have yet are added.
+
+    Returns:
+        Whether it was made.
 
     Raises:
         ForeignTableError: It is there with other columns.
     """
+    is_new = table.name not in table_names(connection)
     declared = [(column.name, column.type_name) for column in table.columns]
-    if table.name not in table_names(connection):
+    if is_new:
         # Names and types are constants of the contract; a table cannot be named by a parameter.
         columns = ", ".join(f"{column.name} {column.sql_type}" for column in table.columns)
         connection.execute(f"CREATE TABLE {table.name} ({columns})")
@@ -70,7 +122,7 @@ def ensure_table(connection: duckdb.DuckDBPyConnection, table: Relation) -> None
     if found and found == declared[: len(found)]:
         for name, kind in declared[len(found) :]:
             connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {name} {kind}")
-        return
+        return is_new
     raise ForeignTableError(
         f"The warehouse has a table {table.name} that the refinery did not make: its columns are "
         f"{', '.join(f'{name} {kind}' for name, kind in found)}. Rename it, or set REFINERY_WAREHOUSE to "

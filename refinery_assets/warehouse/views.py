@@ -21,8 +21,8 @@ from refinery_assets.contract.columns import (
     views_of,
 )
 from refinery_assets.contract.contract_file import Contract, packaged_contract
-from refinery_assets.warehouse.inventory_source import keep_inventory
-from refinery_assets.warehouse.tables import ForeignTableError
+from refinery_assets.warehouse.inventory_source import keep_inventory, renew_inventory
+from refinery_assets.warehouse.tables import ForeignTableError, is_lake
 
 _UNIQUE_ID = "p.host_id || '/' || p.resource"
 # Of a host with several rows, the one that is valid today, or else the latest.
@@ -34,6 +34,20 @@ _HOSTS_TODAY = """
             valid_from DESC NULLS LAST, valid_to DESC NULLS FIRST
     ) = 1
 """
+
+
+def renew_views(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Make the views, as the inventory's columns are now; in a lake they stand, and its table of a file is renewed.
+
+    Raises:
+        ForeignTableError: Something else than a view stands under the name of one, or a lake lacks one.
+        InventoryError: The inventory is not there, or lacks a column that the contract names.
+    """
+    if is_lake(connection):
+        ensure_views_free(connection, contract)
+        renew_inventory(connection, contract)
+    else:
+        make_views(connection, contract)
 
 
 def make_views(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
@@ -157,9 +171,12 @@ def ensure_views_free(connection: duckdb.DuckDBPyConnection, contract: Contract)
 def _comment(connection: duckdb.DuckDBPyConnection, relations: Iterable[Relation], contract: Contract) -> None:
     """Say in the warehouse what the dictionary says; what the contract calls an attribute has nothing to be said."""
     own = {column.name for relation in (*TABLES, *views_of(packaged_contract())) for column in relation.columns}
+    has_comments_on_views = not is_lake(connection)
     for relation in relations:
         kind = relation.kind.upper()
         connection.execute(f"COMMENT ON {kind} {relation.name} IS {_literal(relation.meaning)}")
+        if kind == "VIEW" and not has_comments_on_views:
+            continue
         for column in in_the_words_of(contract, relation.columns):
             if column.name in own:
                 connection.execute(f"COMMENT ON COLUMN {relation.name}.{column.name} IS {_literal(column.description)}")

@@ -6,7 +6,7 @@ transaction (`publish.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 
@@ -91,9 +91,21 @@ def publishable_rows(sources: Iterable[SourceFacts], *, respelled: bool) -> str:
 
 
 def replace_rows(
-    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], rows: str, paths: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    rows: str,
+    paths: Sequence[str],
+    ready: Mapping[str, str],
 ) -> None:
-    """Replace the months' rows in all tables by those of `rows`, of the partitions, and of `new_series`."""
+    """Replace the months' rows in all tables by those of `rows`, of the partitions, and of `new_series`.
+
+    Args:
+        connection: The warehouse.
+        months: The months.
+        rows: A SELECT as `publishable_rows` gives it.
+        paths: The partitions.
+        ready: A lake's files that hold the rows of some of them already; these are registered.
+    """
     for span in Month.unbroken(sorted(months)):
         connection.execute(
             "DELETE FROM processed_data WHERE ds >= $first AND ds < $end",
@@ -101,13 +113,13 @@ def replace_rows(
         )
     for table in ("quarantined_rows", "series_months"):
         connection.execute(f"DELETE FROM {table} WHERE month IN (SELECT month FROM audit_months)")  # noqa: S608
-    connection.execute(
-        f"""
-        INSERT INTO processed_data (ds, host_id, resource, y, cap, capacity, is_imputed)
-        SELECT ds, host_id, resource, y, cap, capacity, is_imputed FROM ({rows})
-        """,  # noqa: S608 - constants of the package
-        {"paths": paths},
-    )
+    if ready:
+        # Whoever has no lake need not load it.
+        from refinery_assets.warehouse.lake_files import register  # noqa: PLC0415
+
+        register(connection, list(ready.values()))
+    if to_insert := [path for path in paths if path not in ready]:
+        _insert(connection, rows, to_insert)
     faulty = f"""
         SELECT f.path, f.month, f.resource, p.source_line, p.raw, p.fault
         FROM {PARTITION_ROWS} WHERE p.fault IS NOT NULL
@@ -122,3 +134,13 @@ def replace_rows(
     )
     names = ", ".join(column.name for column in SERIES_MONTHS.columns)
     connection.execute(f"INSERT INTO series_months ({names}) SELECT {names} FROM new_series")  # noqa: S608
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> None:
+    connection.execute(
+        f"""
+        INSERT INTO processed_data (ds, host_id, resource, y, cap, capacity, is_imputed)
+        SELECT ds, host_id, resource, y, cap, capacity, is_imputed FROM ({rows})
+        """,  # noqa: S608 - constants of the package
+        {"paths": paths},
+    )

@@ -1,0 +1,192 @@
+"""The lake: DuckLake's tables as Parquet files, and its catalog in PostgreSQL or a file.
+
+Every connection is to a database in memory that has the lake attached and in use, so that the same statements run as on
+a DuckDB file. Here: opening it, and the messages when it cannot be opened. Not here: making its tables
+(`lake_tables.py`), and what several writers owe each other (`lake_writers.py`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from refinery_assets.contract.lake import Catalog, Lake, without_passwords
+from refinery_assets.warehouse.storage import WarehouseHeldError, WarehouseMissingError, WarehouseUnusableError
+
+NAME = "lake"
+"""What the lake is attached as."""
+
+_EXTENSIONS = {
+    Catalog.POSTGRES: ("ducklake", "postgres_scanner"),
+    Catalog.SQLITE: ("ducklake", "sqlite_scanner"),
+    Catalog.DUCKDB: ("ducklake",),
+}
+# Of a catalog's file that is open elsewhere, by DuckDB in another process and in this one, and by SQLite.
+_HELD = ("lock on file", "Unique file handle conflict", "database is locked")
+_POLL_SECONDS = 0.2
+
+
+@contextmanager
+def open_lake(  # noqa: PLR0913 - how a lake is opened
+    lake: Lake,
+    *,
+    read_only: bool,
+    wait_seconds: float,
+    config: Mapping[str, Any] | None = None,
+    make: bool = False,
+    snapshot: int | None = None,
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a lake, and close it whatever happens.
+
+    Args:
+        lake: The lake.
+        read_only: Whether to attach it read-only.
+        wait_seconds: How long to wait for a catalog's file that another process holds.
+        config: DuckDB's settings.
+        make: Whether to make a catalog that is not there.
+        snapshot: The snapshot to read it as of; None: the newest.
+
+    Raises:
+        WarehouseMissingError: There is no such catalog.
+        WarehouseHeldError: Another process holds the catalog's file.
+        WarehouseUnusableError: Catalog or data cannot be reached, or written.
+    """
+    packaged = _genuine_packages(lake.catalog)
+    checked = {"allow_unsigned_extensions": True} if packaged else {}
+    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": f"{lake.data}.tmp"})
+    try:
+        _load_extensions(connection, lake, packaged)
+        options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
+        _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
+        yield connection
+    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
+        raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
+    finally:
+        connection.close()
+
+
+def quoted(text: str) -> str:
+    """A text where SQL takes no parameter."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _load_extensions(connection: duckdb.DuckDBPyConnection, lake: Lake, packaged: Sequence[Path]) -> None:
+    if packaged:
+        # Straight from their packages, for installing would copy them into the user's home.
+        for file in packaged:
+            connection.load_extension(str(file))
+        return
+    for name in _EXTENSIONS[lake.catalog]:
+        try:
+            connection.install_extension(name)
+            connection.load_extension(name)
+        except duckdb.Error as error:
+            raise WarehouseUnusableError(
+                f"The lake {lake} wants DuckDB's extension {name}, which cannot be had for DuckDB {duckdb.__version__} "
+                "here: install refinery-assets[lake], or let this machine download extensions. DuckDB says: "
+                f"{_first_line(error)}"
+            ) from error
+
+
+@cache
+def _genuine_packages(catalog: Catalog) -> tuple[Path, ...]:
+    """The extensions' files as they are packaged for this very DuckDB, their signatures checked; none unless all are.
+
+    DuckDB checks the signature whenever a file is loaded, at a fifth of a second each. Once in a process will do.
+    """
+    files = [_packaged(name) for name in _EXTENSIONS[catalog]]
+    found = tuple(file for file in files if file is not None)
+    if len(found) < len(files):
+        return ()
+    with duckdb.connect() as connection:
+        try:
+            for file in found:
+                connection.load_extension(str(file))
+        except duckdb.Error:
+            return ()
+    return found
+
+
+def _packaged(name: str) -> Path | None:
+    """The extension as its package has it for this very version of DuckDB; None where there is none."""
+    found = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if found is None or not found.submodule_search_locations:
+        return None
+    folder = Path(found.submodule_search_locations[0]) / "extensions" / f"v{duckdb.__version__}"
+    file = folder / f"{name}.duckdb_extension"
+    return file if file.is_file() else None
+
+
+def _options(lake: Lake, *, read_only: bool, make: bool, snapshot: int | None) -> str:
+    # Every row in a file: rows kept in the catalog would have writers of other months collide more often.
+    options = [f"DATA_PATH {quoted(f'{lake.data}/')}", "DATA_INLINING_ROW_LIMIT 0"]
+    if not make:
+        options.append("CREATE_IF_NOT_EXISTS false")
+    if read_only:
+        options.append("READ_ONLY")
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {snapshot:d}")
+    return ", ".join(options)
+
+
+def _attach(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, options: str, *, wait_seconds: float, make: bool
+) -> None:
+    if lake.file is not None and not lake.file.is_file():
+        if not make:
+            raise _missing(lake)
+        lake.file.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            connection.execute(f"ATTACH {quoted(str(lake))} AS {NAME} ({options})")
+            break
+        except duckdb.Error as error:
+            if _is_held(error):
+                if time.monotonic() >= deadline:
+                    raise _held(lake, error, wait_seconds) from error
+                # Whoever holds it tells nobody when it lets go.
+                time.sleep(_POLL_SECONDS)
+                continue
+            if "does not exist - and creating" in str(error):
+                raise _missing(lake) from error
+            if "does not match existing data path" in str(error):
+                raise WarehouseUnusableError(
+                    f"The lake {lake} keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {lake.data}; set "
+                    f"that to the folder that its catalog names. DuckDB says: {_first_line(error)}"
+                ) from error
+            raise
+    connection.execute(f"USE {NAME}")
+
+
+def _missing(lake: Lake) -> WarehouseMissingError:
+    return WarehouseMissingError(f"There is no lake {lake} yet; make it with: refinery lake init")
+
+
+def _is_held(error: duckdb.Error) -> bool:
+    return any(words in str(error) for words in _HELD)
+
+
+def _held(lake: Lake, error: duckdb.Error, wait_seconds: float) -> WarehouseHeldError:
+    return WarehouseHeldError(
+        f"The catalog of the lake {lake} is still held by another process after {wait_seconds:g} s; a catalog in a "
+        f"file takes one writer at a time. Close it there and run again. DuckDB says: {_first_line(error)}"
+    )
+
+
+def _unusable(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError:
+    return WarehouseUnusableError(
+        f"The lake {lake} cannot be used, and holds what was published before; check that its catalog answers, and "
+        f"the permissions and free space in {lake.data}, then run again. DuckDB says: {_first_line(error)}"
+    )
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return without_passwords(" ".join(str(error).split()))

@@ -1,0 +1,117 @@
+"""What keeps a lake small: merging files, forgetting snapshots, deleting what nothing refers to; and a proof after it.
+
+Each part keeps publishers out for as long as it takes, so that neither loses to the other, and no file is deleted that
+a publisher is about to register. Here: the parts and their order. Not here: who asks for it (`refinery_assets/cli`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from refinery_assets.contract.columns import PROCESSED_DATA
+from refinery_assets.contract.lake import Lake
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.lake import NAME, open_lake
+from refinery_assets.warehouse.lake_tables import LakeError
+from refinery_assets.warehouse.lake_writers import locked
+from refinery_assets.warehouse.receipts import Receipt, latest_receipts, rows_of_months, table_digests
+from refinery_assets.warehouse.tables import utc_now
+
+GRACE = timedelta(days=2)
+"""How long files stay that nothing refers to: a reader may still read them, or a run be about to publish them. A run is
+ended after half a day."""
+
+
+@dataclass(frozen=True)
+class Maintained:
+    """What maintaining a lake came to.
+
+    Attributes:
+        merged: Small files that were merged into others.
+        expired: Snapshots that can be read no more.
+        deleted: Files deleted that only such snapshots needed, or that were merged.
+        orphans: Files deleted that no snapshot ever had: of refused or killed runs.
+        proved: Months that sum to their receipts.
+        broken: Months that do not.
+    """
+
+    merged: int
+    expired: int
+    deleted: int
+    orphans: int
+    proved: Sequence[Month]
+    broken: Sequence[Month]
+
+
+def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | None = None) -> Maintained:
+    """Maintain the lake.
+
+    Args:
+        settings: Which lake, and how long its snapshots are kept.
+        grace: See `GRACE`.
+        now: The moment, in UTC; None: this one.
+
+    Raises:
+        LakeError: The settings name no lake.
+        WarehouseMissingError: There is no lake.
+        WarehouseHeldError: A run went on publishing for longer than is waited for.
+        WarehouseUnusableError: Catalog or data cannot be read or written.
+    """
+    lake = settings.lake
+    if lake is None:
+        raise LakeError("There is no lake to maintain: REFINERY_WAREHOUSE is a file, which needs no maintenance.")
+    moment = now or utc_now()
+    wait = settings.lock_wait_seconds
+    with open_lake(lake, read_only=False, wait_seconds=wait) as connection:
+        with locked(connection, lake, [], alone=True, wait_seconds=wait):
+            merged = connection.table_function("ducklake_merge_adjacent_files", [NAME]).fetchall()
+        with locked(connection, lake, [], alone=True, wait_seconds=wait):
+            expired = _call(connection, "expire_snapshots", moment - timedelta(days=settings.lake_keep_days))
+        with locked(connection, lake, [], alone=True, wait_seconds=wait):
+            deleted = _call(connection, "cleanup_old_files", moment - grace)
+        with locked(connection, lake, [], alone=True, wait_seconds=wait):
+            orphans = _call(connection, "delete_orphaned_files", moment - grace)
+            orphans += _remove_unfinished(lake, moment - grace)
+        proved, broken = prove(connection)
+    return Maintained(sum(files for _, _, files, _ in merged), expired, deleted, orphans, proved, broken)
+
+
+def prove(connection: duckdb.DuckDBPyConnection) -> tuple[list[Month], list[Month]]:
+    """The published months whose rows sum to their receipts, and those whose rows do not."""
+    keys = connection.execute("SELECT DISTINCT month FROM publications ORDER BY month").fetchall()
+    receipts = latest_receipts(connection, [Month.parse(key) for (key,) in keys])
+    digests = table_digests(connection, receipts)
+    rows = rows_of_months(connection, receipts)
+
+    def stands(month: Month, receipt: Receipt) -> bool:
+        # By an older version's digest only the rows can be counted.
+        if receipt.is_comparable:
+            return receipt.holds(digests[month])
+        return rows.get(month, 0) == receipt.rows
+
+    proved = [month for month, receipt in receipts.items() if stands(month, receipt)]
+    return sorted(proved), sorted(set(receipts) - set(proved))
+
+
+def _call(connection: duckdb.DuckDBPyConnection, function: str, older_than: datetime) -> int:
+    """Call one of DuckLake's own functions; how many things it says that it dealt with."""
+    rows = connection.execute(
+        f"FROM ducklake_{function}('{NAME}', older_than => $moment::TIMESTAMPTZ)", {"moment": f"{older_than}+00"}
+    )
+    return len(rows.fetchall())
+
+
+def _remove_unfinished(lake: Lake, older_than: datetime) -> int:
+    """Delete what killed runs were about to write; DuckLake looks at Parquet files alone."""
+    removed = 0
+    for path in Path(lake.data / PROCESSED_DATA.name).rglob(".*.partial"):
+        if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
+            path.unlink()
+            removed += 1
+    return removed

@@ -1,0 +1,137 @@
+"""What several writers of one lake owe each other.
+
+DuckLake lets any number of transactions commit, and fails the one that was overtaken: a writer that deletes rows
+overtakes all that write to the same table. Such a loss is repeated here, for what is written depends on what stands.
+It does not notice two that each publish a month which neither has seen yet; so a month is locked while it is published,
+by an advisory lock of PostgreSQL, which ends with its process. Here: both. Not here: what is written (`publish.py`).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from refinery_assets.checks.rules import listing
+from refinery_assets.contract.lake import Lake
+from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.lake import quoted
+from refinery_assets.warehouse.storage import WarehouseHeldError
+from refinery_assets.warehouse.tables import LostRaceError
+
+MOST_ATTEMPTS = 8
+ATTEMPTS_AMONG_OTHERS = 3
+"""After so many lost races a writer asks the others to wait, so that it cannot lose to them for ever."""
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 8.0
+_POLL_SECONDS = 0.1
+# The locks of PostgreSQL have two numbers. The first says that they are the refinery's, the second what is locked.
+_OURS = 0x52465259
+_WHOLE_LAKE = 0
+_LATCH = "latch"
+
+Result = TypeVar("Result")
+
+
+def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
+    connection: duckdb.DuckDBPyConnection,
+    place: Path | Lake,
+    months: Sequence[Month],
+    work: Callable[[], Result],
+    *,
+    wait_seconds: float,
+    tell: Callable[[str], None],
+) -> Result:
+    """Do `work`, which publishes `months`, and repeat it where another writer was faster; with a file, simply do it.
+
+    Args:
+        connection: The warehouse.
+        place: Which one that is.
+        months: What `work` writes to.
+        work: The work; it leaves nothing behind when it raises.
+        wait_seconds: How long to wait for others that publish one of the months.
+        tell: Called with a sentence for each lost race.
+
+    Raises:
+        LostRaceError: Others were faster every time.
+        WarehouseHeldError: Another process went on publishing one of the months.
+    """
+    if not isinstance(place, Lake):
+        return work()
+    attempt = 1
+    while True:
+        alone = attempt > ATTEMPTS_AMONG_OTHERS
+        with locked(connection, place, months, alone=alone, wait_seconds=wait_seconds):
+            try:
+                return work()
+            except LostRaceError:
+                if attempt == MOST_ATTEMPTS:
+                    raise
+        # Drawn at random, so that two that collided do not collide again.
+        longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+        pause = random.uniform(0, longest)  # noqa: S311 - nobody is to be kept from guessing it
+        attempt += 1
+        tell(
+            f"Another writer of the lake was faster; nothing was written. Trying again in {pause:.1f} s (attempt "
+            f"{attempt} of {MOST_ATTEMPTS})."
+        )
+        time.sleep(pause)
+
+
+@contextmanager
+def locked(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    months: Sequence[Month],
+    *,
+    alone: bool,
+    wait_seconds: float,
+) -> Iterator[None]:
+    """Keep others from publishing the same months, or `alone` from publishing at all; a file's writers need no lock.
+
+    Raises:
+        WarehouseHeldError: Another process has a month, or publishes at all, for longer than `wait_seconds`.
+    """
+    if not lake.takes_many_writers:
+        yield
+        return
+    connection.execute(f"ATTACH IF NOT EXISTS {quoted(lake.place)} AS {_LATCH} (TYPE postgres)")
+    deadline = time.monotonic() + wait_seconds
+    # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
+    holder = connection.cursor()
+    try:
+        while held := _held_by_others(holder, months, alone=alone):
+            if time.monotonic() >= deadline:
+                raise WarehouseHeldError(
+                    f"Another process is still publishing {held} in the lake {lake} after {wait_seconds:g} s; wait for "
+                    "its run to end, and run again."
+                )
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        holder.close()
+
+
+def _held_by_others(holder: duckdb.DuckDBPyConnection, months: Sequence[Month], *, alone: bool) -> str:
+    """Take all locks or none; what others hold of them, in words, and nothing where they were taken."""
+    numbers = {month.year * 12 + month.month: month for month in months}
+    shared = "" if alone else "_shared"
+    # Numbers of ours alone; a query that is handed on to PostgreSQL takes no parameters.
+    wanted = ", ".join(map(str, sorted(numbers)))
+    query = f"""
+        SELECT {_WHOLE_LAKE} AS number, pg_try_advisory_xact_lock{shared}({_OURS}, {_WHOLE_LAKE}) AS taken UNION ALL
+        SELECT number, pg_try_advisory_xact_lock({_OURS}, number) FROM unnest(ARRAY[{wanted}]::int[]) number
+    """  # noqa: S608 - numbers
+    holder.execute("BEGIN")
+    rows = holder.execute(f"SELECT number, taken FROM postgres_query('{_LATCH}', {quoted(query)})").fetchall()  # noqa: S608
+    held = [number for number, taken in rows if not taken]
+    if not held:
+        return ""
+    # Whoever waits holds nothing, so that two cannot wait for each other.
+    holder.execute("ROLLBACK")
+    return listing([numbers[number] for number in held if number in numbers]) or "a month"

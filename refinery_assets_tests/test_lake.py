@@ -1,0 +1,311 @@
+"""A lake as the warehouse: whatever the file does, it does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from refinery_assets.cli import app
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, TABLES
+from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.lake_maintenance import prove
+from refinery_assets.warehouse.lake_tables import LakeError, make_lake
+from refinery_assets.warehouse.plan import make_plan
+from refinery_assets.warehouse.publish import State
+from refinery_assets.warehouse.storage import (
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    open_warehouse,
+)
+from refinery_assets.warehouse.tables import LakeNotReadyError, ensure_table, transaction
+from refinery_assets.warehouse.views import renew_views
+from refinery_assets_tests.inventories import contract_with
+from refinery_assets_tests.lakes import Postgres, make_lake_in
+from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, Rows, Sandbox
+
+pytestmark = [pytest.mark.lake, pytest.mark.slow]
+
+# Of a run, and not of what it found.
+_OF_THE_RUN = {"run_id", "audited_at", "published_at"}
+
+
+def _content(sandbox: Sandbox) -> dict[str, Rows]:
+    found = {}
+    for table in TABLES:
+        names = [column.name for column in table.columns]
+        columns = ", ".join(name for name in names if name not in _OF_THE_RUN)
+        if "published_at" in names:
+            columns += ", published_at IS NULL"
+        # Means of the same numbers in another order differ in their last digits.
+        columns = columns.replace("counts", "regexp_replace(counts::VARCHAR, '(\\d\\.\\d{9})\\d+', '\\1', 'g')")
+        found[table.name] = sandbox.query(f"SELECT {columns} FROM {table.name} ORDER BY ALL")
+    found["series"] = sandbox.query("SELECT * FROM series ORDER BY unique_id")
+    return found
+
+
+def _spoil(sandbox: Sandbox) -> None:
+    """Dirt in January, a host born and one retired in February, and a cut file in March."""
+    for family in (CPU, MEMORY):
+        line = sandbox.lines(family, JANUARY)[9]
+        sandbox.edit_line(family, JANUARY, 10, line.replace("2024-01", "2024-1"))
+    first = sandbox.lines(DISK, FEBRUARY)[1].split(",")[1]
+    last = sandbox.lines(DISK, FEBRUARY)[-1].split(",")[1]
+    sandbox.execute("UPDATE hosts SET valid_from = DATE '2024-02-10' WHERE node_name = $host", {"host": first})
+    sandbox.execute("UPDATE hosts SET valid_to = DATE '2024-02-20' WHERE node_name = $host", {"host": last})
+    for family in (CPU, MEMORY, DISK, NETWORK):
+        for month in (JANUARY, FEBRUARY):
+            lines = sandbox.lines(family, month)
+            kept = [
+                line
+                for line in lines
+                if not (f",{first}," in line and line[:10] < "2024-02-10")
+                and not (f",{last}," in line and line[:10] >= "2024-02-20")
+            ]
+            sandbox.write_lines(family, month, kept)
+    sandbox.write_bytes(NETWORK, MARCH, sandbox.file(NETWORK, MARCH).path.read_bytes()[:-5])
+
+
+def test_file_and_lake_hold_the_same_of_the_same_feed_row_for_row(sandbox: Sandbox) -> None:
+    _spoil(sandbox)
+    lake = replace(sandbox, settings=make_lake_in(sandbox.settings))
+
+    of_file = sandbox.refine(JANUARY, MARCH)
+    of_lake = lake.refine(JANUARY, MARCH)
+
+    assert not of_file.success
+    assert not of_lake.success
+    assert of_lake.message == of_file.message
+    assert "2024-03" in of_lake.message
+    expected, found = _content(sandbox), _content(lake)
+    for name, rows in expected.items():
+        assert found[name] == rows, name
+    assert {row[0] for row in found["publications"]} == {"2024-01", "2024-02"}
+    assert len(found["quarantined_rows"]) == 2
+    assert found["waivers"] == []
+
+
+def test_a_month_run_again_is_unchanged_a_changed_one_replaced_and_an_edited_table_put_right(
+    lake_sandbox: Sandbox,
+) -> None:
+    assert lake_sandbox.refine(JANUARY, FEBRUARY).success
+    before = lake_sandbox.processed()
+    line = lake_sandbox.lines(CPU, FEBRUARY)[1].split(",")
+    lake_sandbox.edit_line(CPU, FEBRUARY, 2, f"{line[0]},{line[1]},{float(line[2]) + 0.5:.2f},{line[3]}")
+    lake_sandbox.execute("DELETE FROM processed_data WHERE month(ds) = 1 AND resource = 'disk'")
+
+    assert lake_sandbox.refine(JANUARY, MARCH).success
+
+    receipts = lake_sandbox.query("SELECT month, rows_changed, rows_added FROM publications ORDER BY rowid")
+    january = sum(row[0].month == 1 for row in before)
+    disk = sum(row[0].month == 1 and row[2] == "disk" for row in before)
+    assert receipts[2:4] == [("2024-01", 0, disk), ("2024-02", 1, 0)]
+    assert lake_sandbox.query("SELECT count(*) FROM processed_data WHERE month(ds) = 1") == [(january,)]
+    plan = make_plan(lake_sandbox.settings, [[JANUARY, FEBRUARY, MARCH]])
+    assert {result.state for result in plan.results.values()} == {State.UNCHANGED}
+    assert plan.compared_with == lake_sandbox.settings.lake
+    assert lake_sandbox.audit().success
+
+
+def test_a_month_that_is_refused_leaves_the_lake_as_it_was(lake_sandbox: Sandbox) -> None:
+    assert lake_sandbox.refine(JANUARY).success
+    before = lake_sandbox.published()
+    stranger = lake_sandbox.lines(CPU, JANUARY)[1].split(",")
+    lines = lake_sandbox.lines(CPU, JANUARY)
+    lake_sandbox.write_lines(CPU, JANUARY, [*lines, f"{stranger[0]},stranger,{stranger[2]},{stranger[3]}"])
+
+    outcome = lake_sandbox.refine(JANUARY)
+
+    assert not outcome.success
+    assert "stranger" in outcome.message
+    assert lake_sandbox.published() == before
+    assert lake_sandbox.query("SELECT count(*) FROM publications") == [(1,)]
+    assert lake_sandbox.query("SELECT count(*) > 0 FROM audits WHERE verdict = 'failed'") == [(True,)]
+
+
+def test_making_a_lake_again_changes_nothing_and_takes_a_changed_inventory_in(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = make_lake_in(sandbox.settings)
+    lake = replace(sandbox, settings=settings)
+    before = lake.query("SELECT * FROM hosts ORDER BY node_name")
+
+    again = make_lake(settings, sandbox.settings.warehouse)
+    assert (again.tables, again.hosts, again.taken_in) == ((), 20, False)
+    assert lake.query("SELECT * FROM hosts ORDER BY node_name") == before
+    sandbox.query(f"COPY (SELECT *, 'rack 7' AS place FROM hosts LIMIT 12) TO '{tmp_path}/hosts.csv'")
+
+    made = make_lake(settings, tmp_path / "hosts.csv")
+
+    assert (made.hosts, made.taken_in) == (12, True)
+    assert lake.query("SELECT DISTINCT place FROM hosts") == [("rack 7",)]
+    assert lake.query("SELECT count(*) FROM host_inventory") == [(12,)]
+    partitioned = lake.query("SELECT count(*) FROM __ducklake_metadata_lake.ducklake_partition_info")
+    assert partitioned == [(3,)]
+    comments = lake.query("SELECT comment FROM duckdb_tables() WHERE table_name = 'processed_data'")
+    assert comments == [("one row per day, host and resource",)]
+
+
+def test_an_inventory_that_cannot_be_taken_in_leaves_no_table(sandbox: Sandbox, tmp_path: Path) -> None:
+    lake = Lake(Catalog.DUCKDB, str(tmp_path / "c.ducklake"))
+    settings = replace(sandbox.settings, lake=lake, lake_data=tmp_path / "lake")
+
+    with pytest.raises(LakeError, match="no inventory for the lake: the warehouse has no table hosts"):
+        make_lake(settings)
+    with pytest.raises(LakeError, match=r"nothing\.csv is not there"):
+        make_lake(settings, tmp_path / "nothing.csv")
+
+    with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+        assert (
+            connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall() == []
+        )
+        with pytest.raises(LakeNotReadyError, match="lacks the table audits; make it with: refinery lake init"):
+            ensure_table(connection, AUDITS)
+
+
+def test_an_inventory_that_is_a_file_is_kept_in_the_lake_as_it_was_at_the_last_run(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.csv").write_text("server,rack\nweb-1,7\n")
+    contract = contract_with(tmp_path, 'source = "hosts.csv"\nhost = "server"\nbehavior = []\nattributes = ["rack"]')
+    lake = Lake(Catalog.DUCKDB, str(tmp_path / "c.ducklake"))
+    settings = replace(sandbox.settings, contract=contract, lake=lake, lake_data=tmp_path / "lake")
+    with pytest.raises(LakeError, match="which every run reads; leave out --inventory"):
+        make_lake(settings, tmp_path / "hosts.csv")
+    assert make_lake(settings).hosts == 1
+
+    with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+
+        def run() -> Rows:
+            name_fleet(connection, contract)
+            with transaction(connection):
+                renew_views(connection, contract)
+            return connection.execute("SELECT node_name, rack FROM host_inventory ORDER BY ALL").fetchall()
+
+        assert run() == [("web-1", 7)]
+        before = connection.execute("FROM ducklake_current_snapshot('lake')").fetchall()
+        assert run() == [("web-1", 7)]
+        assert connection.execute("FROM ducklake_current_snapshot('lake')").fetchall() == before
+        (tmp_path / "hosts.csv").write_text("server,rack\nweb-1,7\nweb-2,8\n")
+        assert run() == [("web-1", 7), ("web-2", 8)]
+        (tmp_path / "hosts.csv").write_text("server,rack\nweb-1,left\n")
+        with pytest.raises(LakeNotReadyError, match="run refinery lake init"):
+            run()
+    assert make_lake(settings).hosts == 1
+
+
+def test_a_table_that_an_older_version_made_is_completed_by_making_the_lake_again(lake_sandbox: Sandbox) -> None:
+    lake_sandbox.execute("ALTER TABLE publications DROP COLUMN checks_off")
+
+    outcome = lake_sandbox.refine(JANUARY)
+
+    assert not outcome.success
+    assert "The lake lacks publications.checks_off; make it with: refinery lake init" in outcome.message
+    make_lake(lake_sandbox.settings)
+    with open_warehouse(lake_sandbox.settings.place, read_only=False, wait_seconds=0.0) as connection:
+        ensure_table(connection, PUBLICATIONS)
+
+
+def test_a_lake_that_is_not_there_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
+    lake = Lake(Catalog.DUCKDB, str(tmp_path / "none.ducklake"), tmp_path / "lake")
+    missing = replace(sandbox, settings=replace(sandbox.settings, lake=lake))
+
+    outcome = missing.refine(JANUARY)
+
+    assert outcome.verdict("host_inventory", "inventory_initialized") == "failed"
+    assert f"There is no lake {lake} yet; make it with: refinery lake init" in outcome.message
+    assert not (tmp_path / "none.ducklake").exists()
+
+
+def test_a_catalog_in_a_file_that_is_held_is_told_with_what_to_do(lake_sandbox: Sandbox) -> None:
+    place = lake_sandbox.settings.place
+    with (
+        open_warehouse(place, read_only=False, wait_seconds=0.0),
+        pytest.raises(WarehouseHeldError, match="a catalog in a file takes one writer at a time"),
+        open_warehouse(place, read_only=False, wait_seconds=0.0),
+    ):
+        pass
+
+
+@pytest.fixture
+def command_line(lake_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    settings = lake_sandbox.settings
+    for name in ("feed", "telemetry", "reports", "alert_log", "first_month", "last_month", "lake_data"):
+        monkeypatch.setenv(f"REFINERY_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("REFINERY_WAREHOUSE", str(settings.lake))
+    return CliRunner()
+
+
+def test_the_commands_that_look_work_over_a_lake(
+    command_line: CliRunner, lake_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    assert lake_sandbox.refine(JANUARY).success
+
+    def said(*words: str, code: int = 0) -> str:
+        result = command_line.invoke(app, words)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    months = json.loads(said("status", "--json"))["months"]
+    assert [(each["month"], each["inputs"]) for each in months][:2] == [
+        ("2024-01", "as published"),
+        ("2024-02", "not published"),
+    ]
+    assert "2024-01: passed" in said("audit")
+    assert "was published by run" in said("explain", "2024-01")
+    assert "# 2024-01 is published" in said("report", "2024-01")
+    assert "2024-02" in said("plan", "2024-02")
+    assert "its tables were there; 20 rows of the inventory" in said("lake", "init")
+    assert said("export", "--to", str(tmp_path / "out")).startswith("2024-01: ")
+    assert "did not fail" in said("accept", "2024-01", "month_is_new", "--why", "x", code=2)
+
+
+def test_a_catalog_in_postgresql_holds_what_was_published_and_never_shows_a_password(
+    sandbox: Sandbox, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", "s3cret")
+    lake = replace(sandbox, settings=make_lake_in(sandbox.settings, postgres.new_lake()))
+
+    assert lake.refine(JANUARY).success
+
+    with open_warehouse(lake.settings.place, read_only=True, wait_seconds=0.0) as connection:
+        assert prove(connection) == ([JANUARY], [])
+    run = lake.instance.get_runs()[-1]
+    told = [str(run.run_config), str(run.tags), *(entry.user_message for entry in lake.instance.all_logs(run.run_id))]
+    assert "s3cret" not in "\n".join(told)
+
+
+def test_a_catalog_in_sqlite_is_read_while_it_is_written(sandbox: Sandbox, tmp_path: Path) -> None:
+    place = make_lake_in(sandbox.settings, Lake(Catalog.SQLITE, str(tmp_path / "catalog.sqlite"))).place
+
+    with open_warehouse(place, read_only=False, wait_seconds=0.0) as writer:
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO waivers VALUES ('2024-01', 'x', 'why', 'me', now(), 'd', NULL)")
+        with open_warehouse(place, read_only=True, wait_seconds=0.0) as reader:
+            assert reader.execute("SELECT count(*) FROM waivers").fetchall() == [(0,)]
+        writer.execute("COMMIT")
+    with open_warehouse(place, read_only=True, wait_seconds=0.0) as reader:
+        assert reader.execute("SELECT count(*) FROM waivers").fetchall() == [(1,)]
+
+
+def test_a_catalog_that_does_not_answer_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
+    lake = Lake(Catalog.POSTGRES, f"dbname=refinery host={tmp_path}", tmp_path / "lake")
+
+    with (
+        pytest.raises(WarehouseUnusableError, match=r"check that its catalog answers.*Unable to connect to Postgres"),
+        open_warehouse(replace(sandbox.settings, lake=lake).place, read_only=True, wait_seconds=0.0),
+    ):
+        pass
+
+
+def test_a_database_without_a_lake_is_told_in_one_sentence(postgres: Postgres, tmp_path: Path) -> None:
+    lake = replace(postgres.new_lake(), data=tmp_path)
+
+    with (
+        pytest.raises(WarehouseMissingError, match="make it with: refinery lake init"),
+        open_warehouse(lake, read_only=True, wait_seconds=0.0),
+    ):
+        pass

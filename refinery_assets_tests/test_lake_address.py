@@ -1,0 +1,90 @@
+"""What `REFINERY_WAREHOUSE` takes where the warehouse is a lake, and that no password gets through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from refinery_assets.contract.lake import Catalog, without_passwords
+from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+
+HIDDEN = "s3cret'"
+
+
+@pytest.mark.parametrize(
+    ("address", "catalog", "place"),
+    [
+        ("ducklake:postgres:dbname=refinery host=db", Catalog.POSTGRES, "dbname=refinery host=db"),
+        ("ducklake:postgres:service=refinery", Catalog.POSTGRES, "service=refinery"),
+        ("ducklake:postgres:", Catalog.POSTGRES, ""),
+        ("ducklake:postgres:postgresql://me@db:5432/refinery", Catalog.POSTGRES, "postgresql://me@db:5432/refinery"),
+        ("ducklake:sqlite:/srv/catalog.sqlite", Catalog.SQLITE, "/srv/catalog.sqlite"),
+        ("ducklake:/srv/catalog.ducklake", Catalog.DUCKDB, "/srv/catalog.ducklake"),
+        ("ducklake:data/catalog.ducklake", Catalog.DUCKDB, str(PROJECT_ROOT / "data" / "catalog.ducklake")),
+    ],
+)
+def test_a_lake_is_named_by_its_catalog(address: str, catalog: Catalog, place: str) -> None:
+    settings = Settings.from_environment({"REFINERY_WAREHOUSE": address, "REFINERY_TELEMETRY": "/srv/telemetry"})
+
+    assert settings.lake is not None
+    assert (settings.lake.catalog, settings.lake.place) == (catalog, place)
+    assert settings.lake.data == settings.lake_data == Path("/srv/lake")
+    assert settings.place is settings.lake
+    assert settings.read_copy is None
+    assert settings.lake.takes_many_writers is (catalog is Catalog.POSTGRES)
+
+
+def test_without_a_lake_the_warehouse_is_the_file() -> None:
+    settings = Settings.from_environment({"REFINERY_WAREHOUSE": "/srv/capacity.duckdb"})
+
+    assert settings.lake is None
+    assert settings.place == settings.warehouse == Path("/srv/capacity.duckdb")
+    assert settings.read_copy == Path("/srv/capacity.read.duckdb")
+
+
+@pytest.mark.parametrize(
+    "address", ["ducklake:", "ducklake:mysql:db=x", "ducklake:postgres:refinery", "ducklake:s3://bucket/catalog"]
+)
+def test_an_address_that_names_no_catalog_is_refused_in_one_sentence(address: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        Settings.from_environment({"REFINERY_WAREHOUSE": address})
+
+    assert str(refused.value).startswith(
+        f"REFINERY_WAREHOUSE is {address!r}; expected a DuckDB file on this machine, or"
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"ducklake:postgres:dbname=x password={HIDDEN} host=db",
+        "ducklake:postgres:dbname=x password = 's3cret\\' with blanks' host=db",
+        f"ducklake:postgres:PASSWORD={HIDDEN}",
+        f"ducklake:postgres:postgresql://me:{HIDDEN}@db/x",
+        "ducklake:postgres:postgresql://me:s3cret/with@both@db/x",
+        f"ducklake:postgres:postgresql://db/x?user=me&password={HIDDEN}",
+        f"ducklake:sqlite:password={HIDDEN}",
+    ],
+)
+def test_a_password_in_the_address_is_refused_and_in_no_message(address: str) -> None:
+    with pytest.raises(SettingError, match=r"\*\*\*.*PGPASSWORD") as refused:
+        Settings.from_environment({"REFINERY_WAREHOUSE": address})
+
+    assert "s3cret" not in str(refused.value)
+    assert "blanks" not in str(refused.value)
+    assert "both" not in str(refused.value)
+
+
+def test_a_text_without_a_password_stays_as_it_is() -> None:
+    text = 'Unable to connect at "dbname=x host=db user=me": password authentication failed for user "me"'
+
+    assert without_passwords(text) == text
+
+
+def test_a_read_copy_of_a_lake_is_refused() -> None:
+    variables = {"REFINERY_WAREHOUSE": "ducklake:/srv/c.ducklake", "REFINERY_READ_COPY": "/srv/copy.duckdb"}
+
+    with pytest.raises(SettingError, match=r"REFINERY_READ_COPY is '/srv/copy\.duckdb'; expected off"):
+        Settings.from_environment(variables)
+    assert Settings.from_environment({**variables, "REFINERY_READ_COPY": "off"}).read_copy is None

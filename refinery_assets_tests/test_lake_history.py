@@ -1,0 +1,131 @@
+"""A lake over time: reading it as of a publication, and maintaining it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from refinery_assets.rows.family import refine_file
+from refinery_assets.warehouse.export import export_months, published_months
+from refinery_assets.warehouse.lake_files import write_lake_file
+from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.lake_snapshots import NoSuchPublicationError, kept_publications
+from refinery_assets.warehouse.lake_tables import LakeError
+from refinery_assets.warehouse.lake_writers import locked
+from refinery_assets.warehouse.snapshot import open_published
+from refinery_assets.warehouse.status import read_status
+from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
+from refinery_assets.warehouse.tables import utc_now
+from refinery_assets_tests.lakes import Postgres, make_lake_in
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox
+
+pytestmark = [pytest.mark.lake, pytest.mark.slow]
+
+_ROWS = "SELECT * FROM {} ORDER BY resource, host_id, ds"
+
+
+def _raise_first_reading(sandbox: Sandbox) -> None:
+    line = sandbox.lines(CPU, JANUARY)[1].split(",")
+    sandbox.edit_line(CPU, JANUARY, 2, f"{line[0]},{line[1]},{float(line[2]) + 0.5:.2f},{line[3]}")
+
+
+def test_every_publication_that_is_kept_is_read_back_as_it_was_and_maintenance_takes_the_rest(
+    lake_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = lake_sandbox.settings
+    states: list[Rows] = []
+    runs = []
+    for _ in range(3):
+        outcome = lake_sandbox.refine(JANUARY)
+        assert outcome.success
+        runs.append(outcome.run_id)
+        states.append(lake_sandbox.processed())
+        _raise_first_reading(lake_sandbox)
+    assert states[0] != states[1] != states[2]
+
+    kept = kept_publications(settings)
+    assert [(each.run_id, each.months) for each in kept] == [(run, [JANUARY]) for run in runs]
+    for each, rows in zip(kept, states, strict=True):
+        assert lake_sandbox.query(_ROWS.format(f"processed_data_as_of({each.snapshot})")) == rows
+        for name in (str(each.snapshot), each.run_id, each.run_id[:8]):
+            with open_published(settings, name) as connection:
+                assert connection.execute(_ROWS.format("processed_data")).fetchall() == rows
+    with open_published(settings, str(kept[0].snapshot)) as connection:
+        assert list(export_months(connection, published_months(connection), tmp_path / "out")) == [
+            (JANUARY, len(states[0]))
+        ]
+    exported = pl.read_parquet(tmp_path / "out" / "month=2024-01" / "processed_data.parquet", hive_partitioning=False)
+    assert exported.rows() == states[0]
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        months = read_status(connection, settings, settings.today).months
+    assert [each.snapshot for each in months] == [kept[2].snapshot, None, None]
+    with pytest.raises(NoSuchPublicationError, match=r"No publication 999 is kept: kept are the snapshots \d+ to \d+"):
+        open_published(settings, "999").__enter__()
+
+    # All but the newest is older than is asked for.
+    done = maintain(settings, grace=timedelta(0), now=utc_now() + timedelta(days=settings.lake_keep_days))
+    assert done.merged > 0
+    assert done.expired > 0
+    assert done.deleted > 0
+    assert (done.proved, done.broken) == ([JANUARY], [])
+    assert [each.snapshot for each in kept_publications(settings)] == []
+    assert lake_sandbox.processed() == states[2]
+    assert lake_sandbox.query("SELECT run_id FROM publications ORDER BY rowid") == [(run,) for run in runs]
+    assert lake_sandbox.audit().success
+
+
+def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandbox) -> None:
+    settings = lake_sandbox.settings
+    assert lake_sandbox.refine(JANUARY).success
+    expected = lake_sandbox.processed()
+    orphan = write_lake_file(settings.lake_data, refine_file(lake_sandbox.file(CPU, FEBRUARY), settings), "killed")
+    assert orphan is not None
+    unfinished = orphan.with_name(".x.parquet.1-abc.partial")
+    unfinished.write_bytes(b"PAR1")
+
+    done = maintain(settings)
+    assert (done.orphans, done.proved, done.broken) == (0, [JANUARY], [])
+    assert orphan.is_file()
+    long_ago = (utc_now() - timedelta(days=3)).timestamp()
+    for file in settings.lake_data.rglob("*.p*"):
+        os.utime(file, (long_ago, long_ago))
+
+    done = maintain(settings)
+    assert (done.orphans, done.proved, done.broken) == (2, [JANUARY], [])
+    assert not orphan.exists()
+    assert not unfinished.exists()
+    assert lake_sandbox.processed() == expected
+
+
+def test_a_month_that_does_not_sum_to_its_receipt_is_named_by_maintenance(lake_sandbox: Sandbox) -> None:
+    assert lake_sandbox.refine(JANUARY, FEBRUARY).success
+    lake_sandbox.execute("UPDATE processed_data SET y = y + 1 WHERE month(ds) = 2 AND resource = 'cpu' AND day(ds) = 3")
+
+    done = maintain(lake_sandbox.settings)
+
+    assert (done.proved, done.broken) == ([JANUARY], [FEBRUARY])
+
+
+def test_a_file_has_no_history_and_no_maintenance(sandbox: Sandbox) -> None:
+    with pytest.raises(NoSuchPublicationError, match="holds what is published now"):
+        kept_publications(sandbox.settings)
+    with pytest.raises(LakeError, match="a file, which needs no maintenance"):
+        maintain(sandbox.settings)
+
+
+def test_maintenance_waits_for_publishers_and_says_for_which(sandbox: Sandbox, postgres: Postgres) -> None:
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_wait_seconds=0.0)
+    lake = settings.lake
+    assert lake is not None
+    with (
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as publisher,
+        locked(publisher, lake, [JANUARY], alone=False, wait_seconds=0.0),
+        pytest.raises(WarehouseHeldError, match="Another process is still publishing a month"),
+    ):
+        maintain(settings)
+    assert maintain(settings).proved == []

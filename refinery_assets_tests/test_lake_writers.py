@@ -1,0 +1,139 @@
+"""Several processes that publish in one lake at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import duckdb
+import pytest
+
+from refinery_assets.contract.months import Month
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn
+from refinery_assets.warehouse.receipts import latest_receipts, table_digests
+from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
+from refinery_assets.warehouse.tables import LostRaceError, transaction
+from refinery_assets_tests.lakes import Postgres, make_lake_in
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
+
+pytestmark = [pytest.mark.lake, pytest.mark.slow]
+
+
+@pytest.fixture
+def settings(sandbox: Sandbox, given_published: GivenPublished, postgres: Postgres) -> Settings:
+    """A lake in PostgreSQL in which nothing is published, and partitions to publish from."""
+    given_published(JANUARY, MARCH)
+    return replace(make_lake_in(sandbox.settings, postgres.new_lake()), telemetry=sandbox.settings.telemetry)
+
+
+def _start(settings: Settings, *months: Month) -> subprocess.Popen[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("REFINERY_")}
+    names = ("feed", "telemetry", "first_month", "last_month", "lake_data")
+    variables = {f"REFINERY_{name.upper()}": str(getattr(settings, name)) for name in names}
+    return subprocess.Popen(
+        [sys.executable, "-m", "refinery_assets_tests.lake_writer", *map(str, months)],
+        cwd=PROJECT_ROOT,
+        env=inherited | variables | {"REFINERY_WAREHOUSE": str(settings.lake)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_three_processes_over_the_same_months_leave_each_month_once(settings: Settings) -> None:
+    # The first of each is a month that nobody has published yet, and two begin with the same.
+    orders = [(JANUARY, FEBRUARY, MARCH), (JANUARY, MARCH, FEBRUARY), (MARCH, JANUARY, FEBRUARY)]
+    writers = [_start(settings, *order) for order in orders]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    said = [writer.communicate(timeout=240)[0] for writer in writers]
+
+    assert [writer.returncode for writer in writers] == [0, 0, 0], said
+    for order, lines in zip(orders, said, strict=True):
+        assert [line for line in lines.splitlines() if "published" in line] == [f"{month} published" for month in order]
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        months = [JANUARY, FEBRUARY, MARCH]
+        receipts = latest_receipts(connection, months)
+        assert {month: receipts[month].table_digest for month in months} == table_digests(connection, months)
+        repeated = "SELECT count(*) - count(DISTINCT (ds, host_id, resource)) FROM processed_data"
+        assert connection.execute(repeated).fetchall() == [(0,)]
+        assert connection.execute("SELECT count(*), count(DISTINCT run_id) FROM publications").fetchall() == [(9, 9)]
+        # Only the first of a month's publications has added any rows.
+        assert connection.execute("SELECT count(*) FROM publications WHERE rows_added > 0").fetchall() == [(3,)]
+        # Of a lost race nothing is left, its verdicts neither.
+        twice = "SELECT month, run_id, asset, check_name FROM audits GROUP BY ALL HAVING count(*) > 1"
+        assert connection.execute(twice).fetchall() == []
+
+
+def _touch(connection: duckdb.DuckDBPyConnection) -> None:
+    with transaction(connection):
+        connection.execute("DELETE FROM waivers")
+        connection.execute("INSERT INTO waivers VALUES ('2024-01', 'x', 'why', 'me', now(), 'd', NULL)")
+
+
+def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Settings) -> None:
+    sentences: list[str] = []
+    attempts = 0
+
+    def overtaken(times: int) -> None:
+        nonlocal attempts
+        attempts += 1
+        with transaction(connection):
+            connection.execute("DELETE FROM waivers")
+            connection.execute("INSERT INTO waivers VALUES ('2024-01', 'x', 'why', 'me', now(), 'd', NULL)")
+            if attempts <= times:
+                _touch(other)
+
+    with (
+        open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection,
+        open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as other,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setattr("refinery_assets.warehouse.lake_writers._FIRST_PAUSE_SECONDS", 0.0)
+        _touch(other)
+        publish_in_turn(
+            connection, settings.place, [JANUARY], lambda: overtaken(2), wait_seconds=0.0, tell=sentences.append
+        )
+
+        assert attempts == 3
+        assert len(sentences) == 2
+        assert sentences[0].endswith("Trying again in 0.0 s (attempt 2 of 8).")
+        assert connection.execute("SELECT count(*) FROM waivers").fetchall() == [(1,)]
+        attempts = 0
+        with pytest.raises(LostRaceError, match="run it again"):
+            publish_in_turn(
+                connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, tell=sentences.append
+            )
+        assert attempts == MOST_ATTEMPTS
+
+
+def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(settings: Settings) -> None:
+    lake = settings.lake
+    assert lake is not None
+    with (
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as connection,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as other,
+    ):
+        with locked(connection, lake, [JANUARY, FEBRUARY], alone=False, wait_seconds=0.0):
+            with locked(other, lake, [MARCH], alone=False, wait_seconds=0.0):
+                pass
+            with (
+                pytest.raises(WarehouseHeldError, match="still publishing 2024-02 in the lake"),
+                locked(other, lake, [FEBRUARY, MARCH], alone=False, wait_seconds=0.0),
+            ):
+                pass
+            with (
+                pytest.raises(WarehouseHeldError, match="still publishing a month in the lake"),
+                locked(other, lake, [MARCH], alone=True, wait_seconds=0.0),
+            ):
+                pass
+        with locked(other, lake, [FEBRUARY], alone=True, wait_seconds=0.0):
+            pass
