@@ -66,8 +66,14 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     from obstore.exceptions import BaseError  # noqa: PLC0415 - not everywhere installed
     from obstore.store import S3Store  # noqa: PLC0415
 
-    keys = {name.removeprefix("AWS_").lower(): value for name, value in KEYS.items()}
-    bucket = S3Store(BUCKET, endpoint=url, client_options={"allow_http": True}, retry_config={"max_retries": 0}, **keys)
+    bucket = S3Store(
+        BUCKET,
+        endpoint=url,
+        access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
     give_up = time.monotonic() + _SECONDS_TO_START
     while True:
         with suppress(BaseError):
