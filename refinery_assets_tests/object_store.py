@@ -16,8 +16,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import urllib3
-
 KEYS = {"AWS_ACCESS_KEY_ID": "refinery", "AWS_SECRET_ACCESS_KEY": "secret-4711"}
 BUCKET = "refinery"
 _SECONDS_TO_START = 60.0
@@ -52,7 +50,7 @@ def running_store(program: str, folder: Path) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*command, *off, *options], env=KEYS, cwd=folder, stdout=log, stderr=log)
     try:
-        _wait_for(f"{url}/{BUCKET}", server, folder / "log")
+        _wait_for(url, server, folder / "log")
         yield url
     finally:
         server.terminate()
@@ -63,17 +61,27 @@ def running_store(program: str, folder: Path) -> Iterator[str]:
             server.wait()
 
 
-def _wait_for(bucket: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the bucket can be listed: it is made some time after the server begins to answer."""
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - not everywhere installed
+    from obstore.store import S3Store  # noqa: PLC0415
+
+    bucket = S3Store(
+        BUCKET,
+        endpoint=url,
+        access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
     give_up = time.monotonic() + _SECONDS_TO_START
-    with urllib3.PoolManager() as http:
-        while True:
-            with suppress(urllib3.exceptions.HTTPError):
-                # Without keys it refuses, once it is up and has the bucket.
-                if http.request("GET", bucket, retries=False, timeout=5).status == 403:
-                    return
-            assert server.poll() is None, log.read_text(errors="replace")
-            assert time.monotonic() < give_up, log.read_text(errors="replace")
-            time.sleep(0.1)
+    while True:
+        with suppress(BaseError):
+            bucket.list_with_delimiter()
+            return
+        assert server.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < give_up, log.read_text(errors="replace")
+        time.sleep(0.1)
 
 
 @dataclass
