@@ -180,8 +180,7 @@ def _all_fractions(evidence: Evidence) -> Iterator[Suspicion]:
     yield Suspicion(
         f"{listing(lively, len(lively))}: no reading is above 1, as in fractions, in {number:,} series whose readings "
         "vary, and there is neither an earlier month nor a resource in percent to compare with",
-        "See whether the export states fractions: then declare it in the contract (unit), or have it state percent, "
-        "0 to 100. A fleet that hardly does anything may read so, too.",
+        f"{_UNIT_DECLARED} A fleet that hardly does anything may read so, too: then nothing is to be done.",
         is_certain=False,
         series=number,
         share=number / sum(int(each.is_there.sum()) for each in judged),
