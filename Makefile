@@ -69,7 +69,7 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest
 # The lake's tests want another DuckDB; where its packages cannot be had, they say so above, and are left out.
 	@if $(MAKE) --no-print-directory $(LAKE_READY); then \
-		$(LAKE_VENV)/bin/pytest -n 2 --basetemp=.cache/pytest -m lake; \
+		$(LAKE_VENV)/bin/pytest -n 2 --basetemp=.cache/pytest -m lake refinery_assets_tests/test_lake*.py; \
 	else echo "No environment for the lake could be made; its tests were skipped."; fi
 
 test-fast: $(DEV_READY)  ## the tests without the slow ones
