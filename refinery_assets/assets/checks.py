@@ -10,12 +10,23 @@ from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
-from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, listing, shortened
+from refinery_assets.assets.month_events import JudgedMonth, RefusedMonth, monthly_check_spec
+from refinery_assets.checks.rules import (
+    SAMPLE_SIZE,
+    Outcome,
+    Row,
+    Rule,
+    Verdict,
+    counted,
+    listing,
+    refusals,
+    shortened,
+)
 from refinery_assets.contract.columns import Column, in_the_words_of
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.figures import rounded
+from refinery_assets.warehouse.publish import State
 
 MOST_RECOVERIES = 10
 """How many things to do the failure of a run names."""
@@ -57,6 +68,22 @@ def judged(verdict: Verdict) -> JudgedMonth:
         else f"{finding.summary} What to do: {verdict.recovery}",
         metadata=metadata,
     )
+
+
+def refused_months(verdicts: Iterable[Verdict]) -> list[RefusedMonth]:
+    """What the page of an asset says of each month that any of the verdicts refuses."""
+    return [
+        RefusedMonth(
+            str(month),
+            # The page sorts them by name.
+            {
+                "recovery": "\n".join(dict.fromkeys(verdict.recovery for verdict in failed)),
+                "state": str(State.REFUSED),
+                "summary": "\n".join(verdict.sentence for verdict in failed),
+            },
+        )
+        for month, failed in refusals(verdicts).items()
+    ]
 
 
 def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
