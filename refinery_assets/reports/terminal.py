@@ -48,6 +48,9 @@ def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = Fals
     """Print a line for each month, then what is wrong and what to do."""
     print_months(outcomes, console, planned=planned)
     print_failed_checks(outcomes, console)
+    if shown := [month.month for month in outcomes.months if any(check.sample for check in month.failed)]:
+        which = shown[0] if len(shown) == 1 else "MONTH"
+        console.print(f"With samples of what is wrong: refinery explain {which}")
     _print_warnings(outcomes.months, console)
     print_problems(outcomes, console)
     states = Counter(_state(month.state, planned=planned) for month in outcomes.months)
