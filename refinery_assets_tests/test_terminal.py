@@ -148,6 +148,23 @@ def test_the_last_line_counts_the_months_by_state(states: list[str], *, planned:
     assert stream.getvalue().splitlines()[-1] == sentence
 
 
+def test_what_is_the_same_of_several_months_is_printed_once() -> None:
+    stream = io.StringIO()
+    inventory = CheckResult("host_inventory", "inventory_initialized", "There is none.", "Load it.")
+    own = CheckResult("legacy_feed", "source_files_present", "0 of 4 found.", "Export them.")
+    months = [MonthOutcome(f"2024-0{number}", "refused", failed=[inventory]) for number in (1, 2)]
+
+    outcomes = Outcomes([*months, MonthOutcome("2024-03", "refused", failed=[own, inventory])])
+    print_outcomes(outcomes, console_for(stream))
+
+    assert stream.getvalue().splitlines()[3:-1] == [
+        "2024-01, 2024-02, 2024-03: host_inventory inventory_initialized failed: There is none.",
+        "  what to do: Load it.",
+        "2024-03: legacy_feed source_files_present failed: 0 of 4 found.",
+        "  what to do: Export them.",
+    ]
+
+
 def test_a_refusal_with_a_sample_says_how_to_see_it() -> None:
     stream = io.StringIO()
     check = CheckResult("processed_data", "sensors_alive", "20 series stand still.", "Look.", sample=[{"host_id": "a"}])

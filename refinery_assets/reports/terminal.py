@@ -107,10 +107,16 @@ def print_months(outcomes: Outcomes, console: Console, *, planned: bool = False)
 
 
 def print_failed_checks(outcomes: Outcomes, console: Console) -> None:
-    """Print the checks that failed, and what to do."""
+    """Print the checks that failed, and what to do; once for all months of which the same is to be said."""
+    months: dict[tuple[object, ...], list[str]] = {}
+    checks: dict[tuple[object, ...], CheckResult] = {}
     for month in outcomes.months:
         for check in month.failed:
-            print_check(f"{month.month}: {check.asset} {check.check} failed:", check, console)
+            said = (check.asset, check.check, check.message, check.recovery, check.file, check.line)
+            months.setdefault(said, []).append(month.month)
+            checks[said] = check
+    for said, check in checks.items():
+        print_check(f"{listing(months[said])}: {check.asset} {check.check} failed:", check, console)
 
 
 def print_problems(outcomes: Outcomes, console: Console) -> None:
