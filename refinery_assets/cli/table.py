@@ -20,7 +20,7 @@ from refinery_assets.feed.selection import ALL
 
 
 def audit(
-    months: Annotated[
+    which: Annotated[
         list[str] | None, typer.Argument(metavar="[all]", help="it is always all months that are judged")
     ] = None,
     as_json: AsJson = False,
@@ -29,8 +29,8 @@ def audit(
 
     Against the receipts of its months; nothing is written.
     """
-    if months not in (None, [], [ALL]):
-        raise typer.BadParameter(f"the whole table is judged; leave {listing(months or ())} out.")
+    if others := [word for word in which or () if word != ALL]:
+        raise typer.BadParameter(f"the whole table is judged; leave {listing(others)} out.")
     settings = settings_now()
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_audit

@@ -115,8 +115,8 @@ def print_failed_checks(outcomes: Outcomes, console: Console) -> None:
             said = (check.asset, check.check, check.message, check.recovery, check.file, check.line)
             months.setdefault(said, []).append(month.month)
             checks[said] = check
-    for said, check in checks.items():
-        print_check(f"{listing(months[said])}: {check.asset} {check.check} failed:", check, console)
+    for key, check in checks.items():
+        print_check(f"{listing(months[key])}: {check.asset} {check.check} failed:", check, console)
 
 
 def print_problems(outcomes: Outcomes, console: Console) -> None:
