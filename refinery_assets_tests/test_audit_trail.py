@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from refinery_assets_tests.scenario import (
 
 pytestmark = pytest.mark.slow
 
+FAMILY_NAMES = [family.name for family in FAMILIES]
 LAST_AUDIT = """
     SELECT month, check_name, verdict, severity, published_at IS NOT NULL FROM audits
     WHERE run_id = ? AND verdict IN ('failed', 'warning') ORDER BY month, check_name
@@ -42,6 +44,21 @@ def verdicts_of(sandbox: Sandbox, run_id: str) -> Rows:
     return sandbox.query(LAST_AUDIT, [run_id])
 
 
+def pages(sandbox: Sandbox, asset: str) -> dict[str, dict[str, str]]:
+    """What the asset's page shows of months that were refused."""
+    found = [each.asset_observation for each in sandbox.instance.fetch_observations(dg.AssetKey(asset), 100).records]
+    return {
+        str(each.partition): {name: str(text.value) for name, text in each.metadata.items()} for each in found if each
+    }
+
+
+def to_be_run(sandbox: Sandbox) -> Sequence[Month]:
+    """The published months that `refinery run changed` would take."""
+    with duckdb.connect(sandbox.settings.warehouse, read_only=True) as connection:
+        status = read_status(connection, sandbox.settings, FEBRUARY.next.first_day)
+    return [each.month for each in status.months if each.receipt and each.month in status.changed]
+
+
 def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_row(sandbox: Sandbox) -> None:
     sandbox.file(DISK, FEBRUARY).path.unlink()
 
@@ -49,11 +66,13 @@ def test_a_month_refused_at_the_entrance_leaves_its_trace_and_no_row(sandbox: Sa
 
     assert not outcome.success
     assert verdicts_of(sandbox, outcome.run_id) == [("2024-02", "source_files_present", "failed", "ERROR", False)]
-    (page,) = sandbox.instance.fetch_observations(dg.AssetKey("processed_data"), limit=5).records
-    shown = page.asset_observation.metadata if page.asset_observation else {}
-    assert page.partition_key == "2024-02"
-    assert shown["recovery"].value == outcome.metadata("legacy_feed", "source_files_present", FEBRUARY)["recovery"]
-    assert "2024/02/storage_usage_202402.csv" in str(shown["summary"].value)
+    for asset in ("legacy_feed", "storage_usage", "cpu_utilization", "processed_data"):
+        shown = pages(sandbox, asset)
+        assert set(shown) == {"2024-02"}
+        assert shown["2024-02"]["state"] == "refused"
+        recovery = outcome.metadata("legacy_feed", "source_files_present", FEBRUARY)["recovery"]
+        assert shown["2024-02"]["recovery"] == recovery
+        assert "2024/02/storage_usage_202402.csv" in shown["2024-02"]["summary"]
     assert sandbox.query("SELECT DISTINCT month FROM audits WHERE published_at IS NOT NULL") == [("2024-01",)]
     assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data") == [(1,)]
 
@@ -72,6 +91,17 @@ def test_a_month_refused_at_its_family_leaves_its_trace_and_the_data_as_they_wer
         ("2024-02", "quarantine_within_tolerance", "failed", "ERROR", False)
     ]
     assert sandbox.published() == before
+    # The family and the table were refused; what stands of the others is this month's file.
+    assert [asset for asset in ("legacy_feed", *FAMILY_NAMES) if pages(sandbox, asset)] == ["cpu_utilization"]
+    (shown,) = pages(sandbox, "cpu_utilization").values()
+    assert shown == pages(sandbox, "processed_data")["2024-02"]
+    assert shown["summary"].startswith("cpu_utilization quarantine_within_tolerance: ")
+    sandbox.write_lines(CPU, FEBRUARY, lines)
+    # Dagster has it as refused until a run has seen that it is as published.
+    assert to_be_run(sandbox) == [FEBRUARY]
+    assert sandbox.refine(FEBRUARY).success
+    assert to_be_run(sandbox) == []
+    assert len(pages(sandbox, "cpu_utilization")) == 1
 
 
 def test_a_month_refused_by_the_audit_is_told_apart_from_the_sound_months_of_its_run(

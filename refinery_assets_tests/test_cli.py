@@ -320,7 +320,9 @@ def test_an_audit_finds_a_table_that_somebody_has_changed(
     installation: Installation, given_published: GivenPublished
 ) -> None:
     given_published(JANUARY, MARCH)
-    good = refinery(installation, "audit")
+    part = refinery(installation, "audit", "2024-01")
+    assert (part.exit_code, "the whole table is judged; leave 2024-01 out." in part.stderr) == (2, True)
+    good = refinery(installation, "audit", "all")
     assert good.exit_code == 0
     assert good.stdout.splitlines()[-1] == (
         "Audited 3 months of the published table: 18 checks passed in each, 0 warnings, 0 months failed."

@@ -192,6 +192,35 @@ def test_a_host_is_missing_on_no_day_on_which_it_does_not_count(settings: Settin
         assert not [each.sentence for each in found[month].verdicts if each.outcome is Outcome.FAILED]
 
 
+def test_a_host_without_a_reading_all_month_is_named_and_one_that_does_not_count_is_not(settings: Settings) -> None:
+    gone, retired = "srv-00003", HOST
+    query(settings, f"UPDATE hosts SET valid_to = '2024-02-01' WHERE node_name = '{retired}'")
+    for host in (gone, retired):
+        leave_out(settings, FEBRUARY, host, 1, 29)
+
+    verdict = verdict_of(publish_months(settings, FEBRUARY)[FEBRUARY], "fleet_coverage")
+
+    assert verdict.outcome is Outcome.WARNING
+    assert verdict.finding.summary.endswith("; 1 host due has none in cpu, memory, disk, network.")
+    assert verdict.finding.detail == f"Without a reading: {gone}."
+    assert verdict.finding.offenders == [{"host_id": gone, "missing_in": "cpu, memory, disk, network"}]
+
+
+def test_status_says_when_the_inventory_as_it_is_would_have_every_month_refused(settings: Settings) -> None:
+    publish_months(settings, JANUARY)
+
+    def problem() -> str:
+        with duckdb.connect(settings.warehouse, read_only=True) as connection:
+            return read_status(connection, settings, settings.today).inventory_problem
+
+    assert problem() == ""
+    query(settings, "UPDATE hosts SET node_name = ' ' WHERE node_name = $host", {"host": HOST})
+    assert problem().startswith("20 hosts, 1 without a name, ")
+    query(settings, "ALTER TABLE hosts RENAME TO others")
+    assert problem().startswith("the warehouse has no table hosts. ")
+    assert "Load the inventory into the table hosts" in problem()
+
+
 def test_a_host_that_comes_after_the_newest_day_is_not_due_yet(settings: Settings) -> None:
     query(settings, f"UPDATE hosts SET valid_from = '2024-03-20' WHERE node_name = '{HOST}'")
     for host in [name for (name,) in query(settings, "SELECT node_name FROM hosts")]:

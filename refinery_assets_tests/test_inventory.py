@@ -184,6 +184,16 @@ def test_what_to_do_about_an_inventory_that_is_a_file_names_the_file(tmp_path: P
     assert f"the file {tmp_path / 'hosts.csv'}" in found["inventory_initialized"].finding.message
 
 
+def test_what_follows_from_an_inventory_that_is_not_there_points_to_the_check_that_says_so() -> None:
+    with duckdb.connect() as connection:
+        found = judge_inventory(connection, Settings())
+
+    assert all(verdict.failed for verdict in found.values())
+    assert found["inventory_initialized"].recovery.startswith("Load the inventory into the table hosts")
+    assert found["host_names_unique"].recovery == "See inventory_initialized."
+    assert found["behaviors_complete"].recovery == "See inventory_initialized."
+
+
 def test_hosts_that_the_inventorys_file_lacks_are_to_be_added_to_it(tmp_path: Path) -> None:
     (tmp_path / "hosts.csv").write_bytes(b"server\nweb-1\nWEB-1\n")
 

@@ -123,6 +123,10 @@ def test_a_refused_month_says_what_to_do_first_and_what_stands(warehouse: Path) 
     assert "## 1 warning\n" in text
     assert "1 check passed; 1 could not be judged after what failed; audited on " in text
     assert rows_of(text, "cpu")[1] == "20"
+    # Whoever reads the figures alone must not take them for those of the refused files.
+    assert "## Figures\n\nOf the publication of 2024-" in text
+    assert "which stays, and not of what was refused: 20 hosts, " in text
+    assert "Of the publication of" not in report_of(warehouse, JANUARY).markdown
     assert "2024-03" in rows_of(report_of(warehouse, JANUARY).markdown, "2024-03")[0]
     assert "fragmentation_complete" in rows_of(report_of(warehouse, JANUARY).markdown, "2024-03")[3]
 

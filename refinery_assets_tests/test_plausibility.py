@@ -252,6 +252,10 @@ def test_a_finding_tells_what_it_saw_with_the_month_before_and_now_and_how_to_ac
     assert finding.offenders[0]["month_before"] == str(fleet()[-2].month)
     assert finding.recovery is not None
     assert f"refinery accept {fleet()[-1].month} units_plausible --why TEXT" in finding.recovery
+    # A few names stand in the message, and not in the summary, which the UI reads as Markdown.
+    first = [str(row["host_id"]) for row in finding.offenders[:3]]
+    assert finding.detail == f"For example: cpu of {', '.join(first)}."
+    assert not any(host in finding.summary for host in first)
 
 
 def test_a_copied_month_is_told_with_the_month_that_it_repeats() -> None:

@@ -281,6 +281,8 @@ def test_a_thin_month_is_refused_by_its_coverage(sandbox: Sandbox, given_publish
     outcome = sandbox.materialize(["processed_data"], FEBRUARY)
 
     assert outcome.failed_checks == {"processed_data.fleet_coverage"}
+    assert "hosts due have none in cpu, memory, disk, network" in outcome.message
+    assert "Without a reading: srv-00001-b, " in outcome.message
     assert sandbox.published() == before
 
 

@@ -283,6 +283,17 @@ def test_a_month_of_which_no_header_can_be_read_fails(feed: Feed) -> None:
     assert all(f"{name_of(family)} is empty" in verdicts["fragmentation_complete"].sentence for family in FAMILIES)
 
 
+def test_what_follows_from_missing_files_points_to_the_check_that_names_them(feed: Feed) -> None:
+    for family in FAMILIES:
+        feed.file(family, MAY).path.unlink(missing_ok=True)
+
+    verdicts = feed.verdicts(MAY)
+
+    assert all(verdict.failed for verdict in verdicts.values())
+    assert verdicts["headers_match_contract"].recovery == "See source_files_present."
+    assert verdicts["fragmentation_complete"].recovery == "See source_files_present."
+
+
 def test_every_wrong_header_is_told_in_full_with_the_columns_that_are_expected(feed: Feed) -> None:
     for family in FAMILIES:
         feed.write_lines(family, MAY, feed.lines(family, MAY), header="day,host_name_of_the_legacy_system,p95,limit")

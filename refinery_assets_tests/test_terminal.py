@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from refinery_assets.checks.rules import Row
+from refinery_assets.checks.rules import Finding, Outcome, Row, Verdict
 from refinery_assets.contract.months import Month
-from refinery_assets.reports.month_results import MonthOutcome, Outcomes
+from refinery_assets.reports.month_results import CheckResult, MonthOutcome, Outcomes
 from refinery_assets.reports.terminal import console_for, print_outcomes
 from refinery_assets.reports.terminal_explain import print_explanation
 from refinery_assets.reports.terminal_status import print_status
 from refinery_assets.warehouse.explain import Explanation
+from refinery_assets.warehouse.publish import MonthResult, State
+from refinery_assets.warehouse.receipts import Receipt
 from refinery_assets.warehouse.status import Inputs, LastAudit, MonthStatus, Status
+from refinery_assets.warehouse.waivers import Waiver
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
 
 NOW = datetime(2024, 5, 20, tzinfo=UTC)
@@ -59,6 +64,68 @@ def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -
     ]
 
 
+def published(month: Month, **last: Any) -> MonthStatus:
+    """A month that was published, and of which `last` says what the last run made of it since."""
+    receipt = Receipt(month, "run", NOW, "", "digest", 1, 40, 0, 0, 40, 0, 0, "1")
+    audit = LastAudit("later", NOW, published=False, **last)
+    return MonthStatus(month, Inputs.AS_PUBLISHED, receipt, audit)
+
+
+def test_a_month_whose_published_files_are_back_is_to_be_run_until_a_run_has_seen_them() -> None:
+    cut = published(MARCH, failed=["legacy_feed fragmentation_complete"])
+    other_files = published(FEBRUARY, failed=["processed_data published_rows_kept"], input_digest="another")
+
+    assert status_lines(Status([other_files, cut])) == [
+        (
+            "Refused by the last run, but their inputs are again those of the publication: 2024-02, 2024-03 "
+            "(2 months); another run clears that."
+        ),
+        "To be run: 2024-02, 2024-03 (2 months), by refinery run changed.",
+    ]
+
+
+def test_a_published_month_that_was_refused_as_it_is_is_not_run_again_and_again() -> None:
+    judged = published(MARCH, failed=["processed_data month_is_new"], input_digest="digest")
+    withdrawn = replace(judged, inputs=Inputs.WITHDRAWN, withdrawn=["month_is_new"])
+    explain = "Refused by the last run: 2024-03 (1 month); refinery explain MONTH says why, and what to do."
+
+    assert status_lines(Status([judged])) == [explain]
+    assert status_lines(Status([withdrawn])) == [
+        (
+            "Acceptance withdrawn: 2024-03 was published with month_is_new accepted, and has been judged without and "
+            "refused since; the rows published by the acceptance still stand. Deliver the right files, or accept it "
+            "again: refinery accept 2024-03 month_is_new --why TEXT."
+        ),
+        explain,
+    ]
+    # Accepted again, it is to be run.
+    again = replace(judged, waivers=[Waiver(MARCH, "month_is_new", "it is", "ops", NOW, "digest")])
+    assert Status([again]).changed == [MARCH]
+
+
+def test_a_month_that_was_run_before_its_export_is_awaited_and_not_refused() -> None:
+    asked = replace(refused(MARCH), inputs=Inputs.NO_FILES)
+
+    assert status_lines(Status([MonthStatus(FEBRUARY, Inputs.AS_PUBLISHED), asked])) == [
+        "Not exported yet: 2024-03 (1 month), for which a run was started."
+    ]
+    # A hole in the feed is none that fills itself.
+    assert status_lines(Status([asked, MonthStatus(MARCH.next, Inputs.AS_PUBLISHED)])) == [
+        "Refused by the last run: 2024-03 (1 month); refinery explain MONTH says why, and what to do."
+    ]
+
+
+def test_where_many_months_are_late_status_says_how_to_end_a_feed() -> None:
+    late = [MARCH, MARCH.next, MARCH.next.next]
+    ended = "If the feed has ended, set REFINERY_LAST_MONTH=2024-02."
+
+    (line,) = status_lines(Status([MonthStatus(FEBRUARY, Inputs.AS_PUBLISHED)], late))
+    (other,) = status_lines(Status([MonthStatus(FEBRUARY, Inputs.AS_PUBLISHED)], late[:2]))
+
+    assert line == f"Late: 2024-03, 2024-04, 2024-05 (3 months due and not published). {ended}"
+    assert other == "Late: 2024-03, 2024-04 (2 months due and not published)."
+
+
 def test_months_that_are_as_published_call_for_nothing() -> None:
     assert status_lines(Status([MonthStatus(MARCH, Inputs.AS_PUBLISHED)])) == []
 
@@ -81,6 +148,32 @@ def test_the_last_line_counts_the_months_by_state(states: list[str], *, planned:
     assert stream.getvalue().splitlines()[-1] == sentence
 
 
+def test_what_is_the_same_of_several_months_is_printed_once() -> None:
+    stream = io.StringIO()
+    inventory = CheckResult("host_inventory", "inventory_initialized", "There is none.", "Load it.")
+    own = CheckResult("legacy_feed", "source_files_present", "0 of 4 found.", "Export them.")
+    months = [MonthOutcome(f"2024-0{number}", "refused", failed=[inventory]) for number in (1, 2)]
+
+    outcomes = Outcomes([*months, MonthOutcome("2024-03", "refused", failed=[own, inventory])])
+    print_outcomes(outcomes, console_for(stream))
+
+    assert stream.getvalue().splitlines()[3:-1] == [
+        "2024-01, 2024-02, 2024-03: host_inventory inventory_initialized failed: There is none.",
+        "  what to do: Load it.",
+        "2024-03: legacy_feed source_files_present failed: 0 of 4 found.",
+        "  what to do: Export them.",
+    ]
+
+
+def test_a_refusal_with_a_sample_says_how_to_see_it() -> None:
+    stream = io.StringIO()
+    check = CheckResult("processed_data", "sensors_alive", "20 series stand still.", "Look.", sample=[{"host_id": "a"}])
+
+    print_outcomes(Outcomes([MonthOutcome("2024-01", "refused", failed=[check])]), console_for(stream))
+
+    assert "With samples of what is wrong: refinery explain 2024-01\n" in stream.getvalue()
+
+
 @pytest.mark.parametrize(("width", "is_table"), [(60, False), (120, True)])
 def test_a_table_that_would_cut_its_words_is_printed_as_lines(width: int, *, is_table: bool) -> None:
     stream = io.StringIO()
@@ -91,6 +184,21 @@ def test_a_table_that_would_cut_its_words_is_printed_as_lines(width: int, *, is_
     assert ("┃ month" in stream.getvalue()) is is_table
     assert "2024-02" in stream.getvalue()
     assert "…" not in stream.getvalue()
+
+
+def test_what_was_mended_since_it_was_refused_is_told_as_such_and_not_to_be_done_again() -> None:
+    finding = Finding(Outcome.FAILED, "cpu.csv ends mid-line.", {})
+    refused_by = Verdict("legacy_feed", "fragmentation_complete", MARCH, finding, "Have it exported again.")
+    found = Explanation(MARCH, None, [refused_by], "run-7", MonthResult(MARCH, State.UNCHANGED, []))
+
+    assert explained(found)[1:] == [
+        "Run now, with the files as they are, it is as published.",
+        (
+            "The last run that looked at it, run-7, refused it for what has been mended since; refinery run 2024-03 "
+            "clears that:"
+        ),
+        "- failed: legacy_feed fragmentation_complete: cpu.csv ends mid-line.",
+    ]
 
 
 def test_raw_lines_stand_in_columns_and_a_cut_is_marked() -> None:

@@ -96,6 +96,11 @@ def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox
     assert (plan.state, [verdict.check for verdict in plan.verdicts if verdict.failed]) == (State.REFUSED, [CHECK])
     assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
     assert sandbox.query("SELECT count(*), count(withdrawn_at) FROM waivers") == [(1, 1)]
+    # Judged without it, and refused: another run would only refuse it again.
+    with open_warehouse(sandbox.settings.warehouse, read_only=True, wait_seconds=0.0) as connection:
+        status = read_status(connection, sandbox.settings, sandbox.settings.today)
+    assert (status.months[-1].inputs, status.months[-1].is_judged_as_it_is) == (Inputs.WITHDRAWN, True)
+    assert status.changed == []
     # An older version did not note what it judged, so that it cannot be told what would be accepted.
     sandbox.execute("ALTER TABLE audits DROP COLUMN input_digest")
     with pytest.raises(WaiverError, match="The run that refused 2024-03 did not note by which inputs"):

@@ -63,6 +63,14 @@ def test_a_host_and_a_day_without_a_reading_are_warnings(sandbox: Sandbox) -> No
     assert by_resource[FEBRUARY, "cpu"] == by_resource[FEBRUARY, "disk"] == (1, "11")
     assert by_resource[FEBRUARY, "memory"] == by_resource[MARCH, "cpu"] == (0, "")
     assert outcome.verdict("processed_data", "fleet_coverage", MARCH) == "passed"
+    told = outcome.metadata("processed_data", "fleet_coverage", FEBRUARY)
+    assert told["summary"] == (
+        "At least 95.0% of 20 hosts due have readings in every resource; 1 host due has none in cpu, disk; day 11 has "
+        f"none in cpu, disk. Without a reading: {host} (in cpu, disk)."
+    )
+    assert told["sample"] == [{"host_id": host, "missing_in": "cpu, disk"}]
+    # The UI reads a description as Markdown, so no name may stand in it.
+    assert host not in str(outcome.checks["processed_data.fleet_coverage"].description)
 
 
 def test_a_day_without_any_reading_that_was_filled_is_a_warning_that_says_so(sandbox: Sandbox) -> None:

@@ -10,12 +10,23 @@ from typing import Any
 
 import dagster as dg
 
-from refinery_assets.assets.month_events import JudgedMonth, monthly_check_spec
-from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome, Row, Rule, Verdict, counted, listing, shortened
+from refinery_assets.assets.month_events import JudgedMonth, RefusedMonth, monthly_check_spec
+from refinery_assets.checks.rules import (
+    SAMPLE_SIZE,
+    Outcome,
+    Row,
+    Rule,
+    Verdict,
+    counted,
+    listing,
+    refusals,
+    shortened,
+)
 from refinery_assets.contract.columns import Column, in_the_words_of
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.figures import rounded
+from refinery_assets.warehouse.publish import State
 
 MOST_RECOVERIES = 10
 """How many things to do the failure of a run names."""
@@ -59,6 +70,22 @@ def judged(verdict: Verdict) -> JudgedMonth:
     )
 
 
+def refused_months(verdicts: Iterable[Verdict]) -> list[RefusedMonth]:
+    """What the page of an asset says of each month that any of the verdicts refuses."""
+    return [
+        RefusedMonth(
+            str(month),
+            # The page sorts them by name.
+            {
+                "recovery": "\n".join(dict.fromkeys(verdict.recovery for verdict in failed)),
+                "state": str(State.REFUSED),
+                "summary": "\n".join(verdict.sentence for verdict in failed),
+            },
+        )
+        for month, failed in refusals(verdicts).items()
+    ]
+
+
 def table(rows: Sequence[Row]) -> dg.TableMetadataValue:
     """Rows as a table, which the UI shows as data: nothing in a cell is read as Markdown or HTML."""
     # Of rows that have not all the same columns, each gets all of them: Dagster takes no others.
@@ -95,14 +122,19 @@ def column_schema(contract: Contract, columns: Iterable[Column]) -> dg.TableSche
 
 
 def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audited: bool = False) -> dg.Failure:
-    """The failure that ends a run: one sentence for each refused month, and what to do.
+    """The failure that ends a run: one sentence for each refused month, or for all alike, and what to do.
 
     Args:
         refused: The failed verdicts of each refused month.
         good: How many other months the run brought through.
         audited: Whether the months are published ones that were audited again.
     """
-    sentences = {str(month): _sentence(month, failed) for month, failed in refused.items()}
+    sentences = {str(month): f"{month}: {_sentence(failed)}" for month, failed in refused.items()}
+    # What is wrong with the inventory is the same of all months.
+    months: dict[str, list[Month]] = {}
+    for month, failed in refused.items():
+        months.setdefault(_sentence(failed), []).append(month)
+    lines = [f"{listing(of, len(of))}: {sentence}" for sentence, of in months.items()]
     if audited:
         headline = f"{counted(len(refused), 'published month')} did not pass the audit."
     else:
@@ -111,7 +143,7 @@ def refusal(refused: Mapping[Month, Sequence[Verdict]], good: int = 0, *, audite
     if good:
         headline += f" {counted(good, 'other month is', 'other months are')} fine."
     return dg.Failure(
-        description="\n".join([headline, *sentences.values(), *_what_to_do(refused)]),
+        description="\n".join([headline, *lines, *_what_to_do(refused)]),
         metadata={"refused": dg.MetadataValue.json({month: [sentence] for month, sentence in sentences.items()})},
         # The same input gives the same verdict, so running the step again by itself changes nothing.
         allow_retries=False,
@@ -144,7 +176,7 @@ def _what_to_do(refused: Mapping[Month, Sequence[Verdict]]) -> list[str]:
     return lines
 
 
-def _sentence(month: Month, failed: Sequence[Verdict]) -> str:
+def _sentence(failed: Sequence[Verdict]) -> str:
     first, *others = failed
     also = ", ".join(f"{verdict.asset} {verdict.check}" for verdict in others)
-    return f"{month}: {first.sentence}" + (f" Also failed: {also}." if also else "")
+    return first.sentence + (f" Also failed: {also}." if also else "")

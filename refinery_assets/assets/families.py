@@ -66,7 +66,8 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
         telemetry_store(settings.telemetry).ask_all(Partition.clear_refusal, work.passed)
         record = StepRecord(family.name, work.verdicts, left_out)
         good = [_materialized(stats) for stats in work.good]
-        yield from conclude(context, warehouse, settings, record, good, outputs=outputs)
+        refused_by = [*(entrance.verdicts if entrance else ()), *work.verdicts]
+        yield from conclude(context, warehouse, settings, record, good, refused_by=refused_by, outputs=outputs)
 
     return family_asset
 

@@ -51,7 +51,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
             if not any(verdict.failed for verdict in found):
                 good.append(_materialized(feed))
         record = StepRecord(LEGACY_FEED, verdicts, left_out, digests)
-        yield from conclude(context, warehouse, settings, record, good)
+        yield from conclude(context, warehouse, settings, record, good, refused_by=verdicts)
 
     return legacy_feed
 

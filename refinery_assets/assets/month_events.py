@@ -27,6 +27,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.events import (
     BATCH_WRITABLE_EVENTS,
+    AssetObservationData,
     DagsterEvent,
     DagsterEventBatchMetadata,
     StepMaterializationData,
@@ -51,6 +52,14 @@ class MaterializedMonth:
 
 
 @dataclass(frozen=True)
+class RefusedMonth:
+    """A month that was refused: it stays marked as failed, and its page says why and what to do."""
+
+    month: str
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class JudgedMonth:
     """What a check found in a month; without a month, what it found in all."""
 
@@ -64,7 +73,11 @@ class JudgedMonth:
 
 
 def log_months(
-    context: Context, asset: str, materialized: Sequence[MaterializedMonth], judged: Sequence[JudgedMonth]
+    context: Context,
+    asset: str,
+    materialized: Sequence[MaterializedMonth],
+    judged: Sequence[JudgedMonth],
+    refused: Sequence[RefusedMonth] = (),
 ) -> list[DagsterEvent]:
     """Log the outcomes of the months of `asset`, and the verdicts on months of checks of any asset.
 
@@ -80,7 +93,16 @@ def log_months(
         )
         for month in materialized
     )
-    # Second, for an evaluation points at the materialization that it is about. One that points elsewhere, or
+    # The page shows the newest event of a month; without one of its own, a refused month shows its old figures.
+    log.write(
+        (
+            dg.DagsterEventType.ASSET_OBSERVATION,
+            AssetObservationData(dg.AssetObservation(asset, partition=month.month, metadata=month.metadata)),
+            f"Refused {asset} of {month.month}.",
+        )
+        for month in refused
+    )
+    # Last, for an evaluation points at the materialization that it is about. One that points elsewhere, or
     # nowhere, is taken for outdated, and the check is shown as never evaluated.
     targets = _latest_materializations(context, judged)
     if not context.run.is_partitioned:

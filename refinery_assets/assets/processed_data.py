@@ -73,13 +73,10 @@ def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition
         results = _publish(context, warehouse, settings, months, run)
         _renew_read_copy(context, warehouse, settings)
         context.log.info(_message(results))
-        for result in results.values():
-            if result.state is State.REFUSED:
-                # The month stays marked as failed; its page says why, and what to do.
-                context.log_event(_observed(result))
         record = StepRecord(PROCESSED_DATA, _news(results, run), left_out)
         good = [_materialized(result, warehouse) for result in results.values() if result.receipt]
-        yield from conclude(context, warehouse, settings, record, good)
+        refused_by = [verdict for result in results.values() for verdict in result.verdicts]
+        yield from conclude(context, warehouse, settings, record, good, refused_by=refused_by)
 
     return processed_data
 
@@ -195,20 +192,6 @@ def _materialized(result: MonthResult, warehouse: Warehouse) -> MaterializedMont
             "published_by_run": receipt.run_id,
             "published_at_utc": receipt.published_at.isoformat(" ", timespec="seconds"),
             "dagster/uri": str(warehouse.place),
-        },
-    )
-
-
-def _observed(result: MonthResult) -> dg.AssetObservation:
-    failed = [verdict for verdict in result.verdicts if verdict.failed]
-    return dg.AssetObservation(
-        PROCESSED_DATA,
-        partition=str(result.month),
-        # The page sorts them by name.
-        metadata={
-            "recovery": "\n".join(dict.fromkeys(verdict.recovery for verdict in failed)),
-            "state": str(result.state),
-            "summary": "\n".join(verdict.sentence for verdict in failed),
         },
     )
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 
 import dagster as dg
 
-from refinery_assets.assets.checks import judged, refusal
+from refinery_assets.assets.checks import judged, refusal, refused_months
 from refinery_assets.assets.month_events import (
     Context,
     MaterializedMonth,
@@ -102,6 +102,7 @@ def conclude(  # noqa: PLR0913 - what a step has to say
     record: StepRecord,
     materialized: Sequence[MaterializedMonth],
     *,
+    refused_by: Sequence[Verdict] = (),
     outputs: Iterator[Any] | None = None,
 ) -> Iterator[Any]:
     """Hand on what the step found, log it, yield its outputs, and fail the run if there is no later step.
@@ -112,6 +113,7 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         settings: Where the ledger is.
         record: What the step found.
         materialized: The months that now stand.
+        refused_by: The verdicts by which months were refused here, those of earlier steps among them.
         outputs: The outputs that are still to be yielded; None: all of them.
 
     Raises:
@@ -125,7 +127,8 @@ def conclude(  # noqa: PLR0913 - what a step has to say
         for verdict in record.verdicts
         if verdict.asset != record.asset or (verdict.asset, verdict.check) in selected
     ]
-    yield from log_months(context, record.asset, materialized, [judged(verdict) for verdict in to_log])
+    refused = refused_months(refused_by)
+    yield from log_months(context, record.asset, materialized, [judged(verdict) for verdict in to_log], refused)
     yield from silent_outputs(context) if outputs is None else outputs
     if is_last_step(context):
         _end_run(context, warehouse, ledger, record.asset, len(materialized))

@@ -121,7 +121,9 @@ def status(as_json: AsJson = False) -> None:
                 }
                 for each in found.months
             ],
+            "to_be_run": [str(month) for month in found.changed],
             "late": [str(month) for month in found.late],
+            "inventory_problem": found.inventory_problem or None,
             "heartbeat": asdict(heartbeat) if heartbeat else None,
         }
     )

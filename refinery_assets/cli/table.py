@@ -11,18 +11,26 @@ from typing import Annotated, Any
 
 import typer
 
-from refinery_assets.checks.rules import counted
+from refinery_assets.checks.rules import counted, listing
 from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
 from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.feed.selection import ALL
 
 
-def audit(as_json: AsJson = False) -> None:
+def audit(
+    which: Annotated[
+        list[str] | None, typer.Argument(metavar="[all]", help="it is always all months that are judged")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Judge the published table again.
 
     Against the receipts of its months; nothing is written.
     """
+    if others := [word for word in which or () if word != ALL]:
+        raise typer.BadParameter(f"the whole table is judged; leave {listing(others)} out.")
     settings = settings_now()
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_audit

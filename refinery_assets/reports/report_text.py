@@ -140,6 +140,11 @@ def _figures(found: MonthData) -> list[list[str]]:
         f"{counted(found.hosts, 'host')}, {counted(found.days, 'day')}. "
         "A series stands still when all its readings are equal."
     )
+    if found.is_refused and found.audit is not None and not found.audit.of_table and found.receipt is not None:
+        stands = (
+            f"Of the publication of {_moment(found.receipt.published_at)}, which stays, and not of what was refused"
+        )
+        text = f"{stands}: {text}"
     return [
         ["## Figures"],
         [text],

@@ -48,6 +48,9 @@ def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = Fals
     """Print a line for each month, then what is wrong and what to do."""
     print_months(outcomes, console, planned=planned)
     print_failed_checks(outcomes, console)
+    if shown := [month.month for month in outcomes.months if any(check.sample for check in month.failed)]:
+        which = shown[0] if len(shown) == 1 else "MONTH"
+        console.print(f"With samples of what is wrong: refinery explain {which}")
     _print_warnings(outcomes.months, console)
     print_problems(outcomes, console)
     states = Counter(_state(month.state, planned=planned) for month in outcomes.months)
@@ -104,10 +107,16 @@ def print_months(outcomes: Outcomes, console: Console, *, planned: bool = False)
 
 
 def print_failed_checks(outcomes: Outcomes, console: Console) -> None:
-    """Print the checks that failed, and what to do."""
+    """Print the checks that failed, and what to do; once for all months of which the same is to be said."""
+    months: dict[tuple[object, ...], list[str]] = {}
+    checks: dict[tuple[object, ...], CheckResult] = {}
     for month in outcomes.months:
         for check in month.failed:
-            print_check(f"{month.month}: {check.asset} {check.check} failed:", check, console)
+            said = (check.asset, check.check, check.message, check.recovery, check.file, check.line)
+            months.setdefault(said, []).append(month.month)
+            checks[said] = check
+    for key, check in checks.items():
+        print_check(f"{listing(months[key])}: {check.asset} {check.check} failed:", check, console)
 
 
 def print_problems(outcomes: Outcomes, console: Console) -> None:

@@ -64,6 +64,13 @@ def _print_last_run(found: Explanation, found_now: set[tuple[str, str, str]], co
     if not found.last_found:
         console.print(f"{run} found nothing wrong.")
         return
+    failed = [each for each in found.last_found if each.failed]
+    if failed and found.now is not None and str(found.now.state) == "unchanged":
+        # What to do about it is done.
+        console.print(f"{run} refused it for what has been mended since; refinery run {found.month} clears that:")
+        for verdict in failed:
+            console.print(f"- {verdict.outcome}: {escape(verdict.sentence)}")
+        return
     others = [each for each in found.last_found if (each.asset, each.check, each.finding.message) not in found_now]
     console.print(f"{run} found:" if others else f"{run} found the same.")
     for verdict in others:

@@ -14,10 +14,14 @@ from rich.markup import escape
 
 from refinery_assets.checks.rules import counted, listing
 from refinery_assets.reports.terminal import number_text, print_rows
+from refinery_assets.warehouse.status import Inputs
 
 if TYPE_CHECKING:
     from refinery_assets.operations.heartbeat_file import Heartbeat
     from refinery_assets.warehouse.status import MonthStatus, Status
+
+_MANY_LATE = 3
+"""How many months may be late at the end before that is taken for the end of the feed."""
 
 
 def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, console: Console) -> None:
@@ -59,23 +63,59 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
 
 def _print_open_months(status: Status, console: Console) -> None:
     """Print which months call for something: to look into, to run, or to have exported."""
+    if status.inventory_problem:
+        console.print(f"With the inventory as it is, every month is refused: {status.inventory_problem}", markup=False)
     for each in status.months:
         if each.withdrawn:
-            console.print(
-                f"Acceptance withdrawn: {each.month} was published with {listing(each.withdrawn)} accepted; the next "
-                "run judges it without."
-            )
-    refused = {each.month for each in status.months if each.is_refused}
-    if refused:
+            console.print(_withdrawn(each))
+    refused = [each.month for each in status.months if each.is_refused and each.month not in status.awaited]
+    changed = status.changed
+    mended = [each.month for each in status.months if each.inputs is Inputs.AS_PUBLISHED and each.month in changed]
+    if stands := [month for month in refused if month not in mended]:
         console.print(
-            f"Refused by the last run: {listing(sorted(refused))} ({counted(len(refused), 'month')}); "
+            f"Refused by the last run: {listing(stands)} ({counted(len(stands), 'month')}); "
             "refinery explain MONTH says why, and what to do."
         )
-    if changed := status.changed:
-        console.print(f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed.")
+    if mended:
+        again = "its inputs are" if len(mended) == 1 else "their inputs are"
+        console.print(
+            f"Refused by the last run, but {again} again those of the publication: {listing(mended)} "
+            f"({counted(len(mended), 'month')}); another run clears that."
+        )
+    if changed:
+        once = " once the inventory is mended" if status.inventory_problem else ""
+        console.print(
+            f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed{once}."
+        )
+    if awaited := status.awaited:
+        console.print(
+            f"Not exported yet: {listing(awaited)} ({counted(len(awaited), 'month')}), for which a run was started."
+        )
     if late := status.late:
         why = f"; refused: {listing(both)}" if (both := [month for month in late if month in refused]) else ""
-        console.print(f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published{why}).")
+        console.print(
+            f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published{why}).{_has_ended(status)}"
+        )
+
+
+def _has_ended(status: Status) -> str:
+    """What to set where so many months are late, and nothing of them is there, that no more may come."""
+    newest = status.newest
+    if newest is None or sum(month > newest for month in status.late) < _MANY_LATE:
+        return ""
+    return f" If the feed has ended, set REFINERY_LAST_MONTH={newest}."
+
+
+def _withdrawn(each: MonthStatus) -> str:
+    """What a withdrawn acceptance means for the month that was published by it."""
+    said = f"Acceptance withdrawn: {each.month} was published with {listing(each.withdrawn)} accepted"
+    if not each.is_judged_as_it_is:
+        return f"{said}; the next run judges it without."
+    again = " or ".join(f"refinery accept {each.month} {check} --why TEXT" for check in each.withdrawn)
+    return (
+        f"{said}, and has been judged without and refused since; the rows published by the acceptance still stand. "
+        f"Deliver the right files, or accept it again: {again}."
+    )
 
 
 def _status_row(each: MonthStatus) -> Sequence[str]:

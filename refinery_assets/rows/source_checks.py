@@ -192,6 +192,9 @@ def _together(file: FeedFile, days: Sequence[FileFacts]) -> FileFacts:
     )
 
 
+_SEE_FILES = "See source_files_present."
+
+
 def _source_files_present(feed: MonthOfFeed) -> Finding:
     # A wide file is several families' file.
     files = {file.name: file for file in feed.files}.values()
@@ -249,12 +252,13 @@ def _headers_match_contract(feed: MonthOfFeed) -> Finding:
         {"headers_read": read, "headers_wrong": len(wrong)},
         detail,
         offenders=[{"file": name, "line": 1, "problem": problem} for name, problem in problems.items()],
+        recovery=_SEE_FILES if all(file.absent for file in feed.files) else None,
     )
 
 
 def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     if all(file.absent for file in feed.files):
-        return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0})
+        return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0}, recovery=_SEE_FILES)
     # Of a wide file, which is several families' file, everything is told once.
     unfinished = _once(f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished)
     undated = _once(

@@ -173,7 +173,8 @@ def repair_lines(folder: DemoFolder, order: SampleOrder, commands: _Commands) ->
 
 def next_lines(settings: Settings, month: Month, commands: _Commands) -> Iterator[str]:
     """What to do next: the UI, a query, a report."""
-    query = f"""import duckdb; duckdb.connect("{settings.read_copy}", read_only=True).table("processed_data").show()"""
+    table = f"""duckdb.connect("{settings.read_copy}", read_only=True).table("processed_data")"""
+    query = f"import duckdb; {table}.limit(20).show()"
     yield ""
     yield "What to do next:"
     yield f"  open the Dagster UI   {commands.ui}"

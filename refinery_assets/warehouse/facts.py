@@ -17,6 +17,7 @@ from refinery_assets.checks.plausibility.evidence import Evidence
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.absent_hosts import AbsentHosts, find_absent_hosts
 from refinery_assets.warehouse.differences import Difference
 from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.fleet import behavior_names
@@ -92,6 +93,7 @@ class MonthOfTable:
         as_published: For a re-audit: whether the tables hold what the receipt says; None without a receipt.
         plausibility: The month beside those before it; None where nothing of it stands, or no rule wants to know.
         unknown_hosts: The hosts that the inventory lacks, or that do not count on a day of theirs.
+        absent_hosts: The hosts due that have no row in some resource.
         repeated: A sample of repeated points.
         own: What the contract's own rules found, by name.
     """
@@ -106,6 +108,7 @@ class MonthOfTable:
     as_published: bool | None = None
     plausibility: Evidence | None = None
     unknown_hosts: UnknownHosts = field(default_factory=UnknownHosts)
+    absent_hosts: AbsentHosts = field(default_factory=AbsentHosts)
     repeated: Sequence[Row] = ()
     own: Mapping[str, Finding] = field(default_factory=dict)
 
@@ -144,20 +147,16 @@ def read_inventories(
 ) -> dict[Month, Inventory]:
     """What the inventory has due in each month, by what the table holds of it; needs `hosts_due`."""
     names = behavior_names(connection)
-    reached = []
-    for facts in tables.values():
-        days = 0
-        for table in facts.values():
-            days |= table.days
-        # A host that comes after the newest day is not due yet. Of a month without any row, all are.
-        reached.append((1 << days.bit_length()) - 1 if days else -1)
     rows = connection.execute(
         """
         SELECT month, number, count(*), bit_or(due & reached) FROM hosts_due
             JOIN (SELECT unnest($months::VARCHAR[]) AS month, unnest($reached::BIGINT[]) AS reached) USING (month)
         WHERE due & reached <> 0 GROUP BY month, number ORDER BY number
         """,
-        {"months": [str(month) for month in tables], "reached": reached},
+        {
+            "months": [str(month) for month in tables],
+            "reached": [_reached(facts.values()) for facts in tables.values()],
+        },
     ).fetchall()
     found = {}
     for month in tables:
@@ -168,6 +167,17 @@ def read_inventories(
         behaviors = {names[number]: hosts for number, hosts, _ in of_month if number is not None}
         found[month] = Inventory(sum(hosts for _, hosts, _ in of_month), behaviors, due)
     return found
+
+
+def _reached(tables: Iterable[TableFacts]) -> int:
+    """The days up to the newest that a month has a row of; of a month without any row, all.
+
+    A host that comes after the newest day is not due yet.
+    """
+    days = 0
+    for table in tables:
+        days |= table.days
+    return (1 << days.bit_length()) - 1 if days else -1
 
 
 def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> None:
@@ -310,9 +320,12 @@ def with_samples(
     """Add samples of what is wrong, where anything is."""
     month = evidence.month
     unknown = UnknownHosts()
+    absent = AbsentHosts()
     repeated: Sequence[Row] = ()
+    if any(evidence.of(resource).hosts < evidence.inventory.hosts for resource in evidence.resources):
+        absent = find_absent_hosts(connection, month, evidence.resources, _reached(evidence.tables.values()))
     if any(table.unknown or table.outside for table in evidence.tables.values()):
         unknown = find_unknown_hosts(connection, month, paths)
     if any(table.repeating for table in evidence.tables.values()):
         repeated = sample_repeated_points(connection, month)
-    return replace(evidence, unknown_hosts=unknown, repeated=repeated)
+    return replace(evidence, unknown_hosts=unknown, absent_hosts=absent, repeated=repeated)

@@ -222,11 +222,14 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
     )
 
 
+_SEE_INVENTORY = "See inventory_initialized."
+
+
 def _recovery_of_names(facts: InventoryFacts) -> str | None:
+    if facts.problem is not None:
+        return _SEE_INVENTORY
     if not facts.source:
         return None
-    if facts.problem is not None:
-        return "See inventory_initialized."
     return f"Correct names and periods in {facts.source}, so that each host stands once for each day, and run again."
 
 
@@ -244,7 +247,7 @@ def _behaviors_complete(facts: InventoryFacts) -> Finding:
         counts,
         offenders=[{"missing": str(behavior)} for behavior in missing],
         tables={"behaviors": [{"behavior": behavior, "hosts": count} for behavior, count in facts.behaviors.items()]},
-        recovery="See inventory_initialized." if facts.source and facts.problem is not None else None,
+        recovery=_SEE_INVENTORY if facts.problem is not None else None,
     )
 
 

@@ -34,8 +34,11 @@ def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
     """
     named = f"the file {path}, which [inventory] source names"
     if not path.is_file():
-        files = sorted(file.name for file in path.parent.glob("*.*")) if path.parent.is_dir() else []
-        raise InventoryError(f"{named}, is not there", f"In its folder: {listing(files) or 'no file'}.")
+        # Of all that may lie there, what could be meant.
+        files = sorted(file.name for file in path.parent.glob("*.*") if file.suffix.lower() in {".csv", ".parquet"})
+        raise InventoryError(
+            f"{named}, is not there", f"In its folder: {listing(files) or 'no .csv or .parquet file'}."
+        )
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path, glob=False)

@@ -6,7 +6,7 @@ alike. Not here: what they look at (`facts.py`) and writing the table (`publish.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from refinery_assets.checks.plausibility.evidence import Evidence
@@ -256,8 +256,7 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
             for limit in asked
         )
         summary += f"; fewer than {' and '.join(fewer)}"
-    elif gaps:
-        summary += f"; some host or day has none in {listing(row['resource'] for row in gaps)}"
+    summary += "".join(f"; {gap}" for gap in _gaps(gaps))
     for row in filled:
         summary += f"; {_filled(str(row['resource']), month.of(str(row['resource'])).filled)}"
     return Finding(
@@ -267,10 +266,42 @@ def _fleet_coverage(month: MonthOfTable) -> Finding:
             "hosts_due": due,
             "least_share": least,
             "min_coverage": month.settings.min_coverage,
+            "missing_hosts": month.absent_hosts.hosts,
         },
-        offenders=thin or [row for row in rows if row in gaps or row in filled],
+        _absent(month),
+        offenders=month.absent_hosts.sample or [row for row in rows if row in gaps or row in filled],
         tables={"by_resource": rows},
     )
+
+
+def _gaps(rows: Sequence[Row]) -> Iterator[str]:
+    """How many hosts, and which days, have no reading, resources of which the same is to be said together."""
+    hosts: dict[int, list[str]] = {}
+    days: dict[str, list[str]] = {}
+    for row in rows:
+        if row["missing_hosts"]:
+            hosts.setdefault(int(row["missing_hosts"]), []).append(str(row["resource"]))
+        if row["missing_days"]:
+            days.setdefault(str(row["missing_days"]), []).append(str(row["resource"]))
+    for number, resources in hosts.items():
+        yield f"{counted(number, 'host')} due {'has' if number == 1 else 'have'} none in {listing(resources)}"
+    for which, resources in days.items():
+        named = which.split(", ")
+        several = f"days {listing(named)} have" if len(named) > 1 else f"day {which} has"
+        yield f"{several} none in {listing(resources)}"
+
+
+def _absent(month: MonthOfTable) -> str:
+    """The names of hosts due without a reading, with the resources that lack them where others do not."""
+    absent = month.absent_hosts
+    if not absent.hosts:
+        return ""
+    everywhere = ", ".join(month.resources)
+    named = (
+        str(row["host_id"]) if row["missing_in"] == everywhere else f"{row['host_id']} (in {row['missing_in']})"
+        for row in absent.sample
+    )
+    return f"Without a reading: {listing(named, of=absent.hosts)}."
 
 
 def _filled(resource: str, series: Mapping[int, int]) -> str:

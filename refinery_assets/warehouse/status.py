@@ -15,17 +15,16 @@ from itertools import product
 
 import duckdb
 
-from refinery_assets.checks.rules import Outcome
+from refinery_assets.checks.rules import Outcome, judge
 from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, WAIVERS
-from refinery_assets.contract.families import Family
+from refinery_assets.contract.families import HOST_INVENTORY, PROCESSED_DATA, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY, verdicts_of_publication
-from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
-from refinery_assets.warehouse.inventory import odd_host_names
-from refinery_assets.warehouse.inventory_error import InventoryError
+from refinery_assets.warehouse.fleet import name_hosts_due
+from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory, odd_host_names
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,
@@ -33,7 +32,7 @@ from refinery_assets.warehouse.receipts import (
     latest_receipts,
     rows_of_months,
 )
-from refinery_assets.warehouse.tables import table_names
+from refinery_assets.warehouse.tables import column_types, table_names
 from refinery_assets.warehouse.waivers import Waiver, leans_on_withdrawn, waivers_in_force
 
 _FILES_AT_ONCE = 2
@@ -63,6 +62,7 @@ class LastAudit:
         failed: The checks that failed, as `asset check`.
         warnings: Those that warned.
         of_table: Whether the run judged the published table again, and not the month's files.
+        input_digest: Of the inputs that it judged; None where it refused the month before they were compared.
     """
 
     run_id: str
@@ -71,6 +71,7 @@ class LastAudit:
     failed: Sequence[str] = ()
     warnings: Sequence[str] = ()
     of_table: bool = False
+    input_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,62 @@ class MonthStatus:
         """Whether the last run refused it; an earlier publication may stand."""
         return self.audit is not None and not self.audit.published and not self.audit.of_table
 
+    @property
+    def is_judged_as_it_is(self) -> bool:
+        """Whether the last run refused what the month was published from, as far as nobody has accepted it since.
+
+        Another run would refuse it again.
+        """
+        receipt, audit = self.receipt, self.audit
+        if receipt is None or audit is None or not self.is_refused:
+            return False
+        if self.inputs not in {Inputs.AS_PUBLISHED, Inputs.WITHDRAWN} or audit.input_digest != receipt.input_digest:
+            return False
+        accepted = {waiver.check_name for waiver in self.waivers if waiver.input_digest == receipt.input_digest}
+        judged = (check.partition(" ") for check in audit.failed)
+        # What else refused it has looked at other files, or at another inventory.
+        return any(asset == PROCESSED_DATA and check not in accepted for asset, _, check in judged)
+
 
 @dataclass(frozen=True)
 class Status:
-    """The state of the months, in order, and those that are late: due, and not published."""
+    """The state of the months.
+
+    Attributes:
+        months: They, in order.
+        late: Those that are due, and not published.
+        inventory_problem: Why the inventory, as it is now, has every month refused, and what to do; else empty.
+    """
 
     months: Sequence[MonthStatus] = ()
     late: Sequence[Month] = ()
+    inventory_problem: str = ""
 
     @property
     def changed(self) -> list[Month]:
-        """The months whose inputs are there, and that do not stand as these inputs and acceptances would have them."""
-        return [each.month for each in self.months if each.inputs not in {Inputs.AS_PUBLISHED, Inputs.NO_FILES}]
+        """The months whose inputs are there, and that do not stand as these inputs and acceptances would have them.
+
+        One that was refused, and whose inputs are again those that it was published from, is among them: Dagster and
+        the table `audits` have it as refused until a run finds it in order.
+        """
+        return [
+            each.month
+            for each in self.months
+            if each.inputs is not Inputs.NO_FILES
+            and (each.inputs is not Inputs.AS_PUBLISHED or each.is_refused)
+            and not each.is_judged_as_it_is
+        ]
+
+    @property
+    def newest(self) -> Month | None:
+        """The newest month of which the feed holds anything."""
+        return max((each.month for each in self.months if each.inputs is not Inputs.NO_FILES), default=None)
+
+    @property
+    def awaited(self) -> list[Month]:
+        """The months that a run was asked for before the feed held anything of them."""
+        missing = [each.month for each in self.months if each.inputs is Inputs.NO_FILES and each.receipt is None]
+        return [month for month in missing if self.newest is not None and month > self.newest]
 
 
 @dataclass(frozen=True)
@@ -124,6 +169,7 @@ class _Known:
     odd_hosts: frozenset[str] = frozenset()
     waivers: Sequence[Waiver] = ()
     withdrawn: Mapping[Month, Sequence[str]] = field(default_factory=dict)
+    inventory_problem: str = ""
 
 
 def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings, today: date) -> Status:
@@ -160,7 +206,7 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
         )
         for month in months
     ]
-    return Status(found, _late(settings, {*known.receipts, *old}, today))
+    return Status(found, _late(settings, {*known.receipts, *old}, today), known.inventory_problem)
 
 
 def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _Known:
@@ -172,13 +218,15 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
     audits = _last_audits(connection) if AUDITS.name in tables else {}
     waivers = waivers_in_force(connection)
     withdrawn = _withdrawn(connection, receipts, waivers) if {WAIVERS.name, AUDITS.name} <= tables else {}
-    try:
-        name_fleet(connection, settings.contract)
-    except InventoryError:
-        return _Known(receipts, audits, waivers=waivers, withdrawn=withdrawn)
+    facts = inspect_inventory(connection, settings)
+    # All months have one inventory, so that what is said of one holds for each.
+    verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, settings.window[0], facts)
+    problem = next((f"{each.finding.message} {each.recovery}" for each in verdicts if each.failed), "")
+    if facts.problem is not None:
+        return _Known(receipts, audits, waivers=waivers, withdrawn=withdrawn, inventory_problem=problem)
     name_hosts_due(connection, receipts)
     odd_hosts = odd_host_names(connection, settings.contract)
-    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers, withdrawn)
+    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers, withdrawn, problem)
 
 
 def _withdrawn(
@@ -197,19 +245,22 @@ def _withdrawn(
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
+    # An older version did not note by which inputs it judged.
+    has_inputs = "input_digest" in column_types(connection, AUDITS.name)
     rows = connection.execute(
         f"""
         WITH last AS ({LAST_RUNS})
         SELECT month, run_id, max(a.audited_at), bool_and(published_at IS NOT NULL), {TABLE_ONLY},
             list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $failed),
-            list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $warning)
+            list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $warning),
+            {"max(input_digest)" if has_inputs else "NULL"}
         FROM audits a JOIN last USING (month, run_id) GROUP BY month, run_id
         """,  # noqa: S608 - constants of ours
         {"failed": str(Outcome.FAILED), "warning": str(Outcome.WARNING)},
     ).fetchall()
     return {
-        Month.parse(month): LastAudit(run_id, audited_at, published, failed or (), warnings or (), of_table)
-        for month, run_id, audited_at, published, of_table, failed, warnings in rows
+        Month.parse(month): LastAudit(run_id, audited_at, published, failed or (), warnings or (), of_table, inputs)
+        for month, run_id, audited_at, published, of_table, failed, warnings, inputs in rows
     }
 
 

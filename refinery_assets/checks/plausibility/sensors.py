@@ -38,9 +38,8 @@ _STRETCH = 2
 _ONE_VALUE_SHARE = 0.5
 _LEAST_HOSTS_OF_A_CONSTANT = 4
 
-_LOOK = (
-    "Look at the collectors of the hosts named, and at the export; have the month exported again when they are mended."
-)
+_LOOK = "Look at the collectors of these hosts, and at the export; have the month exported again when they are mended."
+_LOOK_AT_ALL = "Look at the collectors, and at the export; have the month exported again when they are mended."
 
 
 def sensors_alive(evidence: Evidence) -> Finding:
@@ -78,7 +77,7 @@ def _one_constant(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspic
     words = f"the one value {values[0]:g}" if len(values) == 1 else "the same value all month"
     yield Suspicion(
         f"{series.resource}: each of {number:,} series reads {words}",
-        _LOOK,
+        _LOOK_AT_ALL,
         is_certain=True,
         series=number,
         share=1.0,
@@ -141,7 +140,7 @@ def _stretches(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
         yield Suspicion(
             f"{series.resource}: from day {unmoved[0].day - 1} to {unmoved[-1].day} up to {share:.0%} of "
             f"{counted(telling, 'host')} whose days can be told apart stand still at once",
-            _LOOK,
+            _LOOK_AT_ALL,
             share >= settings.still_fail_share,
             round(share * telling),
             share,
@@ -156,7 +155,7 @@ def _stretches(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
         yield Suspicion(
             f"{series.resource}: {on_days(common)} up to {share:.0%} of the hosts looked at whose readings vary read "
             f"one value, {common[0].value:g}",
-            _LOOK,
+            _LOOK_AT_ALL,
             len(common) > 1 and share >= settings.still_fail_share,
             round(share * lively),
             share,

@@ -13,8 +13,11 @@ import numpy as np
 
 from refinery_assets.checks.plausibility.days import DayFacts
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
-from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, counted, outcome
+from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, counted, listing, outcome
 from refinery_assets.contract.plausibility import Mode
+
+_EXAMPLES = 3
+"""How many hosts a message names; the sample has more."""
 
 ACCEPT = "If the month is right as it is, accept it: refinery accept {month} {check} --why TEXT."
 
@@ -66,9 +69,22 @@ def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], lo
         outcome(failed=failed, warned=True),
         f"{'; '.join(each.sentence for each in found)}.{_aside(check, evidence)}",
         counts,
+        _examples(found),
         offenders=[row for each in found for row in each.rows[:most]],
         recovery=" ".join([*recoveries, accept] if failed else recoveries),
     )
+
+
+def _examples(found: Iterable[Suspicion]) -> str:
+    """A few of the hosts, where it is hosts that are suspected and not days."""
+    named: dict[str, None] = {}
+    for each in found:
+        rows = [row for row in each.rows if "host_id" in row]
+        hosts = list(dict.fromkeys(str(row["host_id"]) for row in rows))[:_EXAMPLES]
+        resources = list(dict.fromkeys(str(row["resource"]) for row in rows))
+        if hosts:
+            named[f"{listing(resources)} of {', '.join(hosts)}"] = None
+    return f"For example: {'; '.join(named)}." if named else ""
 
 
 _OF_ALL_HOSTS = "month_is_new"
