@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.checks.rules import Finding, Outcome, Verdict, judge
+from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict, judge
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
@@ -142,6 +142,26 @@ def test_a_few_rows_less_are_a_warning_up_to_the_limit(feed: Feed, limit: float,
             "problem": f"{name_of(DISK)} has 152 rows, 3 fewer than the other families",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(10 / 155 - 1e-9, Outcome.WARNING), (10 / 155, Outcome.PASSED)], ids=["above", "up to"]
+)
+def test_a_row_less_in_a_whole_month_is_no_sign_of_an_unfinished_export(
+    feed: Feed, limit: float, expected: Outcome
+) -> None:
+    feed.edit(DISK, MAY, lambda lines: lines[1:])
+
+    verdict = feed.export(MAY, family_skew=limit)
+
+    assert verdict.outcome is expected
+    assert verdict.finding.detail == f"{name_of(DISK)} has 154 rows, 1 fewer than the other families."
+    assert "may not have finished" not in verdict.finding.summary
+    if expected is Outcome.WARNING:
+        assert verdict.finding.summary.endswith("; the families differ by a few rows.")
+        assert verdict.recovery.endswith("the month is published all the same.")
+    else:
+        assert (list(verdict.finding.offenders), verdict.recovery) == ([], NOTHING_TO_DO)
 
 
 def test_a_family_that_ends_before_the_others_is_named(feed: Feed) -> None:

@@ -36,6 +36,8 @@ _NOTHING = Unnamed()
 
 # Each is read whole.
 _FILES_AT_ONCE = 2
+# Single rows go missing in every feed; a warning that never goes is not read.
+_NOT_WORTH_A_WARNING = 0.1
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,8 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     )
     # A file that is already reported as absent, cut or unreadable says nothing about the others.
     whole = list({(file.name, file.newest_day): file for file in feed.files if file.is_whole}.values())
-    uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
+    uneven, slightly, asides = _sizes_that_stand_out(whole, feed.settings.family_skew)
+    warnings: list[str] = []
     newest = max((file.newest_day for file in whole if file.newest_day), default=None)
     short = [file for file in whole if file.newest_day != newest]
     unfinished += [
@@ -287,9 +290,21 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     }
     summary += "".join(f"; {reason}" for reason, texts in reasons.items() if texts)
     failures = [text for texts in reasons.values() for text in texts]
+    if newest != feed.month.last_day:
+        warnings += slightly
+        slightly = []
     if warnings and not failures:
         summary += "; the export may not have finished"
-    detail = "; ".join([*failures, *warnings])
+    elif slightly and not failures:
+        summary += "; the families differ by a few rows"
+    recovery = _undated_recovery([file for file in feed.files if file.undated]) if undated else None
+    if slightly and not (failures or warnings):
+        recovery = (
+            "Look whether these rows are missing for a reason, such as a host without that resource. If not, have the "
+            "files named exported again; the month is published all the same."
+        )
+    warnings = [*slightly, *warnings]
+    detail = "; ".join([*failures, *warnings, *asides])
     offenders: list[Row] = [{"severity": "error", "problem": text} for text in failures]
     offenders += [{"severity": "warning", "problem": text} for text in warnings]
     return Finding(
@@ -303,7 +318,7 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         },
         f"{detail}." if detail else "",
         offenders=offenders,
-        recovery=_undated_recovery([file for file in feed.files if file.undated]) if undated else None,
+        recovery=recovery,
     )
 
 
@@ -321,23 +336,28 @@ def _undated_recovery(files: Sequence[FileFacts]) -> str:
     )
 
 
-def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tuple[list[str], list[str]]:
-    """Which families have fewer rows than the others, or more: failures and warnings, as sentences."""
+def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tuple[list[str], list[str], list[str]]:
+    """Which families have fewer rows than the others, or more: failures, warnings and mere remarks, as sentences."""
     if not files:
-        return [], []
+        return [], [], []
     small, large = (choose(files, key=lambda file: file.rows) for choose in (min, max))
     if len(files) == 2 and large.rows >= (2 - family_skew) * small.rows > 0:  # noqa: PLR2004 - no third to tell
-        return [
-            (
-                f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every line of "
-                "the one were written twice, or half of the other were missing"
-            )
-        ], []
+        return (
+            [
+                (
+                    f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every "
+                    "line of the one were written twice, or half of the other were missing"
+                )
+            ],
+            [],
+            [],
+        )
     # Of an even number the larger of the two in the middle: rather too few rows than too many.
     usual = sorted(file.rows for file in files)[len(files) // 2]
     others = "the other families" if len(files) > 2 else "the other family's file"  # noqa: PLR2004 - it and another
     failures: list[str] = []
     warnings: list[str] = []
+    remarks: list[str] = []
     for file in files:
         difference = file.rows - usual
         if not difference:
@@ -346,8 +366,11 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
         text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than {others}"
         if file.rows >= (2 - family_skew) * usual:
             text += ", as if every line were written twice"
-        (failures if size > family_skew * usual else warnings).append(text)
-    return failures, warnings
+        if size > family_skew * usual:
+            failures.append(text)
+        else:
+            (warnings if size > _NOT_WORTH_A_WARNING * family_skew * usual else remarks).append(text)
+    return failures, warnings, remarks
 
 
 def _ends_too_early(feed: MonthOfFeed, newest: date) -> tuple[list[str], list[str]]:
@@ -387,8 +410,8 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
         "fragmentation_complete",
         "Fails when the export did not finish: a file is empty, holds only its header, ends in the middle of "
         "a line or has no row of the month; the newest day differs between the families; a family's rows "
-        "differ from the other families' by more than REFINERY_FAMILY_SKEW (less is a warning); or a month "
-        "after which the feed holds a later one does not reach its last day (one day short is a warning). "
+        "differ from the other families' by more than REFINERY_FAMILY_SKEW (down to a tenth of that is a warning); "
+        "or a month after which the feed holds a later one does not reach its last day (one day short is a warning). "
         "The newest month is a warning when the calendar has passed it by REFINERY_LATE_DAYS.",
         "Wait for the export of the month to finish, or export the files named again, and run the month again.",
         _fragmentation_complete,
