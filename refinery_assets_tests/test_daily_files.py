@@ -255,6 +255,21 @@ def test_files_that_the_contract_does_not_name_are_named_and_harm_nothing(tmp_pa
     assert feed.unnamed.count == 4
 
 
+@pytest.mark.parametrize("name", ["20240512 (1).csv", "20240532.csv", "20240512.csv.csv", "20240512-neu.csv"])
+def test_a_copy_of_a_file_or_one_of_a_day_that_is_none_is_a_warning(tmp_path: Path, name: str) -> None:
+    file = file_in(tmp_path)
+    write(file, BY_DAY)
+    for other in (name, "of_2023.csv", "20240413 (1).csv"):
+        (tmp_path / f"2024/05/cpu_utilization_{other}").write_bytes(SOUND)
+
+    _, found = entrance(settings_for(tmp_path, DAILY))
+
+    outcome, told = found["source_files_present"]
+    assert outcome is Outcome.WARNING
+    assert told.startswith("31 of 31 expected files found. 3 files lie there that the contract does not name, such as ")
+    assert told.endswith(f" Named much like the month's files, and not read: 2024/05/cpu_utilization_{name}.")
+
+
 def test_a_folder_of_very_many_files_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unnamed, "_MOST_LOOKED_AT", 5)
     flat = FAMILY.model_copy(update={"path": "{family}_{year}{month}.csv"})

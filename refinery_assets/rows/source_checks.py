@@ -112,8 +112,10 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         details.append(f"{listing(map(_strays, stray), 3)}.")
     if feed.unnamed:
         details.append(f"{feed.unnamed}.")
+    if alike := feed.unnamed.alike:
+        details.append(f"Named much like the month's files, and not read: {listing(alike, 3)}.")
     return Finding(
-        outcome(failed=bool(absent), warned=bool(missing or stray)),
+        outcome(failed=bool(absent), warned=bool(missing or stray or alike)),
         f"{summary}.",
         {
             "expected": expected,
@@ -125,10 +127,21 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         " ".join(details),
         offenders=[{"file": file.name, "problem": file.absent} for file in absent]
         + [{"file": part.name, "problem": _strays(part)} for part in stray],
-        recovery=None
-        if missing or not stray
-        else "Have the files named exported again, each with the rows of its own day, and run the month again.",
+        recovery=None if missing else _recovery_of_names(stray=bool(stray), alike=bool(alike)),
     )
+
+
+def _recovery_of_names(*, stray: bool, alike: bool) -> str | None:
+    """What to do where all files are there, and not all is right with their names."""
+    texts = []
+    if stray:
+        texts.append("Have the files that hold rows of another day exported again, each with the rows of its own day.")
+    if alike:
+        texts.append(
+            "If the files that are not read hold rows of the month, put them in the place that the contract names; if "
+            "not, move them out of the folder."
+        )
+    return " ".join([*texts, "Then run the month again."]) if texts else None
 
 
 def _missing(file: FileFacts) -> int:
@@ -357,8 +370,9 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
     Rule(
         "source_files_present",
         "Fails when the month lacks one of its files, or all of a family's where there is one a day, or the feed's "
-        "root is missing; warns when single days are missing. Names files that lie there and that the contract does "
-        "not name.",
+        "root is missing; warns when single days are missing, when a day's file holds rows of other days alone, and "
+        "when a file is named much like the month's, as copies are. Names the files that lie there and that the "
+        "contract does not name.",
         "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month again.",
         _source_files_present,
     ),
