@@ -39,7 +39,7 @@ class UnknownHosts:
         unknown: Those that it lacks altogether.
         outside: Those with rows of days on which it does not count them.
         sample: At most `SAMPLE_SIZE` of either; the latter have a `why`. With file and line where they are known.
-        misread: Of those that it lacks, the hosts that the sample's names are if the file is UTF-8 and was read as latin-1.
+        misread: Names of the sample that it lacks, and the hosts that they are if UTF-8 was read as latin-1.
     """
 
     unknown: Occurrences = Occurrences()
