@@ -17,8 +17,9 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed import unnamed
 from refinery_assets.feed.changes import FeedSeen, look_for_changes
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_file
-from refinery_assets.rows.family import refine_file
-from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed, inspect_file
+from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
+from refinery_assets.rows.source_files import inspect_file
 from refinery_assets_tests.hostile import FAMILY, HEADER, LINES, MONTH, SOUND, as_text
 
 DAILY = FAMILY.model_copy(update={"path": "{year}/{month}/{family}_{year}{month}{day}.csv"})
@@ -52,7 +53,7 @@ def test_a_month_without_any_of_its_files_fails(tmp_path: Path) -> None:
     _, found = entrance(settings)
 
     assert found["source_files_present"][0] is Outcome.FAILED
-    assert "0 of 1 expected file found" in found["source_files_present"][1]
+    assert "0 of 31 expected files found" in found["source_files_present"][1]
     with pytest.raises(RefusedFileError, match=r"cpu_utilization_202405\*.csv is not there"):
         refine_file(file_in(tmp_path), settings)
 
@@ -75,6 +76,67 @@ def test_one_spoiled_day_fails_the_month_and_is_named(tmp_path: Path, spoiled: b
 
     assert found[check][0] is Outcome.FAILED
     assert told in found[check][1]
+
+
+def test_the_files_of_all_days_are_counted_and_those_that_are_alike_told_together(tmp_path: Path) -> None:
+    file = file_in(tmp_path)
+    write(file, BY_DAY)
+    for part in file.parts[6:10]:
+        part.path.write_bytes(b"date;host_id\n2024-05-07;a\n")
+    for part in file.parts[20:]:
+        part.path.write_bytes(f"{HEADER}\n2024-04-07,a,1,2\n".encode())
+    file.parts[12].path.unlink()
+
+    _, found = entrance(settings_for(tmp_path, DAILY))
+
+    assert "30 of 31 expected files found" in found["source_files_present"][1]
+    headers = found["headers_match_contract"][1]
+    assert headers.startswith("The contract is met by 26 of 30 headers. ")
+    assert (headers.count("0240507.csv"), headers.count("20240510.csv"), headers.count("the header lacks")) == (1, 0, 1)
+    assert "20240509.csv and 1 more, line 1: the header lacks" in headers
+    assert found["fragmentation_complete"][1].endswith(
+        "; 11 files hold rows of other months alone. 2024/05/cpu_utilization_20240521.csv and 10 other files hold rows "
+        "of 2024-04 and none of 2024-05."
+    )
+
+
+def test_a_day_under_the_name_of_another_is_named_with_the_days_of_its_rows(tmp_path: Path) -> None:
+    file = file_in(tmp_path)
+    days = {day: list(lines) for day, lines in BY_DAY.items()}
+    write(file, days)
+    file.parts[12].path.write_bytes(file.parts[11].path.read_bytes())
+    # The rows of a day before its own harm nothing.
+    days[date(2024, 5, 20)] += days[date(2024, 5, 21)]
+    days[date(2024, 5, 21)] += days[date(2024, 5, 20)]
+    write(file, {day: days[day] for day in (date(2024, 5, 20), date(2024, 5, 21))})
+
+    _, found = entrance(settings_for(tmp_path, DAILY))
+
+    outcome, told = found["source_files_present"]
+    assert outcome is Outcome.WARNING
+    assert told == (
+        "31 of 31 expected files found. 2024/05/cpu_utilization_20240513.csv holds rows of 2024-05-12 and none of its "
+        "own day."
+    )
+
+
+def test_quarantined_rows_of_one_day_are_told_by_its_file(tmp_path: Path) -> None:
+    file = file_in(tmp_path)
+    write(file, BY_DAY)
+    file.parts[12].path.write_bytes(file.parts[11].path.read_bytes())
+
+    stats = refine_file(file, Settings()).stats
+
+    rule = next(rule for rule in FAMILY_RULES if rule.name == "quarantine_within_tolerance")
+    verdict = rule.verdict(DAILY.name, MONTH, FamilyMonth(stats, 0.01))
+    assert verdict.finding.detail == (
+        "The files are 2024/05/cpu_utilization_202405*.csv. Of these rows, 6 are in "
+        "2024/05/cpu_utilization_20240513.csv, dated 2024-05-12."
+    )
+    assert verdict.recovery == (
+        "Most of these rows repeat those of another day's file: have the file named exported again, with the rows of "
+        "its own day, and run the month again."
+    )
 
 
 def test_missing_days_and_days_without_rows_are_warnings_that_name_them(tmp_path: Path) -> None:
@@ -191,6 +253,21 @@ def test_files_that_the_contract_does_not_name_are_named_and_harm_nothing(tmp_pa
         "cpu_utilization_2024.csv." in message
     )
     assert feed.unnamed.count == 4
+
+
+@pytest.mark.parametrize("name", ["20240512 (1).csv", "20240532.csv", "20240512.csv.csv", "20240512-neu.csv"])
+def test_a_copy_of_a_file_or_one_of_a_day_that_is_none_is_a_warning(tmp_path: Path, name: str) -> None:
+    file = file_in(tmp_path)
+    write(file, BY_DAY)
+    for other in (name, "of_2023.csv", "20240413 (1).csv"):
+        (tmp_path / f"2024/05/cpu_utilization_{other}").write_bytes(SOUND)
+
+    _, found = entrance(settings_for(tmp_path, DAILY))
+
+    outcome, told = found["source_files_present"]
+    assert outcome is Outcome.WARNING
+    assert told.startswith("31 of 31 expected files found. 3 files lie there that the contract does not name, such as ")
+    assert told.endswith(f" Named much like the month's files, and not read: 2024/05/cpu_utilization_{name}.")
 
 
 def test_a_folder_of_very_many_files_is_not_looked_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

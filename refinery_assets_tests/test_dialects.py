@@ -26,7 +26,7 @@ from refinery_assets.rows.family import Refined, refine_file
 from refinery_assets.rows.parts import TextPart, newest_day
 from refinery_assets.rows.read import read_columns, read_lines
 from refinery_assets.rows.scrub import scrub
-from refinery_assets.rows.source_checks import inspect_file
+from refinery_assets.rows.source_files import inspect_file
 from refinery_assets_tests.dialects import Dialect, Reading, day_written, parquet
 from refinery_assets_tests.hostile import FAMILY, MONTH, read_clean
 

@@ -11,15 +11,19 @@ import duckdb
 import pytest
 
 from refinery_assets.checks.rules import Outcome
+from refinery_assets.contract.families import Encoding
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import feed_file
 from refinery_assets.reports.report_data import read_report_data
 from refinery_assets.warehouse.explain import explain
+from refinery_assets.warehouse.facts import Inventory, MonthOfTable
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.publish import State
+from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.status import Inputs, read_status
+from refinery_assets.warehouse.unknown_hosts import Occurrences, UnknownHosts
 from refinery_assets_tests.inventories import contract_with, publish_months, settings_with, verdict_of
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
 
@@ -111,6 +115,30 @@ def test_unknown_hosts_and_hosts_that_do_not_count_are_shown_side_by_side(settin
     assert verdict.finding.detail.startswith("Unknown: srv-00006 (2024/02/")
     # The UI's tables want the same columns in every row.
     assert len({tuple(row) for row in verdict.finding.offenders}) == 1
+
+
+def test_names_in_utf_8_that_were_read_as_latin_1_are_told_as_the_hosts_that_they_are(settings: Settings) -> None:
+    query(settings, f"INSERT INTO hosts SELECT * REPLACE ('Genève-1' AS node_name) FROM hosts WHERE node_name='{HOST}'")
+    with feed_file(settings, settings.contract.families[0], FEBRUARY).path.open("a", encoding="utf-8") as file:
+        file.writelines(f"2024-02-01,{name},12.5,8\n" for name in ("genÃ¨ve-1", "zÃ¼ri-1", "büro"))
+
+    verdict = verdict_of(publish_months(settings, FEBRUARY)[FEBRUARY], "referential_integrity")
+
+    assert "3 hosts that the inventory lacks" in verdict.finding.summary
+    assert verdict.finding.detail.endswith(" Hosts of the inventory, if the file is UTF-8: genÃ¨ve-1 is Genève-1.")
+    assert "wrote their names in UTF-8 twice" in verdict.recovery
+    latin = [family.model_copy(update={"encoding": Encoding.LATIN1}) for family in settings.contract.families]
+    contract = settings.contract.model_copy(update={"family": tuple(latin)})
+    month = MonthOfTable(
+        FEBRUARY,
+        {},
+        None,
+        Inventory(0, {}, 0),
+        replace(settings, contract=contract),
+        unknown_hosts=UnknownHosts(Occurrences(1, 1, ["cpu"]), misread={"genÃ¨ve-1": "Genève-1"}),
+    )
+    rule = next(rule for rule in PUBLISH_RULES if rule.name == "referential_integrity")
+    assert 'where the contract has encoding = "latin-1"' in rule.verdict("processed_data", FEBRUARY, month).recovery
 
 
 def test_unknown_hosts_and_their_rows_are_counted_beyond_the_sample_each_host_once(settings: Settings) -> None:

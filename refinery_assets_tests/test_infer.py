@@ -200,7 +200,7 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
             text = "\r\n".join([f"Datum;Rechner;{family}_Auslastung;{family}_{unit}", *rows]) + "\r\n"
             write(feed / f"2024/02/{family}_{day:%Y%m%d}.csv.gz", gzip.compress(text.encode("latin-1")))
     hosts = "".join(f"Büro-{n},Wien,2020-01-0{n + 1},5\n" for n in range(3))
-    write(tmp_path / "rechner.csv", f"name,standort,seit,cap\n{hosts}")
+    write(tmp_path / "rechner.csv", f"name,standort,seit,cap\n{hosts}".encode("latin-1"))
     contract, text = inferred(feed, tmp_path / "rechner.csv")
     cpu, gpu = contract.families
     assert cpu.path == gpu.path == "{year}/{month}/{family}_{year}{month}{day}.csv.gz"
@@ -213,9 +213,44 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
     inventory = contract.inventory
     assert (inventory.source, inventory.host, inventory.attributes) == ("rechner.csv", "name", ("standort", "seit"))
     assert "The views have columns of these names, so they cannot be carried: cap." in text
-    assert "CHOOSE: 1 column of days, such as '2020-01-01' (../rechner.csv, line 2)." in text
+    assert "CHOOSE: 1 column of days, such as '2020-01-01' (rechner.csv, line 2)." in text
     assert '# valid_from = "seit"' in text
-    assert "rechner.csv lists 3 of the 3 hosts that were seen." in text
+    assert "# rechner.csv lists 3 of the 3 hosts that were seen." in text
+    assert (inventory.delimiter, inventory.encoding, inventory.date_format) == (",", Encoding.LATIN1, DateFormat.ISO)
+    assert "rechner.csv is not UTF-8. CHOOSE: do names with letters such as ä look right?" in text
+
+
+DAYS_OF_HOSTS: dict[str, tuple[str, list[str], list[str]]] = {
+    "one format": (
+        "01.03.2022 13.04.2022 -",
+        ['date_format = "DD.MM.YYYY"'],
+        ["CHOOSE: '-' (hosts.csv, line 4) is no day"],
+    ),
+    "two formats": (
+        "01/03/2022 02/03/2022 03/03/2022",
+        ['# date_format = "DD/MM/YYYY"', '# date_format = "MM/DD/YYYY"'],
+        ["CHOOSE: all of these days can be read in either way"],
+    ),
+    "one that needs no declaring": ("2022-03-01 2022-03-02 2022-03-03", ['date_format = "YYYY-MM-DD"'], []),
+}
+
+
+@pytest.mark.parametrize(("texts", "keys", "told"), DAYS_OF_HOSTS.values(), ids=DAYS_OF_HOSTS.keys())
+def test_how_the_inventory_writes_days_is_declared_or_left_to_a_person(
+    tmp_path: Path, texts: str, keys: list[str], told: list[str]
+) -> None:
+    write(tmp_path / "feed/2024/02/cpu_202402.csv", lines("date,host,cpu_p95,cores", 2, iso))
+    rows = [f"{host};{text};2022-01-01" for host, text in zip(HOSTS, texts.split(), strict=True)]
+    write(tmp_path / "hosts.csv", "\n".join(["name;since;seen", *rows]) + "\n")
+
+    contract, text = inferred(tmp_path / "feed", tmp_path / "hosts.csv")
+
+    assert contract.inventory.delimiter == ";"
+    section = propose_contract([tmp_path / "feed", tmp_path / "hosts.csv"], tmp_path / "contract.toml")
+    written = section.partition("[inventory]")[2].splitlines()
+    assert [line for line in written if "date_format =" in line] == keys
+    assert [each for each in told if each not in text] == []
+    assert text.count("is no day") == ("-" in texts.split())
 
 
 @pytest.mark.parametrize(
@@ -366,6 +401,18 @@ def test_the_commands_check_show_and_infer(tmp_path: Path) -> None:
     write(tmp_path / "lists" / "hosts.csv", "node_name\n")
     assert "hosts.csv has no rows. Until it is mended, every month is refused" in run("check", str(with_hosts))[2]
     write(tmp_path / "lists" / "hosts.csv", "node_name\nweb-1\n")
+    assert run("check", str(with_hosts))[2] == ""
+    with_hosts.write_text(with_hosts.read_text().replace("behavior = []", 'behavior = []\nvalid_from = "since"'))
+    write(tmp_path / "lists" / "hosts.csv", "node_name,since\nweb-1,01.03.2022\n")
+    assert run("check", str(with_hosts))[2] == (
+        "Warning: the inventory fails host_names_unique: 1 host, 0 without a name, 0 rows repeat a name, 1 row has no "
+        "day for its begin or end. No day: '01.03.2022' (lists/hosts.csv, line 2, since). Until it is mended, every "
+        f"month is refused. What to do: Write the days named as YYYY-MM-DD in the file {tmp_path}/lists/hosts.csv "
+        '([inventory] source in the contract, relative to the contract file), or set date_format = "DD.MM.YYYY" '
+        "under [inventory] of the contract, as which they read, and run again.\n"
+    )
+    declared = with_hosts.read_text().replace('"since"', '"since"\ndate_format = "DD.MM.YYYY"')
+    with_hosts.write_text(declared)
     assert run("check", str(with_hosts))[2] == ""
 
     code, shown, _ = run("show", str(file), REFINERY_MAX_LOSS="0.5")

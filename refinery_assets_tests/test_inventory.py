@@ -23,6 +23,7 @@ from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_file import read_inventory_file
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.tables import ForeignTableError, ensure_table
+from refinery_assets.warehouse.unknown_hosts import Occurrences, UnknownHosts
 from refinery_assets.warehouse.views import ensure_views_free, make_views
 from refinery_assets_tests.inventories import contract_with, judge_inventory, settings_with
 
@@ -150,7 +151,11 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "blanks for a line": ("csv", b"server,rack\na,1\n \n", "has 1 field in line 3, and 2 in its header"),
     "a quote that stays open": ("csv", b'server,rack\n"a,1\nb,2\n', "cannot be read as CSV: line 3"),
     "a name twice": ("csv", b"server,rack,Rack \na,1,2\n", "has two columns of one name in its header"),
-    "other bytes": ("csv", b"server\n\xff\xfe\n", "is not UTF-8 text"),
+    "other bytes": (
+        "csv",
+        b"server\n\xff\xfe\n",
+        'is not UTF-8 text; set encoding under [inventory] to what it is, such as "latin-1".',
+    ),
     "nothing": ("csv", b"", "is empty"),
     "nothing but blanks": ("csv", b"\xef\xbb\xbf\n \r\n", "is empty"),
     "nothing but a header": ("csv", b"\xef\xbb\xbfserver,rack\n", "hosts.csv has no rows."),
@@ -200,10 +205,11 @@ def test_hosts_that_the_inventorys_file_lacks_are_to_be_added_to_it(tmp_path: Pa
     found = judged(tmp_path, FILE)
     month = MonthOfTable(
         Month(2024, 5),
-        {"cpu": TableFacts(unknown=1)},
+        {"cpu": TableFacts()},
         None,
         Inventory(0, {}, 0),
         settings_with(Settings(), contract_with(tmp_path, FILE)),
+        unknown_hosts=UnknownHosts(Occurrences(1, 1, ["cpu"])),
     )
     rule = next(rule for rule in PUBLISH_RULES if rule.name == "referential_integrity")
 
@@ -227,7 +233,10 @@ NAMES: dict[str, tuple[str, str]] = {
         "('web-1', NULL, '2024-03-01'), ('Web-1', '2024-03-01', NULL)",
         "1 host is not spelled alike in all periods. Spelled in several ways: Web-1.",
     ),
-    "what is no day": ("('web-1', '03/04/2024', NULL)", "1 row has no day for its begin or end."),
+    "what is no day": (
+        "('web-1', '03/04/2024', NULL)",
+        "1 row has no day for its begin or end. No day: '03/04/2024' (assets, since).",
+    ),
     "years of two digits": (
         "('web-1', '24-05-01', NULL), ('web-2', '2024-05-01', '1-5-24'), ('web-3', ' ', 'epoch')",
         "3 rows have no day for its begin or end.",
@@ -354,6 +363,63 @@ def test_names_that_look_like_something_else_and_days_of_a_csv_file_are_taken_as
         assert query(connection, "SELECT node_name, valid_from, valid_to FROM host_inventory") == [
             (name, date(2024, 1, 31), date(2024, 2, 29)) for name in names
         ]
+
+
+@pytest.mark.parametrize(
+    ("date_format", "texts"),
+    [
+        ("DD.MM.YYYY", ("01.03.2022", "2024-03-01")),
+        ("MM/DD/YYYY", ("03/01/2022", "03/01/2024 00:00")),
+        ("YYYYMMDD", ("20220301", "20240301")),
+        ("epoch_seconds", ("1646092800", "1709251200")),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+def test_a_csv_file_is_read_as_the_contract_declares_it(
+    tmp_path: Path, date_format: str, texts: tuple[str, str], encoding: str
+) -> None:
+    rows = f"Sërver|since|until\nzüri-1|{texts[0]}|{texts[1]}\nzüri-2||\n"
+    (tmp_path / "hosts.csv").write_text(rows, encoding=encoding)
+    inventory = f"""
+        source = "hosts.csv"
+        host = "sërver"
+        behavior = []
+        valid_from = "since"
+        valid_to = "until"
+        delimiter = "|"
+        encoding = "{encoding}"
+        date_format = "{date_format}"
+    """
+
+    with made(contract_with(tmp_path, inventory)) as connection:
+        assert query(connection, "SELECT node_name, valid_from, valid_to FROM host_inventory ORDER BY ALL") == [
+            ("züri-1", date(2022, 3, 1), date(2024, 3, 1)),
+            ("züri-2", None, None),
+        ]
+
+
+def test_days_in_another_format_than_declared_are_told_with_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "hosts.csv").write_text(
+        'server;since;until;note\nweb-1;31.03.2022;;"two\nlines"\nweb-2;01.03.2022;03/31/2024;\n'
+    )
+    inventory = PERIODS.replace('"assets"', '"hosts.csv"') + '\ndate_format = "DD.MM.YYYY"'
+
+    verdict = judged(tmp_path, inventory)["host_names_unique"]
+
+    assert verdict.outcome is Outcome.FAILED
+    assert verdict.finding.detail == "No day: '03/31/2024' (hosts.csv, line 4, until)."
+    assert verdict.finding.offenders == [
+        {"node_name": "web-2", "text": "03/31/2024", "source": "hosts.csv", "line": 4, "column": "until"}
+    ]
+    assert verdict.recovery.startswith(f"Write the days named as YYYY-MM-DD or DD.MM.YYYY in the file {tmp_path}")
+    assert 'or set date_format = "MM/DD/YYYY" under [inventory]' in verdict.recovery
+
+
+@pytest.mark.parametrize("key", ['delimiter = ";"', 'encoding = "latin-1"', 'date_format = "DD.MM.YYYY"'])
+@pytest.mark.parametrize("source", ["hosts", "hosts.parquet"])
+def test_how_lines_are_written_is_said_of_csv_files_alone(tmp_path: Path, source: str, key: str) -> None:
+    with pytest.raises(ContractError, match=f"and the source '{source}' is no CSV file; leave the key out"):
+        contract_with(tmp_path, f'source = "{source}"\nhost = "server"\nbehavior = []\n{key}')
 
 
 def test_a_file_is_kept_as_a_table_and_gives_way_to_a_view_when_a_table_is_named_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import CutShortError, FeedFile, RefusedFileError
 from refinery_assets.feed.text import text_of
 from refinery_assets.rows.family import refine_file
-from refinery_assets.rows.source_checks import inspect_file
+from refinery_assets.rows.source_files import inspect_file
 from refinery_assets_tests.dialects import parquet, zstandard
 from refinery_assets_tests.hostile import FAMILY, LINES, MONTH, SOUND, as_text
 

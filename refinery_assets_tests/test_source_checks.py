@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets.checks.rules import Finding, Outcome, Verdict, judge
+from refinery_assets.checks.rules import NOTHING_TO_DO, Finding, Outcome, Verdict, judge
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
@@ -19,11 +19,11 @@ from refinery_assets.feed.files import FeedExtent, FeedFile, feed_extent
 from refinery_assets.rows.family import refine_file
 from refinery_assets.rows.source_checks import (
     ENTRANCE_RULES,
-    FileFacts,
     MonthOfFeed,
     inspect_feed,
     months_asked,
 )
+from refinery_assets.rows.source_files import FileFacts
 
 CPU, MEMORY, DISK, NETWORK = FAMILIES
 MAY, JUNE, DECEMBER = Month(2024, 5), Month(2024, 6), Month(2024, 12)
@@ -144,6 +144,26 @@ def test_a_few_rows_less_are_a_warning_up_to_the_limit(feed: Feed, limit: float,
     ]
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(10 / 155 - 1e-9, Outcome.WARNING), (10 / 155, Outcome.PASSED)], ids=["above", "up to"]
+)
+def test_a_row_less_in_a_whole_month_is_no_sign_of_an_unfinished_export(
+    feed: Feed, limit: float, expected: Outcome
+) -> None:
+    feed.edit(DISK, MAY, lambda lines: lines[1:])
+
+    verdict = feed.export(MAY, family_skew=limit)
+
+    assert verdict.outcome is expected
+    assert verdict.finding.detail == f"{name_of(DISK)} has 154 rows, 1 fewer than the other families."
+    assert "may not have finished" not in verdict.finding.summary
+    if expected is Outcome.WARNING:
+        assert verdict.finding.summary.endswith("; the families differ by a few rows.")
+        assert verdict.recovery.endswith("the month is published all the same.")
+    else:
+        assert (list(verdict.finding.offenders), verdict.recovery) == ([], NOTHING_TO_DO)
+
+
 def test_a_family_that_ends_before_the_others_is_named(feed: Feed) -> None:
     feed.write(MAY, to=30, families=[MEMORY])
 
@@ -234,7 +254,6 @@ FOREIGN: dict[str, Callable[[str], str]] = {
     "day first": lambda line: f"{line[8:10]}.{line[5:7]}.{line[:4]}{line[10:]}",
     "slashes": lambda line: line.replace("-", "/", 2),
     "a zone": lambda line: line.replace(",", "T00:00:00Z,", 1),
-    "another month": lambda line: line.replace("2024-05", "2023-05"),
 }
 
 
@@ -258,6 +277,24 @@ def test_dates_written_otherwise_are_told_as_such(
     assert names_in(verdict.finding) == {family.name for family in families}
     assert "did not finish" not in verdict.sentence
     assert "YYYY-MM-DD" in verdict.recovery
+
+
+@pytest.mark.parametrize("families", [[CPU], FAMILIES], ids=["one family", "all families"])
+def test_rows_of_another_month_are_told_by_their_month_and_not_by_the_date_format(
+    feed: Feed, families: list[Family]
+) -> None:
+    for family in families:
+        feed.edit(family, MAY, lambda lines: [line.replace("2024-05", "2024-04") for line in lines])
+
+    verdict = feed.export(MAY)
+
+    assert verdict.failed
+    told = "1 file holds" if len(families) == 1 else "4 files hold"
+    assert verdict.finding.summary.endswith(f"; {told} rows of other months alone.")
+    for family in families:
+        assert f"{name_of(family)} holds rows of 2024-04 and none of 2024-05" in verdict.finding.detail
+    assert "date_format" not in verdict.sentence + verdict.recovery
+    assert verdict.recovery.startswith("Have the month's own rows exported to the files named")
 
 
 def test_the_line_that_is_shown_for_its_date_is_the_first_that_is_not_blank_and_not_endless(feed: Feed) -> None:

@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from refinery_assets.checks.rules import counted
-from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.contract_text import contract_as_toml, toml_value
 from refinery_assets.contract.settings import Settings
 
@@ -42,7 +41,7 @@ def check(file: File = None) -> None:
     rules = [rule.name for rule in settings.contract.rule]
     own = f"; {'rule' if len(rules) == 1 else 'rules'} {', '.join(rules)}" if rules else ""
     typer.echo(f"{name} is valid: {count}, {', '.join(families)}{own}.")
-    _look_at_inventory(settings.contract)
+    _look_at_inventory(settings)
 
 
 @contract_app.command()
@@ -80,29 +79,34 @@ def infer(
     typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
 
 
-def _look_at_inventory(contract: Contract) -> None:
+def _look_at_inventory(settings: Settings) -> None:
     """Warn of an inventory file with which every month would be refused; the contract is valid all the same."""
-    from refinery_assets.warehouse.inventory_error import InventoryError
-
-    if contract.inventory_file is None:
+    if settings.contract.inventory_file is None:
         return
     import duckdb
 
-    from refinery_assets.warehouse.inventory_source import name_source
+    from refinery_assets.checks.rules import judge
+    from refinery_assets.contract.families import HOST_INVENTORY
+    from refinery_assets.contract.months import Month
+    from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
 
     with duckdb.connect() as connection:
-        try:
-            name_source(connection, contract)
-            ((hosts,),) = connection.execute("SELECT count(*) FROM inventory_source").fetchall()
-            problem = None if hosts else f"the file {contract.inventory_file} has no rows"
-        except InventoryError as error:
-            problem = str(error).rstrip(".")
-    if problem:
+        facts = inspect_inventory(connection, settings)
+    if facts.problem:
+        told = " ".join(filter(None, (f"{facts.problem}.", facts.there))).rstrip(".")
         typer.echo(
-            f"Warning: {problem}. Until it is mended, every month is refused; [inventory] source = "
-            f"{toml_value(contract.inventory.source)} is looked for from the contract file's folder.",
+            f"Warning: {told}. Until it is mended, every month is refused; [inventory] source = "
+            f"{toml_value(settings.contract.inventory.source)} is looked for from the contract file's folder.",
             err=True,
         )
+        return
+    for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, Month.of(settings.today), facts):
+        if verdict.failed:
+            typer.echo(
+                f"Warning: the inventory fails {verdict.check}: {verdict.finding.message} Until it is mended, every "
+                f"month is refused. What to do: {verdict.recovery}",
+                err=True,
+            )
 
 
 def _settings(file: Path | None) -> Settings:

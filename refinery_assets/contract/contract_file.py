@@ -18,7 +18,19 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 
-from refinery_assets.contract.families import Behavior, ColumnName, Family, FeedTolerances, Lines, Part
+from refinery_assets.contract.families import (
+    Behavior,
+    ColumnName,
+    DateFormat,
+    DateFormatName,
+    Delimiter,
+    Encoding,
+    EncodingName,
+    Family,
+    FeedTolerances,
+    Lines,
+    Part,
+)
 from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS, OWN_TABLES
 from refinery_assets.contract.own_rules import OwnRule
 from refinery_assets.contract.plausibility import PlausibilitySettings
@@ -49,6 +61,9 @@ class Inventory(Part):
         valid_from: The column of the first day on which the host counts; null: always before.
         valid_to: The column of the first day on which it counts no more; null: it still does.
         attributes: Further columns, which the views carry.
+        delimiter: What stands between two fields of a CSV file; None: what its header shows.
+        encoding: How a CSV file writes characters.
+        date_format: How a CSV file writes the days of valid_from and valid_to; YYYY-MM-DD is read besides.
     """
 
     source: Annotated[
@@ -62,11 +77,19 @@ class Inventory(Part):
     valid_from: ColumnName | None = None
     valid_to: ColumnName | None = None
     attributes: Annotated[tuple[ColumnName, ...], Field(description="a list of columns")] = ()
+    delimiter: Delimiter | None = None
+    encoding: EncodingName = Encoding.UTF8
+    date_format: DateFormatName = DateFormat.ISO
 
     @property
     def is_file(self) -> bool:
         """Whether the inventory is a file, and not a table or view of the warehouse."""
         return self.source.lower().endswith((".csv", ".parquet"))
+
+    @property
+    def is_csv(self) -> bool:
+        """Whether it is a CSV file, which alone has a delimiter, an encoding and a way to write days."""
+        return self.source.lower().endswith(".csv")
 
     @property
     def is_packaged(self) -> bool:
@@ -320,6 +343,12 @@ def _clashes_of_the_rest(contract: Contract) -> Iterator[str]:
     for name in _repeated(inventory.own_columns.values()):
         yield f"[inventory] names the column {name!r} twice; give each its own."
     yield from _names_taken(inventory)
+    for key in ("delimiter", "encoding", "date_format"):
+        if not inventory.is_csv and getattr(inventory, key) != Inventory.model_fields[key].default:
+            yield (
+                f"[inventory] {key} is {str(getattr(inventory, key))!r}, and the source {inventory.source!r} is no CSV "
+                "file; leave the key out."
+            )
     if behaviors.names and behaviors.count is not None:
         yield "[behaviors] has names and a count; keep one."
     for name in _repeated(map(str, behaviors.names)):

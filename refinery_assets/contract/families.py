@@ -118,7 +118,9 @@ _Path = Annotated[
         '"{year}/{month}/{family}_{year}{month}.csv"; {day}, {family} and {resource} may stand in it, too'
     ),
 ]
-_Delimiter = Annotated[str, Field(pattern=r"^[,;|:\t ]$", description='one of "," ";" "|" ":" "\\t" and " "')]
+Delimiter = Annotated[str, Field(pattern=r"^[,;|:\t ]$", description='one of "," ";" "|" ":" "\\t" and " "')]
+EncodingName = Annotated[Encoding, Field(description="utf-8, utf-16 or latin-1")]
+DateFormatName = Annotated[DateFormat, Field(description=f"one of {', '.join(DateFormat)}")]
 _Quote = Annotated[str, Field(pattern="""^["']?$""", description="a quotation mark, single or double, or none")]
 _Decimal = Annotated[str, Field(pattern="^[.,]$", description='"." or ","')]
 _Absent = Annotated[
@@ -154,11 +156,11 @@ class Lines(Part):
     """
 
     path: _Path = "{year}/{month}/{family}_{year}{month}.csv"
-    delimiter: _Delimiter = ","
+    delimiter: Delimiter = ","
     quote: _Quote = '"'
     decimal: _Decimal = "."
-    encoding: Annotated[Encoding, Field(description="utf-8, utf-16 or latin-1")] = Encoding.UTF8
-    date_format: Annotated[DateFormat, Field(description=f"one of {', '.join(DateFormat)}")] = DateFormat.ISO
+    encoding: EncodingName = Encoding.UTF8
+    date_format: DateFormatName = DateFormat.ISO
     absent: _Absent = ("", "-", "n/a", "na", "none", "null")
     max_mib: _Mebibytes = 4096
 

@@ -83,6 +83,7 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
     odd = find_odd_rows(publishable, file.month)
     landed = partition.height - plugged.rows.height
     against = find_contradiction(faulty, landed, file, _header(parts), lambda line: _place(line, file, first_lines))
+    clue, remedy = (against.clue, against.remedy) if against else _crowded_file(faulty, first_lines, file)
     stats = Stats(
         family=file.family,
         month=file.month,
@@ -105,8 +106,8 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
             _placed(row, file, first_lines)
             for row in faulty.head(SAMPLE_PER_FILE).select("source_line", "fault", "raw").iter_rows(named=True)
         ],
-        clue=against.clue if against else "",
-        remedy=against.remedy if against else None,
+        clue=clue,
+        remedy=remedy,
         odd_rows=dict(odd.group_by("oddity").len().sort("oddity").rows()),
         odd_sample=[_placed(row, file, first_lines) for row in odd.head(SAMPLE_SIZE).iter_rows(named=True)],
         days=compare_days(publishable, file.month),
@@ -194,6 +195,33 @@ def _own_line(line: int, file: FeedFile, first_lines: Mapping[str, int]) -> tupl
     return name, line - start + 1
 
 
+def _crowded_file(faulty: pl.DataFrame, first_lines: Mapping[str, int], file: FeedFile) -> tuple[str, str | None]:
+    """Of a month of several files, the one that most of the faulty rows are in, as a sentence; and what to do then."""
+    if not (first_lines and faulty.height):
+        return "", None
+    starts = pl.DataFrame(
+        [list(first_lines), list(first_lines.values())],
+        schema={"name": pl.String, "start": faulty.schema["source_line"]},
+    ).sort("start")
+    rows = faulty.select("source_line", "ds", "fault").sort("source_line")
+    rows = rows.join_asof(starts, left_on="source_line", right_on="start")
+    name, number = rows["name"].value_counts(sort=True).row(0)
+    if 2 * number <= rows.height:
+        return "", None
+    there = rows.filter(rows["name"] == name)
+    days = there["ds"].dt.date().drop_nulls().unique().sort().to_list()
+    clue = f"Of these rows, {number:,} {'is' if number == 1 else 'are'} in {name}"
+    own_day = next(part.day for part in file.parts if part.name == name)
+    if own_day in {day.day for day in days} or not days:
+        return f"{clue}.", None
+    repeats = there.filter(there["fault"].is_in([Fault.DUPLICATE, Fault.SUPERSEDED])).height
+    remedy = (
+        "Most of these rows repeat those of another day's file: have the file named exported again, with the rows of "
+        "its own day, and run the month again."
+    )
+    return f"{clue}, dated {listing(days, 3)}.", remedy if 2 * repeats > rows.height else None
+
+
 def _in_order(points: pl.DataFrame) -> pl.DataFrame:
     return points if points["point"].is_sorted() else points.sort("point")
 
@@ -242,6 +270,7 @@ def _rows_accounted_for(evidence: FamilyMonth) -> Finding:
 def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     stats = evidence.stats
     beyond = stats.quarantined > evidence.tolerance * stats.landed
+    place = f"The {'files are' if stats.parts else 'file is'} {stats.name}."
     summary = f"{counted(stats.quarantined, 'row')} of {stats.landed:,} quarantined"
     if stats.quarantined:
         summary += f" ({listing((f'{fault} {count}' for fault, count in stats.faults.items()), len(Fault))})"
@@ -252,7 +281,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
     recovery = stats.remedy
     if not stats.quarantined:
         recovery = "Nothing is lost: REFINERY_OVERSHOOT takes these readings as 100. Unset it if they are wrong."
-    if beyond and 2 * stats.faults.get(Fault.DUPLICATE, 0) > stats.quarantined:
+    if beyond and not stats.remedy and 2 * stats.faults.get(Fault.DUPLICATE, 0) > stats.quarantined:
         recovery = (
             "Most of these rows repeat a line of the file, as if lines were written twice: have the file exported "
             "again, each host and day once, and run the month again."
@@ -274,7 +303,7 @@ def _quarantine_within_tolerance(evidence: FamilyMonth) -> Finding:
             "overshoot_rows": stats.overshoot,
             **{str(fault): stats.faults.get(fault, 0) for fault in Fault},
         },
-        f"The file is {stats.name}. {stats.clue}".rstrip() if stats.quarantined else "",
+        f"{place} {stats.clue}".rstrip() if stats.quarantined else "",
         offenders=[{"file": stats.name, **row} for row in stats.sample],
         recovery=recovery,
     )

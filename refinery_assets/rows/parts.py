@@ -36,6 +36,8 @@ NO_ROWS = "holds only its header"
 # Of a file whose dates cannot be read: how far its first row is looked for, and how much of it is shown.
 _LINES_LOOKED_AT = 100
 _LONGEST_LINE = 200
+# More of a file's dates that are no days, and it is not sure of which month it is.
+_MOST_NO_DAYS = 0.1
 
 
 @dataclass(frozen=True)
@@ -253,15 +255,29 @@ def newest_day(part: Part, month: Month) -> date | None:
     # A closed month's file mostly ends on the last day, and then a search from its end answers at once.
     if part.reaches(month.last_day):
         return month.last_day
+    return max(days_of(part, month), default=None)
+
+
+def days_of(part: Part, month: Month) -> list[date]:
+    """The days of `month` that rows of the file are dated, in order."""
+    days = pl.concat(_dates(part)).drop_nulls().unique().sort()
+    return days.filter(days.is_between(month.first_day, month.last_day)).to_list()
+
+
+def months_of(part: Part) -> list[Month]:
+    """The months that the file's rows are dated, in order; none where many dates are not written as declared."""
+    days = pl.concat(_dates(part))
+    if days.null_count() > _MOST_NO_DAYS * days.len():
+        return []
+    return sorted({Month.of(day) for day in days.drop_nulls().to_list()})
+
+
+def _dates(part: Part) -> Iterator[pl.Series]:
+    """The different dates of the rows, a block at a time; null for what is no day as the family writes them."""
+    yield pl.Series("day", [], pl.Date)
     columns = part.read_columns()
     blocks = part.read_lines() if columns is None else iter([columns])
     family = part.file.family
-    newest = (
-        as_text(block["date"].unique(), family.date_format)
-        .to_frame()
-        .select(day_of("date", family.date_format).dt.date().alias("day"))
-        .filter(pl.col("day").is_between(month.first_day, month.last_day))["day"]
-        .max()
-        for block in blocks
-    )
-    return max((day for day in newest if isinstance(day, date)), default=None)
+    for block in blocks:
+        texts = as_text(block["date"].unique(), family.date_format).to_frame()
+        yield texts.select(day_of("date", family.date_format).dt.date().alias("day"))["day"]

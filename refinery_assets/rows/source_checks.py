@@ -1,85 +1,32 @@
 """The entrance audit: are a month's files there, do their headers serve, did the export finish?
 
-Here: the facts taken from each file, and the three rules of `legacy_feed` over those of a month. The same
-rules judge a month by its partitions, whose facts are taken from them (`warehouse/gate.py`). Not here: the
-rows themselves (`family.py`).
+Here: the three rules of `legacy_feed` over the facts of a month's files. The same rules judge a month by its
+partitions, whose facts are taken from them (`warehouse/gate.py`). Not here: the facts of a file (`source_files.py`),
+and the rows themselves (`family.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
 
 from refinery_assets.checks.rules import Finding, Outcome, Row, Rule, counted, listing, outcome
-from refinery_assets.contract.families import Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import (
-    CutShortError,
-    FeedExtent,
-    FeedFile,
-    RefusedFileError,
-    digest_of_parts,
-    feed_as_of_now,
-    feed_files,
-)
+from refinery_assets.feed.files import FeedExtent, feed_as_of_now, feed_files
 from refinery_assets.feed.unnamed import Unnamed, UnnamedFiles
-from refinery_assets.rows.contradictions import Contradiction, find_contradiction
-from refinery_assets.rows.parts import EMPTY, NO_ROWS, Part, newest_day, read_part
-from refinery_assets.rows.scrub import scrub
+from refinery_assets.rows.parts import EMPTY
+from refinery_assets.rows.source_files import FileFacts, inspect_file
 
-_NOT_THERE = "is not there"
 _NOTHING = Unnamed()
 
 # Each is read whole.
 _FILES_AT_ONCE = 2
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What the entrance audit knows of one file.
-
-    Attributes:
-        family: The file's family.
-        name: The file, relative to the feed's root.
-        absent: Why the file cannot be opened as one, as a sentence; None when it can.
-        header_problem: Why its header does not serve; None when it does or there is none.
-        unfinished: What shows that the export of this file did not finish; None when nothing does.
-        rows: Data rows, counted from the bytes.
-        newest_day: The newest day of the month that a row is dated; None when there is none.
-        undated: The first data row with its line's number, where no row at all has a day of the month as the
-            contract writes it.
-        against: What most of its rows contradict then.
-        digest: Digest of the bytes; None when they could not be read.
-        files: How many files it stands for: of a file a day, those up to the newest.
-        missing_days: Days of these of which there is no file, or none with rows.
-    """
-
-    family: Family
-    name: str
-    absent: str | None = None
-    header_problem: str | None = None
-    unfinished: str | None = None
-    rows: int = 0
-    newest_day: date | None = None
-    undated: str | None = None
-    against: Contradiction | None = None
-    digest: str | None = None
-    files: int = 1
-    missing_days: Sequence[date] = ()
-
-    @property
-    def is_missing(self) -> bool:
-        """Whether nothing stands in the file's place."""
-        return self.absent is not None and self.absent.endswith(_NOT_THERE)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the file can be held against the other families' of its month."""
-        return not (self.absent or self.header_problem or self.unfinished or self.undated)
+# Single rows go missing in every feed; a warning that never goes is not read.
+_NOT_WORTH_A_WARNING = 0.1
 
 
 @dataclass(frozen=True)
@@ -136,62 +83,6 @@ def inspect_feed(settings: Settings, months: Sequence[Month], extent: FeedExtent
             )
 
 
-def inspect_file(file: FeedFile) -> FileFacts:
-    """Look at one file, or at a month's files together."""
-    if not file.is_daily:
-        return _inspect_part(file)
-    return _together(file, [_inspect_part(part) for part in file.parts])
-
-
-def _inspect_part(file: FeedFile) -> FileFacts:
-    try:
-        part = read_part(file)
-    except FileNotFoundError:
-        return FileFacts(file.family, file.name, absent=f"{file.name} {_NOT_THERE}")
-    except CutShortError as error:
-        return FileFacts(file.family, file.name, unfinished=error.sign)
-    except RefusedFileError as error:
-        return FileFacts(file.family, file.name, absent=str(error))
-    facts = FileFacts(file.family, file.name, rows=part.rows, digest=part.digest)
-    # Nothing after an unusable header can be judged, so the file gets no further finding.
-    if problem := part.header_problem:
-        return replace(facts, header_problem=problem)
-    try:
-        newest = newest_day(part, file.month) if part.rows else None
-        undated = part.first_row if newest is None and not part.unfinished else None
-        against = _contradiction(part) if undated else None
-    except RefusedFileError as error:
-        return FileFacts(file.family, file.name, absent=str(error))
-    return replace(facts, unfinished=part.unfinished, newest_day=newest, undated=undated, against=against)
-
-
-def _contradiction(part: Part) -> Contradiction | None:
-    """What the first rows of a file contradict; looked for only where no row is of the month."""
-    file = part.file
-    rows = scrub([next(part.read_lines())], file.family, file.month, 0.0)
-    faulty = rows.filter(rows["fault"].is_not_null())
-    return find_contradiction(faulty, rows.height, file, part.columns, lambda line: f"{file.name}, line {line}")
-
-
-def _together(file: FeedFile, days: Sequence[FileFacts]) -> FileFacts:
-    """What is known of the days' files, as of one; it has the name of the first that is in trouble."""
-    there = [facts for facts in days if not facts.is_missing]
-    if not there:
-        return FileFacts(file.family, file.name, absent=f"{file.name} {_NOT_THERE}")
-    with_rows = [facts for facts in there if facts.unfinished != NO_ROWS] or there[:1]
-    trouble = next((facts for facts in with_rows if not facts.is_whole), None)
-    newest_file = days.index(with_rows[-1])
-    without = [day for day, facts in zip(file.month.days, days[:newest_file], strict=False) if facts not in with_rows]
-    return replace(
-        trouble or FileFacts(file.family, file.name),
-        rows=sum(facts.rows for facts in there),
-        newest_day=max((facts.newest_day for facts in with_rows if facts.newest_day), default=None),
-        digest=digest_of_parts({facts.name: facts.digest for facts in there if facts.digest}),
-        files=newest_file + 1,
-        missing_days=without,
-    )
-
-
 _SEE_FILES = "See source_files_present."
 
 
@@ -200,7 +91,7 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
     files = {file.name: file for file in feed.files}.values()
     absent = [file for file in files if file.absent]
     expected = sum(file.files for file in files)
-    missing = len(absent) + sum(len(file.missing_days) for file in files if not file.absent)
+    missing = sum(_missing(file) for file in files)
     summary = f"{expected - missing} of {counted(expected, 'expected file')} found"
     details = []
     root_problem = feed.root_problem if absent else None
@@ -219,24 +110,62 @@ def _source_files_present(feed: MonthOfFeed) -> Finding:
         details += [str(file.absent) for file in absent if not file.is_missing]
     holes = {file.family.name: listing(map(str, file.missing_days)) for file in files if file.missing_days}
     details += [f"{family} has no rows of {days}." for family, days in holes.items()]
+    stray = [part for file in files for part in file.each if part.stray]
+    if stray:
+        details.append(f"{listing(map(_strays, stray), 3)}.")
     if feed.unnamed:
         details.append(f"{feed.unnamed}.")
+    if alike := feed.unnamed.alike:
+        details.append(f"Named much like the month's files, and not read: {listing(alike, 3)}.")
     return Finding(
-        outcome(failed=bool(absent), warned=bool(missing)),
+        outcome(failed=bool(absent), warned=bool(missing or stray or alike)),
         f"{summary}.",
-        {"expected": expected, "found": expected - missing, "missing": missing, "unnamed": feed.unnamed.count},
+        {
+            "expected": expected,
+            "found": expected - missing,
+            "missing": missing,
+            "of_another_day": len(stray),
+            "unnamed": feed.unnamed.count,
+        },
         " ".join(details),
-        offenders=[{"file": file.name, "problem": file.absent} for file in absent],
+        offenders=[{"file": file.name, "problem": file.absent} for file in absent]
+        + [{"file": part.name, "problem": _strays(part)} for part in stray],
+        recovery=None if missing else _recovery_of_names(stray=bool(stray), alike=bool(alike)),
     )
+
+
+def _recovery_of_names(*, stray: bool, alike: bool) -> str | None:
+    """What to do where all files are there, and not all is right with their names."""
+    texts = []
+    if stray:
+        texts.append("Have the files that hold rows of another day exported again, each with the rows of its own day.")
+    if alike:
+        texts.append(
+            "If the files that are not read hold rows of the month, put them in the place that the contract names; if "
+            "not, move them out of the folder."
+        )
+    return " ".join([*texts, "Then run the month again."]) if texts else None
+
+
+def _missing(file: FileFacts) -> int:
+    """How many of the files are not there, or cannot be read, or have no rows where a later day has."""
+    if file.is_missing:
+        return file.files
+    return len(file.missing_days) + sum(part.absent is not None for part in file.each)
+
+
+def _strays(part: FileFacts) -> str:
+    return f"{part.name} holds rows of {listing(part.stray, 3)} and none of its own day"
 
 
 def _headers_match_contract(feed: MonthOfFeed) -> Finding:
     # A wide file has one header, which may serve for some of its families.
     wrong: dict[str, list[str]] = {}
-    for file in feed.files:
-        if file.header_problem:
-            wrong.setdefault(file.name, []).append(file.header_problem)
-    read = len({file.name for file in feed.files if not (file.absent or file.unfinished == EMPTY)})
+    parts = [part for file in feed.files for part in file.each]
+    for part in parts:
+        if part.header_problem:
+            wrong.setdefault(part.name, []).append(part.header_problem)
+    read = len({part.name for part in parts if not (part.absent or part.unfinished == EMPTY)})
     summary = "No header could be read"
     if read:
         summary = f"The contract is met by {read - len(wrong)} of {counted(read, 'header')}"
@@ -245,7 +174,10 @@ def _headers_match_contract(feed: MonthOfFeed) -> Finding:
         name: "; it ".join([texts[0], *(text for text in _once(texts)[1:] if text.startswith("lacks"))])
         for name, texts in wrong.items()
     }
-    detail = " ".join(f"{name}, line 1: the header {problem}." for name, problem in problems.items())
+    alike: dict[str, list[str]] = {}
+    for name, problem in problems.items():
+        alike.setdefault(problem, []).append(name)
+    detail = " ".join(f"{listing(names, 3)}, line 1: the header {problem}." for problem, names in alike.items())
     return Finding(
         outcome(failed=bool(wrong) or not read),
         f"{summary}.",
@@ -261,14 +193,11 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0}, recovery=_SEE_FILES)
     # Of a wide file, which is several families' file, everything is told once.
     unfinished = _once(f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished)
-    undated = _once(
-        f"{file.name} has no row dated within {feed.month} and written {file.family.date_format}; its {file.undated}"
-        for file in feed.files
-        if file.undated
-    )
+    undated, misdated = _without_the_month(feed)
     # A file that is already reported as absent, cut or unreadable says nothing about the others.
     whole = list({(file.name, file.newest_day): file for file in feed.files if file.is_whole}.values())
-    uneven, warnings = _sizes_that_stand_out(whole, feed.settings.family_skew)
+    uneven, slightly, asides = _sizes_that_stand_out(whole, feed.settings.family_skew)
+    warnings: list[str] = []
     newest = max((file.newest_day for file in whole if file.newest_day), default=None)
     short = [file for file in whole if file.newest_day != newest]
     unfinished += [
@@ -286,14 +215,27 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         summary += f", up to {newest}"
     reasons = {
         "the export did not finish": unfinished,
-        f"no date of {counted(len(undated), 'file')} reads as a day of the month": undated,
+        f"no date of {counted(undated.count, 'file')} reads as a day of the month": undated.texts,
+        f"{counted(misdated.count, 'file holds', 'files hold')} rows of other months alone": misdated.texts,
         "the families differ in rows": uneven,
     }
     summary += "".join(f"; {reason}" for reason, texts in reasons.items() if texts)
     failures = [text for texts in reasons.values() for text in texts]
+    if newest != feed.month.last_day:
+        warnings += slightly
+        slightly = []
     if warnings and not failures:
         summary += "; the export may not have finished"
-    detail = "; ".join([*failures, *warnings])
+    elif slightly and not failures:
+        summary += "; the families differ by a few rows"
+    recovery = " ".join(filter(None, (undated.recovery, misdated.recovery))) or None
+    if slightly and not (failures or warnings):
+        recovery = (
+            "Look whether these rows are missing for a reason, such as a host without that resource. If not, have the "
+            "files named exported again; the month is published all the same."
+        )
+    warnings = [*slightly, *warnings]
+    detail = "; ".join([*failures, *warnings, *asides])
     offenders: list[Row] = [{"severity": "error", "problem": text} for text in failures]
     offenders += [{"severity": "warning", "problem": text} for text in warnings]
     return Finding(
@@ -307,12 +249,62 @@ def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
         },
         f"{detail}." if detail else "",
         offenders=offenders,
-        recovery=_undated_recovery([file for file in feed.files if file.undated]) if undated else None,
+        recovery=recovery,
     )
 
 
 def _once(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(texts))
+
+
+@dataclass(frozen=True)
+class _Undated:
+    """Files without a row of their month: how many, what of them, a text for each family, and what to do."""
+
+    count: int
+    texts: list[str]
+    recovery: str
+
+
+def _without_the_month(feed: MonthOfFeed) -> tuple[_Undated, _Undated]:
+    """The files whose dates are not read as days of the month, and those whose days are read and of other months."""
+    parts = [[part for part in file.each if part.undated] for file in feed.files]
+    unread = [[part for part in of_family if not part.dated] for of_family in parts]
+    misdated = [[part for part in of_family if part.dated] for of_family in parts]
+    return (
+        _Undated(
+            _number(unread),
+            _once(
+                f"{_named(some)} {'have' if some[1:] else 'has'} no row dated within {feed.month} and written "
+                f"{some[0].family.date_format}; {'of the first,' if some[1:] else 'its'} {some[0].undated}"
+                for some in unread
+                if some
+            ),
+            _undated_recovery([part for some in unread for part in some]) if any(unread) else "",
+        ),
+        _Undated(
+            _number(misdated),
+            _once(
+                f"{_named(some)} {'hold' if some[1:] else 'holds'} rows of "
+                f"{listing(_once(str(month) for part in some for month in part.dated), 3)} and none of {feed.month}"
+                for some in misdated
+                if some
+            ),
+            "Have the month's own rows exported to the files named, which hold those of other months, as if they were "
+            "exported or copied under a wrong name; then run the month again."
+            if any(misdated)
+            else "",
+        ),
+    )
+
+
+def _number(files: Sequence[Sequence[FileFacts]]) -> int:
+    return len({part.name for some in files for part in some})
+
+
+def _named(files: Sequence[FileFacts]) -> str:
+    others = f" and {counted(len(files) - 1, 'other file')}" if files[1:] else ""
+    return f"{files[0].name}{others}"
 
 
 def _undated_recovery(files: Sequence[FileFacts]) -> str:
@@ -325,23 +317,28 @@ def _undated_recovery(files: Sequence[FileFacts]) -> str:
     )
 
 
-def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tuple[list[str], list[str]]:
-    """Which families have fewer rows than the others, or more: failures and warnings, as sentences."""
+def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tuple[list[str], list[str], list[str]]:
+    """Which families have fewer rows than the others, or more: failures, warnings and mere remarks, as sentences."""
     if not files:
-        return [], []
+        return [], [], []
     small, large = (choose(files, key=lambda file: file.rows) for choose in (min, max))
     if len(files) == 2 and large.rows >= (2 - family_skew) * small.rows > 0:  # noqa: PLR2004 - no third to tell
-        return [
-            (
-                f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every line of "
-                "the one were written twice, or half of the other were missing"
-            )
-        ], []
+        return (
+            [
+                (
+                    f"{large.name} has {counted(large.rows, 'row')} and {small.name} {small.rows:,}, as if every "
+                    "line of the one were written twice, or half of the other were missing"
+                )
+            ],
+            [],
+            [],
+        )
     # Of an even number the larger of the two in the middle: rather too few rows than too many.
     usual = sorted(file.rows for file in files)[len(files) // 2]
     others = "the other families" if len(files) > 2 else "the other family's file"  # noqa: PLR2004 - it and another
     failures: list[str] = []
     warnings: list[str] = []
+    remarks: list[str] = []
     for file in files:
         difference = file.rows - usual
         if not difference:
@@ -350,8 +347,11 @@ def _sizes_that_stand_out(files: Sequence[FileFacts], family_skew: float) -> tup
         text = f"{file.name} has {counted(file.rows, 'row')}, {size} {way} than {others}"
         if file.rows >= (2 - family_skew) * usual:
             text += ", as if every line were written twice"
-        (failures if size > family_skew * usual else warnings).append(text)
-    return failures, warnings
+        if size > family_skew * usual:
+            failures.append(text)
+        else:
+            (warnings if size > _NOT_WORTH_A_WARNING * family_skew * usual else remarks).append(text)
+    return failures, warnings, remarks
 
 
 def _ends_too_early(feed: MonthOfFeed, newest: date) -> tuple[list[str], list[str]]:
@@ -374,8 +374,9 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
     Rule(
         "source_files_present",
         "Fails when the month lacks one of its files, or all of a family's where there is one a day, or the feed's "
-        "root is missing; warns when single days are missing. Names files that lie there and that the contract does "
-        "not name.",
+        "root is missing; warns when single days are missing, when a day's file holds rows of other days alone, and "
+        "when a file is named much like the month's, as copies are. Names the files that lie there and that the "
+        "contract does not name.",
         "Have the missing files exported to the places named, or correct REFINERY_FEED, and run the month again.",
         _source_files_present,
     ),
@@ -391,8 +392,8 @@ ENTRANCE_RULES: tuple[Rule[MonthOfFeed], ...] = (
         "fragmentation_complete",
         "Fails when the export did not finish: a file is empty, holds only its header, ends in the middle of "
         "a line or has no row of the month; the newest day differs between the families; a family's rows "
-        "differ from the other families' by more than REFINERY_FAMILY_SKEW (less is a warning); or a month "
-        "after which the feed holds a later one does not reach its last day (one day short is a warning). "
+        "differ from the other families' by more than REFINERY_FAMILY_SKEW (down to a tenth of that is a warning); "
+        "or a month after which the feed holds a later one does not reach its last day (one day short is a warning). "
         "The newest month is a warning when the calendar has passed it by REFINERY_LATE_DAYS.",
         "Wait for the export of the month to finish, or export the files named again, and run the month again.",
         _fragmentation_complete,

@@ -61,7 +61,8 @@ class Stats:
         long_gaps: Gaps that are too long to fill.
         long_gap_days: Days in those gaps.
         sample: A few faulty rows: file, line in it, fault and raw text.
-        clue: What most of the faulty rows have that contradicts the contract, as a sentence; empty: nothing in common.
+        clue: What most of the faulty rows have that contradicts the contract, or which of several files they are in, as
+            a sentence; empty: nothing in common.
         remedy: What to do about that; None: nothing in particular.
         odd_rows: Rows that stand against their host's other days, by `odd_rows.Oddity`.
         odd_sample: A few of them, in `odd_rows.ODD_ROWS_SCHEMA`, with file and line in it.

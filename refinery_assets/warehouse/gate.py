@@ -20,7 +20,8 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, RefusedFileError, feed_file
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
-from refinery_assets.rows.source_checks import ENTRANCE_RULES, FileFacts, MonthOfFeed
+from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed
+from refinery_assets.rows.source_files import FileFacts
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_partitions import (
     Partition,

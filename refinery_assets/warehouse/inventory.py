@@ -6,7 +6,8 @@ called (`inventory_source.py`), and making or changing it; it belongs to another
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,11 @@ import duckdb
 
 from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
 from refinery_assets.contract.contract_file import Contract
-from refinery_assets.contract.families import Behavior
+from refinery_assets.contract.families import Behavior, DateFormat
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_error import InventoryError
-from refinery_assets.warehouse.inventory_source import name_source
+from refinery_assets.warehouse.inventory_source import AS_DAY, name_source
 
 _HOSTS_OF_PERIODS = "count(DISTINCT lower(node_name))"
 _OVERLAPS = "next_from IS NOT NULL AND (valid_to IS NULL OR next_from < valid_to)"
@@ -42,6 +43,9 @@ class InventoryFacts:
         overlapping: A sample of periods of a host that do not end before its next begins.
         reversed: Rows that end before, or when, they begin.
         bad_days: Rows of which valid_from or valid_to is no day.
+        bad_day_sample: Some of these: host, text, source, column, and of a CSV file the line.
+        declared_days: The formats that are read.
+        possible_days: The formats that `date_format` could declare to have the sample read.
         behaviors: Hosts per behavior, in upper case; hosts without one are left out.
     """
 
@@ -58,6 +62,9 @@ class InventoryFacts:
     overlapping: Sequence[Row] = ()
     reversed: int = 0
     bad_days: int = 0
+    bad_day_sample: Sequence[Row] = ()
+    declared_days: Sequence[DateFormat] = (DateFormat.ISO,)
+    possible_days: Sequence[DateFormat] = ()
     behaviors: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -114,7 +121,53 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings)
         bad_days=bad_days,
         behaviors=dict(behaviors),
         **of_names,
+        **(_look_at_bad_days(connection, settings.contract) if bad_days else {}),
     )
+
+
+def _look_at_bad_days(connection: duckdb.DuckDBPyConnection, contract: Contract) -> dict[str, Any]:
+    """What stands where valid_from and valid_to should be days, and as which days it could be read."""
+    inventory = contract.inventory
+    found = connection.execute(
+        " UNION ALL ".join(
+            f"(SELECT node_name, '{key}', trim({key}) FROM inventory_source "  # noqa: S608 - constants of the package
+            f"WHERE trim({key}) <> '' AND {AS_DAY.format(name=key)} IS NULL ORDER BY node_name LIMIT $most)"
+            for key in ("valid_from", "valid_to")
+        ),
+        {"most": SAMPLE_SIZE},
+    ).fetchall()
+    lines: dict[tuple[str, str], int] = {}
+    if inventory.is_csv and contract.inventory_file is not None:
+        from refinery_assets.warehouse.inventory_file import lines_of_texts  # noqa: PLC0415 - as in inventory_source.py
+
+        # If the file has gone since, there is no line to tell.
+        with suppress(InventoryError, OSError):
+            lines = lines_of_texts(contract.inventory_file, set(inventory.own_columns.values()), inventory)
+    sample: list[Row] = [
+        {
+            "node_name": host,
+            "text": text,
+            "source": inventory.source,
+            "line": lines.get((key, text)),
+            "column": inventory.own_columns[key],
+        }
+        for host, key, text in found
+    ]
+    return {
+        "bad_day_sample": sample,
+        "declared_days": list(dict.fromkeys((DateFormat.ISO, inventory.date_format))),
+        "possible_days": _formats_of([text for *_, text in found]) if inventory.is_csv else [],
+    }
+
+
+def _formats_of(texts: Sequence[str]) -> list[DateFormat]:
+    """The formats in which all of the texts are days."""
+    import polars as pl  # noqa: PLC0415 - takes a while to load, and few inventories need it
+
+    from refinery_assets.rows.days import day_of  # noqa: PLC0415 - loads it, too
+
+    frame = pl.DataFrame({"text": texts})
+    return [each for each in DateFormat if not frame.select(day_of("text", each).is_null().any()).item()]
 
 
 def _look_at_periods(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
@@ -211,12 +264,15 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
     summary = ", ".join(parts)
     if facts.problem is not None:
         summary = f"there are no names to compare: {facts.problem}"
-    details = {"Repeated": facts.repeated, "Spelled in several ways": facts.respelled}
+    details = {"Repeated": facts.repeated, "Spelled in several ways": facts.respelled, "No day": _bad_days_told(facts)}
     return Finding(
         outcome(failed=bool(facts.problem or any(list(counts.values())[1:]))),
         f"{summary}.",
         counts,
-        offenders=facts.overlapping or [{"node_name": name, "times": times} for name, times in facts.repeated.items()],
+        # Periods overlap for nothing else where a day is not read.
+        offenders=facts.bad_day_sample
+        or facts.overlapping
+        or [{"node_name": name, "times": times} for name, times in facts.repeated.items()],
         detail=" ".join(f"{what}: {listing(names)}." for what, names in details.items() if names),
         recovery=_recovery_of_names(facts),
     )
@@ -225,12 +281,36 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
 _SEE_INVENTORY = "See inventory_initialized."
 
 
+def _bad_days_told(facts: InventoryFacts) -> list[str]:
+    """The texts that are no days, each once, with the column and the first line that they stand in."""
+    told = {
+        (row["column"], row["text"]): f"{row['text']!r} ({row['source']}{_line(row)}, {row['column']})"
+        for row in facts.bad_day_sample
+    }
+    return list(told.values())
+
+
+def _line(row: Row) -> str:
+    return f", line {row['line']}" if row["line"] else ""
+
+
 def _recovery_of_names(facts: InventoryFacts) -> str | None:
     if facts.problem is not None:
         return _SEE_INVENTORY
+    if facts.bad_days:
+        place = facts.source or "the inventory"
+        text = f"Write the days named as {_either(facts.declared_days)} in {place}"
+        if facts.possible_days:
+            formats = _either(f'date_format = "{each}"' for each in facts.possible_days)
+            text += f", or set {formats} under [inventory] of the contract, as which they read"
+        return f"{text}, and run again."
     if not facts.source:
         return None
     return f"Correct names and periods in {facts.source}, so that each host stands once for each day, and run again."
+
+
+def _either(texts: Iterable[str]) -> str:
+    return " or ".join(texts)
 
 
 def _behaviors_complete(facts: InventoryFacts) -> Finding:

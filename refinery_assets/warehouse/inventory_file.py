@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from refinery_assets.checks.rules import counted, listing
+from refinery_assets.contract.contract_file import Inventory
+from refinery_assets.contract.families import DateFormat, Encoding
+from refinery_assets.rows.days import day_of
 from refinery_assets.warehouse.inventory_error import InventoryError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -20,14 +23,19 @@ _TYPES = (pl.Int64, pl.Float64, pl.Date)
 # A number would lose the zero of 007, the plus of +49, the last digits of a long one, and 1e5 or nan its meaning.
 _NO_NUMBER = r"^(\+|-?(0\d|[A-Za-z]))|[eE]|\d{16}"
 _DECIMALS = r"\.(\d+)$"
+_DEFAULT = Inventory()
+_PERIOD = ("valid_from", "valid_to")
+_CODECS = {Encoding.UTF8: "utf-8-sig"}
 
 
-def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
+def read_inventory_file(path: Path, as_text: Collection[str], inventory: Inventory = _DEFAULT) -> pl.DataFrame:
     """The file's rows. Of a CSV file, a column gets the type that all its values are written as.
 
     Args:
         path: The file.
         as_text: Columns, stripped and in lower case, that stay as they are written: a name such as 007 is no number.
+        inventory: How a CSV file is written, and which of its columns hold days; those that its `date_format` reads
+            come as YYYY-MM-DD.
 
     Raises:
         InventoryError: It is not there, cannot be read, or is not what its name says.
@@ -42,24 +50,63 @@ def read_inventory_file(path: Path, as_text: Collection[str]) -> pl.DataFrame:
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path, glob=False)
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path, inventory.encoding, named)
     except OSError as error:
         raise InventoryError(f"{named}, cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InventoryError(f"{named}, is not UTF-8 text") from error
     except pl.exceptions.PolarsError as error:
         raise InventoryError(f"{named}, cannot be read as Parquet", f"Polars says: {error}.") from error
-    header, rows = _lines(text, named, as_text)
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    header, rows = _lines(text, named, as_text, inventory.delimiter)
+    frame = pl.DataFrame([row for _, row in rows], schema=dict.fromkeys(header, pl.String), orient="row").with_columns(
+        _days_as_iso(header, inventory)
+    )
     return frame.with_columns(
         _typed(column) for column in frame.get_columns() if column.name.strip().lower() not in as_text
     )
 
 
-def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], list[list[str | None]]]:
-    """The header and the rows of a CSV file, without blanks around a field; an empty one is null.
+def lines_of_texts(path: Path, as_text: Collection[str], inventory: Inventory) -> dict[tuple[str, str], int]:
+    """The line on which a text stands first in a column of days, by the keys of `[inventory]` and the texts.
 
-    Its delimiter is the one that the header shows.
+    Raises:
+        InventoryError: The CSV file cannot be read any more.
+        OSError: As well.
+    """
+    named = f"the file {path}"
+    header, rows = _lines(_text(path, inventory.encoding, named), named, as_text, inventory.delimiter)
+    names = [name.strip().lower() for name in header]
+    found: dict[tuple[str, str], int] = {}
+    for key in _PERIOD:
+        column = inventory.own_columns.get(key, "")
+        for line, row in rows if column in names else ():
+            if text := row[names.index(column)]:
+                found.setdefault((key, text), line)
+    return found
+
+
+def _text(path: Path, encoding: Encoding, named: str) -> str:
+    try:
+        return path.read_text(encoding=_CODECS.get(encoding, encoding))
+    except UnicodeError as error:
+        other = Encoding.LATIN1 if encoding is Encoding.UTF8 else Encoding.UTF8
+        raise InventoryError(
+            f'{named}, is not {encoding.upper()} text; set encoding under [inventory] to what it is, such as "{other}"'
+        ) from error
+
+
+def _days_as_iso(header: Sequence[str], inventory: Inventory) -> Iterator[pl.Expr]:
+    """The columns of days, written as all queries know them; what is no day stays, for a check to tell."""
+    own = {inventory.own_columns.get(key) for key in _PERIOD}
+    for name in header if inventory.date_format is not DateFormat.ISO else ():
+        if name.strip().lower() in own:
+            yield day_of(name, inventory.date_format).dt.to_string("%Y-%m-%d").fill_null(pl.col(name)).alias(name)
+
+
+def _lines(
+    text: str, named: str, wanted: Collection[str], declared: str | None
+) -> tuple[list[str], list[tuple[int, list[str | None]]]]:
+    """The header and the rows of a CSV file with their lines, without blanks around a field; an empty one is null.
+
+    Where no delimiter is declared, it is the one that the header shows.
     """
     first = text.lstrip().partition("\n")[0]
 
@@ -68,8 +115,9 @@ def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], l
         return len(names.intersection(wanted)), len(names)
 
     # Not by `splitlines`, which ends lines at characters that are part of a field.
-    reader = csv.reader(io.StringIO(text), delimiter=max(_DELIMITERS, key=shown), strict=True)
-    rows: list[Sequence[str]] = []
+    delimiter = declared or max(_DELIMITERS, key=shown)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+    rows: list[tuple[int, Sequence[str]]] = []
     header: list[str] = []
     try:
         for row in reader:
@@ -83,12 +131,12 @@ def _lines(text: str, named: str, wanted: Collection[str]) -> tuple[list[str], l
                     f"{named}, has {fields} in line {reader.line_num}, and {len(header)} in its header"
                 )
             elif row:
-                rows.append(row)
+                rows.append((reader.line_num, row))
     except csv.Error as error:
         raise InventoryError(f"{named}, cannot be read as CSV: line {reader.line_num}, {error}") from error
     if not header:
         raise InventoryError(f"{named}, is empty")
-    return header, [[field.strip() or None for field in row] for row in rows]
+    return header, [(line, [field.strip() or None for field in row]) for line, row in rows]
 
 
 def _typed(column: pl.Series) -> pl.Series:

@@ -45,7 +45,9 @@ def source_rows(connection: duckdb.DuckDBPyConnection, contract: Contract) -> du
         from refinery_assets.warehouse.inventory_file import read_inventory_file  # noqa: PLC0415
 
         what = f"the file {file}"
-        connection.register("inventory_source", read_inventory_file(file, set(inventory.own_columns.values())))
+        connection.register(
+            "inventory_source", read_inventory_file(file, set(inventory.own_columns.values()), inventory)
+        )
         rows = connection.table("inventory_source")
     else:
         what, place = _place(connection, inventory)

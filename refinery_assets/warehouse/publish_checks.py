@@ -12,6 +12,7 @@ from dataclasses import replace
 from refinery_assets.checks.plausibility.evidence import Evidence
 from refinery_assets.checks.plausibility.rules import PLAUSIBILITY_RULES
 from refinery_assets.checks.rules import Cell, Finding, Outcome, Row, Rule, counted, listing, outcome
+from refinery_assets.contract.families import Encoding
 from refinery_assets.warehouse.facts import MonthOfTable
 from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.inventory import where_hosts_are
@@ -100,6 +101,10 @@ def _referential_integrity(month: MonthOfTable) -> Finding:
     shown = {
         "Unknown": ([_place(row) for row in sample if not row.get("why")], unknown.hosts),
         "Not in the inventory on that day": ([_place(row) for row in sample if row.get("why")], outside.hosts),
+        "Hosts of the inventory, if the file is UTF-8": (
+            [f"{name} is {host}" for name, host in month.unknown_hosts.misread.items()],
+            len(month.unknown_hosts.misread),
+        ),
     }
     return Finding(
         outcome(failed=bool(found)),
@@ -113,7 +118,24 @@ def _referential_integrity(month: MonthOfTable) -> Finding:
         },
         " ".join(f"{what}: {listing(places, of=hosts)}." for what, (places, hosts) in shown.items() if places),
         offenders=sample,
-        recovery=_recovery_of_unknown_hosts(where_hosts_are(month.settings.contract)),
+        recovery=_recovery_of_misread_hosts(month)
+        or _recovery_of_unknown_hosts(where_hosts_are(month.settings.contract)),
+    )
+
+
+def _recovery_of_misread_hosts(month: MonthOfTable) -> str | None:
+    """What to do where the hosts are known, and a file is not written in the encoding that the contract declares."""
+    if not month.unknown_hosts.misread:
+        return None
+    if all(family.encoding is not Encoding.LATIN1 for family in month.settings.contract.families):
+        return (
+            "Some of the hosts named are in the inventory, and the export wrote their names in UTF-8 twice. Have the "
+            "files named exported again; then run the month again."
+        )
+    return (
+        "Some of the hosts named are in the inventory, and their files are UTF-8, where the contract has "
+        'encoding = "latin-1". Have the files named exported in latin-1, or mend encoding in the contract '
+        "(REFINERY_CONTRACT) if it holds for all months; then run the month again."
     )
 
 

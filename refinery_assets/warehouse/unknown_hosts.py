@@ -5,8 +5,9 @@ Here: finding them in `audit_series` (`facts.py`) and in the partitions. Not her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -38,11 +39,13 @@ class UnknownHosts:
         unknown: Those that it lacks altogether.
         outside: Those with rows of days on which it does not count them.
         sample: At most `SAMPLE_SIZE` of either; the latter have a `why`. With file and line where they are known.
+        misread: Names of the sample that it lacks, and the hosts that they are if UTF-8 was read as latin-1.
     """
 
     unknown: Occurrences = Occurrences()
     outside: Occurrences = Occurrences()
     sample: Sequence[Row] = ()
+    misread: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month, paths: Sequence[str] = ()) -> UnknownHosts:
@@ -72,7 +75,25 @@ def find_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month, path
         counts.get(False, Occurrences()),
         counts.get(True, Occurrences()),
         [{name: row.get(name) for name in columns} for row in rows],
+        _misread(connection, [str(row["host_id"]) for row in sample if "why" not in row]),
     )
+
+
+def _misread(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dict[str, str]:
+    """The hosts of the inventory that names are whose bytes were UTF-8 and were read as latin-1."""
+    meant: dict[str, str] = {}
+    for name in names:
+        with suppress(UnicodeError):
+            meant[name] = name.encode("latin-1").decode("utf-8")
+    meant = {name: text for name, text in meant.items() if text != name}
+    if not meant:
+        return {}
+    known = connection.execute(
+        "SELECT lower(node_name), node_name FROM fleet WHERE list_contains($names, lower(node_name))",
+        {"names": [text.lower() for text in meant.values()]},
+    ).fetchall()
+    hosts = dict(known)
+    return {name: hosts[text.lower()] for name, text in meant.items() if text.lower() in hosts}
 
 
 def _sample(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:

@@ -2,5 +2,5 @@
 
 Here: paths and their placeholders (`paths.py`), a sample of a file's lines (`sample.py`), what its columns
 are (`columns.py`), what they are put together to (`findings.py`), and the proposal as TOML
-(`proposal.py`). Not here: reading a feed by a contract.
+(`proposal.py`, `hosts.py`, `words.py`). Not here: reading a feed by a contract.
 """

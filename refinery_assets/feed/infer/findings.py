@@ -49,6 +49,7 @@ class InventoryFile:
     """A file that lists the hosts of the feed."""
 
     path: Path
+    sample: Sample
     host: Column
     others: Sequence[Column]
     known: int
@@ -225,9 +226,10 @@ def _find_inventory(connection: duckdb.DuckDBPyConnection, found: Findings) -> I
     hosts = {place.text.lower() for family in found.families if family.table.host for place in family.table.host.places}
     for path in found.undated:
         try:
-            table = inspect([read_sample(connection, Dated(path, 0, 0), least_columns=1)])
+            sample = read_sample(connection, Dated(path, 0, 0), least_columns=1)
         except UnreadableSampleError:
             continue
+        table = inspect([sample])
         columns = [
             column
             for column in (table.host, table.date, *table.unused)
@@ -237,5 +239,5 @@ def _find_inventory(connection: duckdb.DuckDBPyConnection, found: Findings) -> I
         best = max(columns, key=lambda column: listed[column.name], default=None)
         if best is not None and 2 * listed[best.name] >= len(hosts) > 0:
             others = [column for column in table.columns if column.name != best.name]
-            return InventoryFile(path, best, others, listed[best.name], len(hosts))
+            return InventoryFile(path, sample, best, others, listed[best.name], len(hosts))
     return None

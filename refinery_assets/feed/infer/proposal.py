@@ -1,13 +1,11 @@
 """A contract proposed for somebody's files, as TOML with the reasons beside each key.
 
-Here: the words. Not here: which files are looked into (`findings.py`), and what is seen in them.
+Here: the words. Not here: those of `[inventory]` (`hosts.py`), which files are looked into (`findings.py`), and what is
+seen in them.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,16 +16,13 @@ from refinery_assets.checks.rules import counted, listing
 from refinery_assets.contract.contract_file import read_contract
 from refinery_assets.contract.contract_text import toml_value
 from refinery_assets.contract.families import DateFormat, Encoding, Lines
-from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS
 from refinery_assets.feed.infer.columns import Column, Series, resource_in
-from refinery_assets.feed.infer.days import read_days
-from refinery_assets.feed.infer.findings import Family, Findings, InventoryFile, look_into
+from refinery_assets.feed.infer.findings import Family, Findings, look_into
+from refinery_assets.feed.infer.hosts import inventory_section
 from refinery_assets.feed.infer.paths import Kind
+from refinery_assets.feed.infer.words import CHOOSE, comment
 
-_WIDTH = 112
 _DEFAULT = Lines()
-_CHOOSE = "CHOOSE:"
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
 def propose_contract(paths: Sequence[Path], contract: Path) -> str:
@@ -41,48 +36,42 @@ def propose_contract(paths: Sequence[Path], contract: Path) -> str:
         NothingToInferError: There are no files, or none can be read.
     """
     found = look_into(paths)
-    text = "\n".join([*_head(found), *_feed(found), *_all_families(found), *_rest(found, contract)]) + "\n"
+    sections = [
+        _head(found),
+        _feed(found),
+        _all_families(found),
+        inventory_section(found.inventory, contract),
+        _limits(),
+    ]
+    text = "\n".join(line for section in sections for line in section) + "\n"
     read_contract(text, contract)
     return text
 
 
-def _comment(text: str) -> list[str]:
-    # TOML wants no such characters in its comments, and a header may have any.
-    plain = _CONTROL.sub("?", text)
-    return textwrap.wrap(
-        plain,
-        _WIDTH,
-        initial_indent="# ",
-        subsequent_indent="#   ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def _head(found: Findings) -> Iterator[str]:
     samples = {sample.file.path: sample for family in found.families for sample in family.table.samples}
-    yield from _comment(
+    yield from comment(
         f"A contract proposed by `refinery contract infer` from the files in {found.root}. Read it through and edit "
-        f"it; what the files do not say is marked {_CHOOSE.rstrip(':')}. Then: refinery contract check FILE"
+        f"it; what the files do not say is marked {CHOOSE.rstrip(':')}. Then: refinery contract check FILE"
     )
-    yield from _comment(f"Set REFINERY_FEED={found.root} and REFINERY_CONTRACT to this file.")
+    yield from comment(f"Set REFINERY_FEED={found.root} and REFINERY_CONTRACT to this file.")
     rows = sum(len(sample.rows) for sample in samples.values())
     shown = listing(map(found.name, samples))
-    yield from _comment(f"Looked at {counted(rows, 'row')} of {counted(len(samples), 'file')}: {shown}.")
+    yield from comment(f"Looked at {counted(rows, 'row')} of {counted(len(samples), 'file')}: {shown}.")
     for sample in samples.values():
         if sample.malformed:
-            yield from _comment(
+            yield from comment(
                 f"Of {found.name(sample.file.path)}, {len(sample.malformed)} of the lines looked at have other than "
                 f"the header's {len(sample.header)} fields, line {sample.malformed[0]} for one; they are quarantined."
             )
     for note in found.notes:
-        yield from _comment(note)
+        yield from comment(note)
     for path, why in found.unreadable.items():
-        yield from _comment(f"Not read: {found.name(path)}: {why}.")
+        yield from comment(f"Not read: {found.name(path)}: {why}.")
     if found.undated:
         shown = listing(map(found.name, found.undated))
         count = counted(len(found.undated), "file")
-        yield from _comment(f"Not named by it: {count} whose path has no year and month in digits: {shown}.")
+        yield from comment(f"Not named by it: {count} whose path has no year and month in digits: {shown}.")
 
 
 def _feed(found: Findings) -> Iterator[str]:
@@ -92,7 +81,7 @@ def _feed(found: Findings) -> Iterator[str]:
     of_pattern = [family.kind for family in found.families if _pattern(family) == pattern]
     files = {file.path for kind in of_pattern for file in kind.files}
     first, last = (f"{file.year}-{file.month:02}" for file in (of_pattern[0].files[0], of_pattern[0].files[-1]))
-    yield from _comment(
+    yield from comment(
         f"{counted(len(files), 'file')} from {first} to {last}, such as {found.name(of_pattern[0].files[0].path)}."
     )
     yield from _path(pattern, of_pattern[0])
@@ -103,8 +92,8 @@ def _feed(found: Findings) -> Iterator[str]:
 
 def _path(pattern: str, kind: Kind) -> Iterator[str]:
     if kind.other is not None:
-        yield from _comment(
-            f"{_CHOOSE} the paths can be read as {kind.path} or as {kind.other}, and neither they nor the days of the "
+        yield from comment(
+            f"{CHOOSE} the paths can be read as {kind.path} or as {kind.other}, and neither they nor the days of the "
             "rows tell which; take the right one."
         )
         yield f"# path = {toml_value(_with_family(kind, kind.other, pattern))}"
@@ -143,7 +132,7 @@ def _decimal_why(found: Findings, family: Family) -> str:
         return "No number has decimals in the lines looked at, so this is the default."
     text = f"As in {found.at(table.decimal_at)}."
     if table.mixed_at:
-        text += f" But {found.at(table.mixed_at)} has the other mark: {_CHOOSE} such fields are no numbers then."
+        text += f" But {found.at(table.mixed_at)} has the other mark: {CHOOSE} such fields are no numbers then."
     return text
 
 
@@ -155,10 +144,10 @@ def _date_format(family: Family) -> str | None:
 def _date_format_why(found: Findings, family: Family) -> str:
     days = family.table.days
     if days is None:
-        return f"{_CHOOSE} no column holds days in a format that can be declared: {', '.join(DateFormat)}."
+        return f"{CHOOSE} no column holds days in a format that can be declared: {', '.join(DateFormat)}."
     if len(days.formats) > 1:
         return (
-            f"{_CHOOSE} {found.at(days.example)} and all other days can be read as {' or '.join(days.formats)}. Ask "
+            f"{CHOOSE} {found.at(days.example)} and all other days can be read as {' or '.join(days.formats)}. Ask "
             "who exports it, and take the # from the right line. Until then every row is quarantined as bad_timestamp."
         )
     text = f"As in {found.at(days.told or days.example)}"
@@ -173,12 +162,12 @@ def _absent(found: Findings) -> Iterator[str]:
     columns = [column for family in found.families for column in _columns(family)]
     seen = {text: place for column in columns for text, place in column.absent.items() if text not in _DEFAULT.absent}
     if seen:
-        yield from _comment(
+        yield from comment(
             f"The default, and what stands in columns of numbers: {listing(map(found.at, seen.values()))}. "
-            f"{_CHOOSE} is any of them no word for a missing value?"
+            f"{CHOOSE} is any of them no word for a missing value?"
         )
     else:
-        yield from _comment("The default, compared without regard to case; an empty field always stands for no value.")
+        yield from comment("The default, compared without regard to case; an empty field always stands for no value.")
     yield f"absent = {toml_value([*_DEFAULT.absent, *sorted(seen)])}"
 
 
@@ -196,7 +185,7 @@ _LINES = {
         lambda found, family: (
             "All of it reads so."
             if family.table.samples[0].encoding is not Encoding.LATIN1
-            else f"{found.name(family.table.samples[0].file.path)} is not UTF-8. {_CHOOSE} do names with "
+            else f"{found.name(family.table.samples[0].file.path)} is not UTF-8. {CHOOSE} do names with "
             "letters such as ä look right?"
         ),
     ),
@@ -231,7 +220,7 @@ def _written(key: str, found: Findings, family: Family) -> Iterator[str]:
     value = _LINES[key].value(family)
     if value is None and key == "quote":
         return
-    yield from _comment(_LINES[key].why(found, family))
+    yield from comment(_LINES[key].why(found, family))
     if value is not None:
         yield f"{key} = {toml_value(value)}"
     elif family.table.days:
@@ -243,13 +232,13 @@ def _all_families(found: Findings) -> Iterator[str]:
     for family in found.families:
         yield "\n[[family]]"
         if family.series is None:
-            yield from _comment(
-                f"{_CHOOSE} no column of {family.kind.path} looks like utilization in percent or as a fraction. Its "
+            yield from comment(
+                f"{CHOOSE} no column of {family.kind.path} looks like utilization in percent or as a fraction. Its "
                 f"columns: {', '.join(family.table.samples[-1].header)}."
             )
         yield f"name = {toml_value(family.name)}"
         if resource_in(family.resource) is None or family.resource[-1].isdigit():
-            yield from _comment(f"{_CHOOSE} which resource is it? The names do not say.")
+            yield from comment(f"{CHOOSE} which resource is it? The names do not say.")
         yield f"resource = {toml_value(family.resource)}"
         if _pattern(family) != shared_path:
             yield from _path(_pattern(family), family.kind)
@@ -265,7 +254,7 @@ def _family_columns(found: Findings, family: Family) -> Iterator[str]:
     header = table.samples[-1].header
     for key, column in (("date", table.date), ("host", table.host)):
         if column is None:
-            yield from _comment(f"{_CHOOSE} none of the columns looks like it.")
+            yield from comment(f"{CHOOSE} none of the columns looks like it.")
         yield f"{key} = {toml_value(column.name if column else _free_name(key, header))}"
     if series is None:
         yield f"value = {toml_value(_free_name('value', header))}"
@@ -274,14 +263,14 @@ def _family_columns(found: Findings, family: Family) -> Iterator[str]:
     for column in _columns(family):
         strays = [places[0] for text, places in column.others.items() if text not in column.absent]
         if strays:
-            yield from _comment(f"Not a number, and quarantined: {listing(map(found.at, strays))}.")
+            yield from comment(f"Not a number, and quarantined: {listing(map(found.at, strays))}.")
     if table.unused:
-        yield from _comment(f"Not used: {listing(column.name for column in table.unused)}.")
+        yield from comment(f"Not used: {listing(column.name for column in table.unused)}.")
     for column in table.unused:
         texts = {place.text.lower() for place in column.places}
         if len(texts) > 1 and all(resource_in(text) for text in texts):
-            yield from _comment(
-                f"{_CHOOSE} {column.name} seems to say the resource of each row ({listing(sorted(texts))}). No "
+            yield from comment(
+                f"{CHOOSE} {column.name} seems to say the resource of each row ({listing(sorted(texts))}). No "
                 "contract can split a file by it; have a file or a column for each resource."
             )
 
@@ -290,13 +279,13 @@ def _value_and_capacity(found: Findings, series: Series) -> Iterator[str]:
     yield f"value = {toml_value(series.value.name)}"
     yield from _unit(found, series.value)
     if series.capacity is None:
-        yield from _comment("No column looks like the capacity. If one is: capacity = ..., capacity_unit = ...")
+        yield from comment("No column looks like the capacity. If one is: capacity = ..., capacity_unit = ...")
         return
     yield f"capacity = {toml_value(series.capacity.name)}"
     if series.capacity_unit:
         yield f"capacity_unit = {toml_value(series.capacity_unit)}"
     else:
-        yield from _comment(f"{_CHOOSE} the unit of the capacity, which its name does not say: capacity_unit = ...")
+        yield from comment(f"{CHOOSE} the unit of the capacity, which its name does not say: capacity_unit = ...")
 
 
 def _free_name(key: str, header: Sequence[str]) -> str:
@@ -308,64 +297,21 @@ def _unit(found: Findings, column: Column) -> Iterator[str]:
     said = f"The greatest of {counted(len(column.numbers), 'value')} is {found.at(place)}."
     says_percent = bool(column.words & {"pct", "percent", "prozent"})
     if greatest > 1.5:  # noqa: PLR2004 - no fraction is far above 1, no fleet below 1.5 percent throughout
-        yield from _comment(said)
+        yield from comment(said)
         yield 'unit = "percent"'
         over = [number for number, _ in column.numbers if number > 100]  # noqa: PLR2004 - percent
         if over:
-            yield from _comment(
+            yield from comment(
                 f"{len(over)} of them are above 100 and are quarantined, unless [tolerances] overshoot lets them in."
             )
     elif greatest == 0 or says_percent or not any(number % 1 for number, _ in column.numbers):
-        yield from _comment(f'{said} {_CHOOSE} this is percent as it stands; if 1 means full, write "fraction".')
+        yield from comment(f'{said} {CHOOSE} this is percent as it stands; if 1 means full, write "fraction".')
         yield 'unit = "percent"'
     else:
-        yield from _comment(f'{said} {_CHOOSE} if that is percent of an idle fleet after all, write "percent".')
+        yield from comment(f'{said} {CHOOSE} if that is percent of an idle fleet after all, write "percent".')
         yield 'unit = "fraction"'
 
 
-def _rest(found: Findings, contract: Path) -> Iterator[str]:
-    inventory = found.inventory
-    yield "\n[inventory]"
-    if inventory is None:
-        yield from _comment(
-            f"{_CHOOSE} none of the files lists the hosts. Name a CSV or Parquet file beside this one, or a table or "
-            "view of the warehouse, with one row for each host, and its column of the host's name."
-        )
-        yield 'source = "hosts"'
-        yield 'host = "node_name"'
-    else:
-        yield from _comment(
-            f"{found.name(inventory.path)} lists {inventory.known} of the {inventory.hosts} hosts that were seen."
-        )
-        yield f"source = {toml_value(os.path.relpath(inventory.path, contract.absolute().parent))}"
-        yield f"host = {toml_value(inventory.host.name)}"
-        yield from _validity(inventory, found)
-        taken = OWN_COLUMNS | set(INVENTORY_COLUMNS)
-        named = [column.name for column in inventory.others]
-        yield from _comment("Further columns, which the views carry.")
-        yield f"attributes = {toml_value([name for name in named if name.lower() not in taken])}"
-        if left_out := [name for name in named if name.lower() in taken]:
-            yield from _comment(
-                f"The views have columns of these names, so they cannot be carried: {listing(left_out)}."
-            )
-    yield from _comment(
-        'Where the inventory tells how hosts behave: behavior = ["scenario", "variant"], or one column; each of the '
-        "behaviors then has to be there every month."
-    )
-    yield "behavior = []"
+def _limits() -> Iterator[str]:
     yield "\n[tolerances]"
-    yield from _comment("Limits; `refinery contract show` prints those in force.")
-
-
-def _validity(inventory: InventoryFile, found: Findings) -> Iterator[str]:
-    """The columns that hold days, for a person to say which of them tell when a host counts."""
-    dated = [column for column in inventory.others if read_days(column.places, is_named=False)]
-    if not dated:
-        return
-    yield from _comment(
-        f"{_CHOOSE} {counted(len(dated), 'column')} of days, such as {found.at(dated[0].places[0])}. "
-        "Does one say the first day on which a host counts (valid_from), or the first on which it counts no more "
-        "(valid_to)?"
-    )
-    for key, column in zip(("valid_from", "valid_to"), dated, strict=False):
-        yield f"# {key} = {toml_value(column.name)}"
+    yield from comment("Limits; `refinery contract show` prints those in force.")
