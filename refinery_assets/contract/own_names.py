@@ -12,7 +12,7 @@ OWN_TABLES = frozenset({
     # What it makes while it works, which would hide a table of the same name.
     "fleet", "hosts_due", "inventory_rows", "inventory_source", "audit_months", "audit_partitions", "audit_series",
     "audit_parts", "respelled_hosts", "new_series", "changed_series", "differing_rows", "judged_hosts", "own_rule",
-    "fresh_series",
+    "fresh_series", "other_inventory",
 })  # fmt: skip
 """Tables and views, the temporary ones included."""
 
