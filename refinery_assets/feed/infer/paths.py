@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import accumulate, chain, product
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,11 +24,15 @@ _SPELLINGS = {
     8: ("year month day", "day month year", "month day year"),
 }
 _WIDTHS = {"year": 4, "month": 2, "day": 2}
+_RANGES = {"year": range(1900, 2100), "month": range(1, 13), "day": range(1, 32)}
 _DIGITS = re.compile(r"\d+")
 # web01 is no month, and m01 is.
 _LETTERS_OF_MONTH = re.compile(r"(?:^|[^a-z])(?:m|mm|mon|month|monat)?$", re.IGNORECASE)
 _USUAL_ORDERS = (["year", "month", "day"], ["day", "month", "year"])
-_MOST_PATHS_RANKED, _MOST_FILES_ASKED = 300, 3
+_MOST_PATHS_RANKED, _MOST_FILES_ASKED, _MOST_READINGS = 300, 3, 200
+# The letter between day and hour in 2024-05-31T10-00-00.
+_T = {"T", "t"}
+_BETWEEN_TIMES = {"-", ":", "."}
 _TOKEN = re.compile(r"\{[a-z]+\}|[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*|.")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _WORD = "\0"
@@ -153,7 +157,7 @@ def _likely_readings(words: Sequence[str], paths: Sequence[tuple[str, ...]]) -> 
     some = _spread(sorted(set(paths)), _MOST_PATHS_RANKED)
     options = [_options(words, place, [runs[place] for runs in some]) for place in range(len(words) - 1)]
     ranked: list[tuple[tuple[int, ...], _Reading]] = []
-    for reading in product(*options):
+    for reading in _consistent_readings(options, some):
         if not _can_be(words, reading):
             continue
         fitting = [runs for runs in some if _date_of(reading, runs)]
@@ -172,6 +176,56 @@ def _likely_readings(words: Sequence[str], paths: Sequence[tuple[str, ...]]) -> 
     return likely
 
 
+def _consistent_readings(
+    options: Sequence[Sequence[tuple[str, ...]]], paths: Sequence[tuple[str, ...]]
+) -> Iterator[_Reading]:
+    """The readings that fit half of the paths, as far as the stretches tell one by one.
+
+    All combinations would be too many where a path has a dozen stretches. So they are built stretch by stretch: what no
+    longer fits half of the paths is dropped, and a stretch that repeats a part of the date in all of them is that part.
+    """
+    found = [_Partial((), {}, range(len(paths)))]
+    for place, of_place in enumerate(options):
+        texts = [runs[place] for runs in paths]
+        longer = []
+        for partial in found:
+            read = [partial.with_stretch(parts, texts) for parts in of_place if parts]
+            unread = partial.with_stretch((), texts)
+            repeats = any(
+                len(each.fitting) == len(partial.fitting) and len(each.named) == len(partial.named) for each in read
+            )
+            longer += [each for each in read if 2 * len(each.fitting) >= len(paths)]
+            longer += [] if repeats else [unread]
+        longer.sort(key=lambda each: (-len(each.fitting), _digits_left(each.reading)))
+        found = longer[:_MOST_READINGS]
+    return (each.reading for each in found)
+
+
+@dataclass(frozen=True)
+class _Partial:
+    """The first stretches of digits as they may be read.
+
+    Attributes:
+        reading: What each of them is.
+        named: Each part of the date, as it stands in every path first.
+        fitting: The places of the paths that it fits so far.
+    """
+
+    reading: _Reading
+    named: Mapping[str, Sequence[int]]
+    fitting: Sequence[int]
+
+    def with_stretch(self, parts: tuple[str, ...], texts: Sequence[str]) -> _Partial:
+        """With one more stretch, which reads so in each path."""
+        named, fitting, at = dict(self.named), self.fitting, 0
+        for part in parts:
+            numbers = [int(text[at : at + _WIDTHS[part]]) for text in texts]
+            at += _WIDTHS[part]
+            first = named.setdefault(part, numbers)
+            fitting = [path for path in fitting if first[path] == numbers[path] and numbers[path] in _RANGES[part]]
+        return _Partial((*self.reading, parts), named, fitting)
+
+
 def _can_be(words: Sequence[str], reading: _Reading) -> bool:
     """Whether year and month are named, and no folder of a day holds several months."""
     first: dict[str, int] = {}
@@ -184,14 +238,27 @@ def _can_be(words: Sequence[str], reading: _Reading) -> bool:
 def _options(words: Sequence[str], place: int, texts: Sequence[str]) -> list[tuple[str, ...]]:
     """What the digits between two words may be."""
     found: list[tuple[str, ...]] = [()]
+    after = words[place + 1]
+    if _is_time(words, place, len(texts[0])):
+        return found
     for spelling in _SPELLINGS.get(len(texts[0]), ()):
         parts = tuple(spelling.split())
-        if len(texts[0]) == 2 and words[place + 1][:1].isalpha():  # noqa: PLR2004 - a lone month or day
+        if len(texts[0]) == 2 and after[:1].isalpha() and after not in _T:  # noqa: PLR2004 - a lone month or day
             continue
         if parts == ("month",) and not _LETTERS_OF_MONTH.search(words[place]):
             continue
         found.append(parts)
     return found
+
+
+def _is_time(words: Sequence[str], place: int, digits: int) -> bool:
+    """Whether the digits are those of an ISO moment's hour, minutes or seconds."""
+    if words[place] in _T:
+        return place > 0
+    before = words[max(1, place - 2) : place + 1]
+    # Up to the T, nothing but what stands between hours, minutes and seconds.
+    since = next((before[at + 1 :] for at in reversed(range(len(before))) if before[at] in _T), None)
+    return digits == 2 and since is not None and set(since) <= _BETWEEN_TIMES  # noqa: PLR2004 - minutes
 
 
 def _date_of(reading: _Reading, runs: Sequence[str]) -> tuple[int, int, int] | None:
@@ -205,7 +272,7 @@ def _date_of(reading: _Reading, runs: Sequence[str]) -> tuple[int, int, int] | N
                 return None
             at += _WIDTHS[part]
     year, month, day = (seen.get(part, 0) for part in ("year", "month", "day"))
-    if not (1900 <= year < 2100 and 1 <= month <= 12 and ("day" not in seen or day)):  # noqa: PLR2004 - a calendar's
+    if year not in _RANGES["year"] or month not in _RANGES["month"] or ("day" in seen and not day):
         return None
     try:
         date(year, month, day or 1)
