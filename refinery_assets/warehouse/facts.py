@@ -273,19 +273,35 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
 
 def _name_filled_days(connection: duckdb.DuckDBPyConnection, facts: dict[Month, dict[str, TableFacts]]) -> None:
     """Add how many series have a row on days of which no reading exists; seldom is there such a day."""
-    for month, tables in facts.items():
-        for resource, table in tables.items():
-            if unread := table.days & ~table.read_days:
-                filled = connection.execute(
-                    """
-                    SELECT day, count(*) FROM _refinery_series, (SELECT unnest(range(1, 32)) AS day)
-                    WHERE month = $month AND resource = $resource
-                        AND (due & imputed_days & $unread::BIGINT) >> day & 1 = 1
-                    GROUP BY day ORDER BY day
-                    """,
-                    {"month": str(month), "resource": resource, "unread": unread},
-                ).fetchall()
-                tables[resource] = replace(table, filled=dict(filled))
+    unread = {
+        (str(month), resource): days
+        for month, tables in facts.items()
+        for resource, table in tables.items()
+        if (days := table.days & ~table.read_days)
+    }
+    if not unread:
+        return
+    found: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for month, resource, day, series in connection.execute(
+        """
+        SELECT month, resource, day, count(*) FROM (
+            SELECT month, resource, due & imputed_days & unread AS filled FROM _refinery_series JOIN (
+                SELECT unnest($months::VARCHAR[]) AS month, unnest($resources::VARCHAR[]) AS resource,
+                    unnest($unread::BIGINT[]) AS unread
+            ) USING (month, resource)
+        ), (SELECT unnest(range(1, 32)) AS day)
+        WHERE filled <> 0 AND filled >> day & 1 = 1 GROUP BY month, resource, day ORDER BY day
+        """,
+        {
+            "months": [month for month, _ in unread],
+            "resources": [resource for _, resource in unread],
+            "unread": list(unread.values()),
+        },
+    ).fetchall():
+        found[month, resource][day] = series
+    for (month, resource), filled in found.items():
+        tables = facts[Month.parse(month)]
+        tables[resource] = replace(tables[resource], filled=filled)
 
 
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
