@@ -310,6 +310,16 @@ def test_the_sample_keeps_the_querys_order(warehouse: duckdb.DuckDBPyConnection,
     assert february.offenders[0] == {"month": "2024-02-29 00:00:00", "y": 29.0, "bad": 29.0, "own_rule": 29.0}
 
 
+def test_a_sample_has_numbers_as_numbers_and_what_json_cannot_say_as_text(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    query = "SELECT 0.1 AS a, 12::DECIMAL(4) AS b, 0.12345678901234567890::DECIMAL(30, 20) AS c, 'NaN'::DOUBLE AS d"
+    finding, _ = found(warehouse, contract_with(tmp_path, {"late": f"{query}, '-inf'::DOUBLE AS e, 1.5::FLOAT AS f"}))
+    assert finding.offenders == [
+        {"a": 0.1, "b": 12.0, "c": "0.12345678901234567890", "d": "nan", "e": "-inf", "f": 1.5}
+    ]
+
+
 def test_rows_of_months_that_are_not_under_audit_count_for_none(
     warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:

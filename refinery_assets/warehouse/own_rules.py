@@ -7,7 +7,9 @@ by one. Not here: how a contract declares them (`contract/own_rules.py`), which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -232,7 +234,11 @@ def _row(row: Mapping[str, Any]) -> Row:
 
 
 def _cell(value: object) -> Cell:
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, Decimal) and Decimal(repr(number := float(value))) == value:
+        value = number
+    # JSON has no word for NaN or infinity.
+    is_cell = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if value is None or is_cell else str(value)
 
 
 def _finding(rule: OwnRule, bad: Mapping[str | None, tuple[int, list[Row]]], month: Month) -> Finding:
