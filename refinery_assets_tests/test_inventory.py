@@ -154,7 +154,6 @@ def test_an_inventory_that_is_not_there_is_told_with_the_contracts_key(
 FILES: dict[str, tuple[str, bytes, str]] = {
     "a line too long": ("csv", b"server\na\nb,c\n", "has 2 fields in line 3, and 1 in its header"),
     "a line too short": ("csv", b"server,rack\na,1\nb\n", "has 1 field in line 3, and 2 in its header"),
-    "blanks for a line": ("csv", b"server,rack\na,1\n \n", "has 1 field in line 3, and 2 in its header"),
     "a quote that stays open": ("csv", b'server,rack\n"a,1\nb,2\n', "cannot be read as CSV: line 3"),
     "a name twice": ("csv", b"server,rack,Rack \na,1,2\n", "has two columns of one name in its header"),
     "other bytes": (
@@ -340,6 +339,14 @@ def test_a_csv_file_gives_names_as_text_and_attributes_by_what_all_their_values_
     assert frame.row(0)[:4] == ("007", 8, "01", 0.5)
     assert frame.row(1)[1] is None
     assert frame["note"].to_list() == ["a;b", None]
+
+
+def test_what_a_spreadsheet_leaves_of_empty_rows_and_columns_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "hosts.csv").write_text(";;;\n \nserver;rack;;\nweb-1;7;;\n  \n;;;\nweb-2;8;;\n")
+
+    frame = read_inventory_file(tmp_path / "hosts.csv", {"server"})
+
+    assert (frame.columns, frame.rows()) == (["server", "rack"], [("web-1", 7), ("web-2", 8)])
 
 
 def test_a_csv_file_gives_fields_without_the_blanks_around_them(tmp_path: Path) -> None:

@@ -236,9 +236,10 @@ def _row(row: Mapping[str, Any]) -> Row:
 def _cell(value: object) -> Cell:
     if isinstance(value, Decimal) and Decimal(repr(number := float(value))) == value:
         value = number
+    if value is None or isinstance(value, bool | int | str):
+        return value
     # JSON has no word for NaN or infinity.
-    is_cell = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
-    return value if value is None or is_cell else str(value)
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def _finding(rule: OwnRule, bad: Mapping[str | None, tuple[int, list[Row]]], month: Month) -> Finding:
