@@ -113,6 +113,22 @@ def test_the_key_that_most_rows_contradict_is_named(
     assert remedy in found.recovery
 
 
+def test_of_files_of_days_each_row_is_read_by_the_header_of_its_own_file(tmp_path: Path) -> None:
+    path = "{year}/{month}/cpu_{day}.csv"
+    orders = [("date", "host_id", "cpu_p95", "max_cores"), ("cpu_p95", "max_cores", "host_id", "date")]
+    for number, day in enumerate(MONTH.days):
+        row = {"date": f"{day}", "host_id": "büro-1", "cpu_p95": "41,5", "max_cores": "8"}
+        order = orders[number > 1]
+        text = f"{';'.join(order)}\n{';'.join(row[name] for name in order)}\n"
+        file = file_of(tmp_path, b"", path, delimiter=";")
+        (tmp_path / f"2024/05/cpu_{day:%d}.csv").write_text(text, encoding="utf-8")
+
+    found = quarantine(file)
+
+    assert "another decimal mark: '41,5' (2024/05/cpu_01.csv, line 2)" in found.finding.detail
+    assert 'they read as decimal = ","' in found.recovery
+
+
 def test_of_parquet_files_the_row_is_named(tmp_path: Path) -> None:
     frame = pl.DataFrame({"date": MONTH.days, "host_id": "web-1", "cpu_p95": 41.5, "max_cores": 8})
     path = FAMILY.path.replace(".csv", ".parquet")

@@ -37,7 +37,7 @@ def verdicts(
         _insert(connection, list(published.values()), names)
         if run is not None:
             new = pl.concat(run.values()).to_arrow()
-            connection.execute("CREATE TEMP TABLE new_series AS FROM new")
+            connection.execute("CREATE TEMP TABLE _refinery_new_series AS FROM new")
             assert new.num_rows
             name_fresh_series(connection)
             connection.execute(

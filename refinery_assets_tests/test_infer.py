@@ -156,7 +156,7 @@ def test_what_no_contract_can_declare_is_said(tmp_path: Path) -> None:
     _, text = inferred(feed)
     assert "CHOOSE: metric seems to say the resource of each row (cpu, mem). No contract can split a file by it" in text
     assert "The paths have 26 patterns" in text
-    assert "if each host has files of its own, no contract can declare that" in text
+    assert "if a host or a time of day tells them apart, no contract can declare that" in text
 
 
 def test_lines_that_do_not_fit_are_named_by_number(tmp_path: Path) -> None:
@@ -265,6 +265,14 @@ def test_how_the_inventory_writes_days_is_declared_or_left_to_a_person(
         ("%Y/%m/cpu_%d-%m.csv", "{year}/{month}/cpu_{day}-{month}.csv"),
         ("%Y/%m/cpu_%m%d.csv", "{year}/{month}/cpu_{month}{day}.csv"),
         ("month=%m/year=%Y/day=%d/cpu.csv", "month={month}/year={year}/day={day}/cpu.csv"),
+        ("%Y/%m/cpu_%Y-%m-%dT10-00-00.csv", "{year}/{month}/cpu_{year}-{month}-{day}T10-00-00.csv"),
+        ("%Y/%m/cpu_%Y-%m-%dT100000.csv", "{year}/{month}/cpu_{year}-{month}-{day}T100000.csv"),
+        ("%Y%m%dT1005_cpu.csv", "{year}{month}{day}T1005_cpu.csv"),
+        ("%Y-%m-%dT06-05-06_cpu.csv", "{year}-{month}-{day}T06-05-06_cpu.csv"),
+        (
+            "%Y/%m/%d/cpu_%Y%m%d_10-00-00_10-59-59_01-02-03-04.csv",
+            "{year}/{month}/{day}/cpu_{year}{month}{day}_10-00-00_10-59-59_01-02-03-04.csv",
+        ),
     ],
 )
 def test_days_in_paths_are_seen_by_all_paths_together(tmp_path: Path, form: str, expected: str) -> None:

@@ -16,11 +16,12 @@ from refinery_assets.checks.rules import Outcome, Verdict
 from refinery_assets.contract.columns import TABLES, VIEWS, views_of
 from refinery_assets.contract.contract_file import Contract, ContractError, packaged_contract
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.own_names import OWN_COLUMNS, OWN_TABLES
+from refinery_assets.contract.own_names import OWN_COLUMNS, OWN_PREFIX, OWN_TABLES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.facts import Inventory, MonthOfTable, TableFacts
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_file import read_inventory_file
+from refinery_assets.warehouse.inventory_source import keep_inventory
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.tables import ForeignTableError, ensure_table
 from refinery_assets.warehouse.unknown_hosts import Occurrences, UnknownHosts
@@ -54,7 +55,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ..
     [
         ('source = "Processed_Data"', "[inventory] source is 'Processed_Data', which is the name of a table or view"),
         ('source = "main.host_inventory"', "[inventory] source is 'main.host_inventory', which is the name"),
-        ('source = "fleet"', "expected a table, view or file of yours."),
+        ('source = "_refinery_fleet"', "expected a table, view or file of yours."),
         ('attributes = ["Demand"]', "[inventory] attributes names 'demand', and the views have a column of that name"),
         ('attributes = ["valid_from"]\nvalid_to = "until"', "[inventory] attributes names 'valid_from', and the views"),
         ('attributes = ["rack", "RACK "]', "[inventory] attributes names 'rack' twice; keep one."),
@@ -69,10 +70,15 @@ def test_names_that_the_refinery_has_itself_are_refused_at_start(tmp_path: Path,
 def test_the_names_that_are_refused_are_all_that_there_are() -> None:
     package = Path(refinery_assets.__file__).parent
     made = {
-        name for path in package.rglob("*.py") for name in re.findall(r"TEMP (?:TABLE|VIEW) (\w+)", path.read_text())
+        name
+        for path in package.rglob("*.py")
+        for name in re.findall(r"(?:TEMP (?:TABLE|VIEW) |\.register\(\")(\w+)", path.read_text())
+        if not path.is_relative_to(package / "sample")
     }
 
-    assert made | {relation.name for relation in (*TABLES, *VIEWS)} <= OWN_TABLES
+    assert {f"{OWN_PREFIX}fleet", f"{OWN_PREFIX}inventory", "audit_months"} <= made
+    plain = {name for name in made if not name.startswith(OWN_PREFIX)}
+    assert plain | {relation.name for relation in (*TABLES, *VIEWS)} <= OWN_TABLES
     own = {
         column.name
         for relation in VIEWS
@@ -148,7 +154,6 @@ def test_an_inventory_that_is_not_there_is_told_with_the_contracts_key(
 FILES: dict[str, tuple[str, bytes, str]] = {
     "a line too long": ("csv", b"server\na\nb,c\n", "has 2 fields in line 3, and 1 in its header"),
     "a line too short": ("csv", b"server,rack\na,1\nb\n", "has 1 field in line 3, and 2 in its header"),
-    "blanks for a line": ("csv", b"server,rack\na,1\n \n", "has 1 field in line 3, and 2 in its header"),
     "a quote that stays open": ("csv", b'server,rack\n"a,1\nb,2\n', "cannot be read as CSV: line 3"),
     "a name twice": ("csv", b"server,rack,Rack \na,1,2\n", "has two columns of one name in its header"),
     "other bytes": (
@@ -303,10 +308,23 @@ def test_names_with_quotes_and_key_words_are_names_as_any(tmp_path: Path) -> Non
         assert query(connection, "SELECT * FROM host_inventory") == [
             ("web-1", time(12), 7, [1, 2], Decimal("3.5"), "busy", None, None, None)
         ]
-        assert query(connection, "SELECT behavior FROM fleet") == [("BUSY",)]
+        assert query(connection, "SELECT behavior FROM _refinery_fleet") == [("BUSY",)]
         described = {name: kind for name, kind, *_ in query(connection, "DESCRIBE forecast_panel")}
         assert (described["o'clock"], described['a"b'], described["größe"]) == ("TIME", "INTEGER", "DECIMAL(2,1)")
         assert query(connection, "SELECT count(*) FROM audits") == [(0,)]
+
+
+@pytest.mark.parametrize("name", ["fleet", "inventory_source"])
+def test_an_inventory_that_is_a_view_over_a_table_of_any_name_is_kept(tmp_path: Path, name: str) -> None:
+    contract = contract_with(tmp_path, 'source = "hosts"\nhost = "node_name"\nbehavior = []')
+    with made(
+        contract,
+        f"CREATE TABLE {name} AS SELECT 'web-1' AS node_name",
+        f"CREATE VIEW hosts AS FROM {name}",
+    ) as connection:
+        name_fleet(connection, contract)
+        keep_inventory(connection, contract)
+        assert query(connection, "SELECT node_name FROM host_inventory") == [("web-1",)]
 
 
 def test_a_csv_file_gives_names_as_text_and_attributes_by_what_all_their_values_are(tmp_path: Path) -> None:
@@ -321,6 +339,14 @@ def test_a_csv_file_gives_names_as_text_and_attributes_by_what_all_their_values_
     assert frame.row(0)[:4] == ("007", 8, "01", 0.5)
     assert frame.row(1)[1] is None
     assert frame["note"].to_list() == ["a;b", None]
+
+
+def test_what_a_spreadsheet_leaves_of_empty_rows_and_columns_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "hosts.csv").write_text(";;;\n \nserver;rack;;\nweb-1;7;;\n  \n;;;\nweb-2;8;;\n")
+
+    frame = read_inventory_file(tmp_path / "hosts.csv", {"server"})
+
+    assert (frame.columns, frame.rows()) == (["server", "rack"], [("web-1", 7), ("web-2", 8)])
 
 
 def test_a_csv_file_gives_fields_without_the_blanks_around_them(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_rule_that_is_declared_wrongly_is_refused(tmp_path: Path) -> None:
         ("FROM other.hosts", "other.hosts"),
         ("FROM pg_settings", "pg_settings"),
         ("FROM information_schema.tables", "information_schema.tables"),
-        ("FROM fleet", "fleet"),
+        ("FROM _refinery_fleet", "_refinery_fleet"),
     ],
 )
 def test_a_table_that_is_not_of_the_warehouse_is_not_read(
@@ -186,6 +186,15 @@ def test_tables_and_views_of_ones_own_are_read_in_any_schema(
     warehouse.execute("CREATE SCHEMA ours; CREATE TABLE ours.csv AS SELECT 1; CREATE VIEW listed AS FROM 'list.csv'")
     for query in ("FROM ours.CSV", "FROM Listed", "FROM memory.main.hosts", "WITH x AS (FROM main.hosts) FROM X"):
         assert found(warehouse, contract_with(tmp_path, {"mine": query}))[0].summary.endswith("returned 1 row.")
+
+
+@pytest.mark.parametrize("table", ["fleet", "main.fleet", "own_rule"])
+def test_a_table_of_ones_own_is_read_whatever_its_name_is(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path, table: str
+) -> None:
+    warehouse.execute(f"CREATE TABLE {table} AS SELECT 'ours' AS whose")
+    finding, _ = found(warehouse, contract_with(tmp_path, {"mine": f"SELECT whose FROM {table}"}))
+    assert finding.offenders == [{"whose": "ours"}]
 
 
 @pytest.mark.parametrize(
@@ -299,6 +308,16 @@ def test_the_sample_keeps_the_querys_order(warehouse: duckdb.DuckDBPyConnection,
     january, february = found(warehouse, contract_with(tmp_path, {"late": query}))
     assert [row["y"] for row in january.offenders] == list(range(31, 11, -1))
     assert february.offenders[0] == {"month": "2024-02-29 00:00:00", "y": 29.0, "bad": 29.0, "own_rule": 29.0}
+
+
+def test_a_sample_has_numbers_as_numbers_and_what_json_cannot_say_as_text(
+    warehouse: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    query = "SELECT 0.1 AS a, 12::DECIMAL(4) AS b, 0.12345678901234567890::DECIMAL(30, 20) AS c, 'NaN'::DOUBLE AS d"
+    finding, _ = found(warehouse, contract_with(tmp_path, {"late": f"{query}, '-inf'::DOUBLE AS e, 1.5::FLOAT AS f"}))
+    assert finding.offenders == [
+        {"a": 0.1, "b": 12.0, "c": "0.12345678901234567890", "d": "nan", "e": "-inf", "f": 1.5}
+    ]
 
 
 def test_rows_of_months_that_are_not_under_audit_count_for_none(

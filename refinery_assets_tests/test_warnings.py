@@ -81,12 +81,18 @@ def test_a_day_without_any_reading_that_was_filled_is_a_warning_that_says_so(san
     host = sandbox.lines(MEMORY, FEBRUARY)[1].split(",")[1]
     kept = [line for line in sandbox.lines(MEMORY, FEBRUARY) if line[:10] != "2024-02-11" or f",{host}," in line]
     sandbox.write_lines(MEMORY, FEBRUARY, kept)
+    kept = [line for line in sandbox.lines(DISK, MARCH) if line[:10] != "2024-03-05"]
+    sandbox.write_lines(DISK, MARCH, kept)
     lenient = Sandbox(replace(sandbox.settings, family_skew=0.2), sandbox.instance)
 
-    outcome = lenient.refine(FEBRUARY)
+    outcome = lenient.refine(FEBRUARY, MARCH)
 
     assert outcome.success
-    assert outcome.verdict("processed_data", "fleet_coverage") == "warning"
+    assert outcome.verdict("processed_data", "fleet_coverage", FEBRUARY) == "warning"
+    told = outcome.metadata("processed_data", "fleet_coverage", MARCH)
+    assert {row["resource"]: row["filled_days"] for row in told["by_resource"]} == {
+        "cpu": "", "memory": "", "disk": "5", "network": ""
+    }  # fmt: skip
     told = outcome.metadata("processed_data", "fleet_coverage", FEBRUARY)
     assert told["summary"] == (
         "At least 100.0% of 20 hosts due have readings in every resource; cpu has no reading on day 11, filled by "

@@ -31,7 +31,7 @@ from refinery_assets.contract.families import (
     Lines,
     Part,
 )
-from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS, OWN_TABLES
+from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS, OWN_PREFIX, OWN_TABLES
 from refinery_assets.contract.own_rules import OwnRule
 from refinery_assets.contract.plausibility import PlausibilitySettings
 
@@ -365,7 +365,8 @@ def _clashes_of_the_rest(contract: Contract) -> Iterator[str]:
 
 def _names_taken(inventory: Inventory) -> Iterator[str]:
     """What would hide, or be hidden by, what the refinery makes."""
-    if inventory.source.strip().lower().removeprefix("main.") in OWN_TABLES:
+    source = inventory.source.strip().lower().removeprefix("main.")
+    if source in OWN_TABLES or source.startswith(OWN_PREFIX):
         yield (
             f"[inventory] source is {inventory.source!r}, which is the name of a table or view of the refinery; "
             "expected a table, view or file of yours."

@@ -9,12 +9,14 @@ OWN_TABLES = frozenset({
     # What it keeps, and the views on that.
     "processed_data", "quarantined_rows", "audits", "publications", "series_months", "waivers",
     "host_inventory", "series", "forecast_panel", "daily_features", "capacity_changes",
-    # What it makes while it works, which would hide a table of the same name.
-    "fleet", "hosts_due", "inventory_rows", "inventory_source", "audit_months", "audit_partitions", "audit_series",
-    "audit_parts", "respelled_hosts", "new_series", "changed_series", "differing_rows", "judged_hosts", "own_rule",
-    "fresh_series", "other_inventory",
+    # What rules of a team's own read besides, while they run.
+    "audit_months",
 })  # fmt: skip
-"""Tables and views, the temporary ones included."""
+"""Tables and views that others read."""
+
+OWN_PREFIX = "_refinery_"
+"""With it begin the temporary tables that are no one else's. DuckDB looks for a name among the temporary tables first,
+`main.fleet` too, so a plain one would hide a table of the team's from its own rules and views."""
 
 OWN_COLUMNS = frozenset({
     "unique_id", "host_id", "resource", "ds", "y", "cap", "floor", "capacity", "demand", "is_imputed",

@@ -94,7 +94,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], 
     months = list(Month.span(min(page[0] for page in pages), known[-1]))
     read = list(Month.span(months[0], max(page[-1] for page in pages)))
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE audit_months AS SELECT unnest($months::VARCHAR[]) AS month, "
+        "CREATE OR REPLACE TEMP TABLE _refinery_months AS SELECT unnest($months::VARCHAR[]) AS month, "
         "unnest($starts::DATE[]) AS month_start, unnest($ends::DATE[]) AS month_end",
         {
             "months": month_keys(read),
@@ -107,7 +107,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], 
         SELECT month,
             CASE WHEN node_name IS NULL THEN $not_in_inventory ELSE coalesce(number, $no_behavior) END AS n,
             max(day(last_day)), count(*), sum(readings)::BIGINT, quantile_cont(mean_y, [0.1, 0.5, 0.9])
-        FROM series_months JOIN audit_months USING (month) LEFT JOIN fleet
+        FROM series_months JOIN _refinery_months USING (month) LEFT JOIN _refinery_fleet
             ON host_id = node_name AND {_DUE_IN_MONTH} > 0 AND {_IS_LAST_OF_MONTH}
         GROUP BY month, n
         """,  # noqa: S608 - constants of the package
@@ -119,7 +119,7 @@ def read_history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], 
     ).fetchall()
     of_inventory = connection.execute(
         "SELECT coalesce(number, $no_behavior), coalesce(behavior, $name), count(DISTINCT node_name) "
-        "FROM fleet GROUP BY number, behavior ORDER BY number NULLS LAST",
+        "FROM _refinery_fleet GROUP BY number, behavior ORDER BY number NULLS LAST",
         {"no_behavior": _NO_BEHAVIOR_NUMBER, "name": NO_BEHAVIOR},
     ).fetchall()
     names = {number: name for number, name, _ in of_inventory} | {_NOT_IN_INVENTORY_NUMBER: NOT_IN_INVENTORY}
@@ -145,7 +145,7 @@ def _due(connection: duckdb.DuckDBPyConnection, newest_day: Mapping[Month, int])
         FROM (
             SELECT month, month_end, number, next_from, {_DUE_IN_MONTH} AS due
             FROM (SELECT unnest($months::VARCHAR[]) AS month, unnest($starts::DATE[]) AS month_start,
-                unnest($ends::DATE[]) AS month_end), fleet
+                unnest($ends::DATE[]) AS month_end), _refinery_fleet
         ) WHERE due > 0 GROUP BY ALL
         """,  # noqa: S608 - constants of the package
         {

@@ -29,6 +29,7 @@ _LONGEST = 100
 # Up to here a fraction may be a reading somewhat above full, which `overshoot` is for.
 _OVERSHOOT_PERCENT, _FULL_OF_FULL = 120.0, 10_000.0
 _UNDECODED = re.compile(r"\\x[0-9a-f]{2}")
+_QUOTES = ('"', "'")
 _DELIMITERS = (";", "|", "\t", ",", ":", " ")
 
 
@@ -52,6 +53,7 @@ class _Row:
     raw: str
     y: float | None
     fields: dict[str, str]
+    width: int
 
 
 # What a row has, what the sample is, and the key and the value to set; no value: none can be declared.
@@ -62,7 +64,7 @@ def find_contradiction(
     faulty: pl.DataFrame,
     of_rows: int,
     file: FeedFile,
-    header: Sequence[str],
+    header: Callable[[int], Sequence[str]],
     place: Callable[[int], str],
 ) -> Contradiction | None:
     """Find what most of the faulty rows of a file contradict.
@@ -71,7 +73,8 @@ def find_contradiction(
         faulty: The file's faulty rows, as `scrub.scrub` gives them.
         of_rows: How many rows the file has.
         file: The file.
-        header: The names of the file's columns, stripped and in lower case.
+        header: Gives the names of the columns, stripped and in lower case, for a row's `source_line`: files of days may
+            differ in their order.
         place: Gives file and line for a row's `source_line`.
 
     Returns:
@@ -82,10 +85,10 @@ def find_contradiction(
         return None
     some = faulty.gather_every(max(1, faulty.height // _ROWS_LOOKED_AT))
     rows = [
-        _Row(line, fault, raw, y, _fields(raw, family, header))
+        _Row(line, fault, raw, y, _fields(raw, family, names := header(line)), len(names))
         for line, fault, raw, y in some.select("source_line", "fault", "raw", "y").iter_rows()
     ]
-    clues = [(clue, row) for row in rows for clue in _clues(row, family, header)] + _dates(rows, family, file.month)
+    clues = [(clue, row) for row in rows for clue in _clues(row, family)] + _dates(rows, family, file.month)
     counts = Counter((what, key, value) for (what, _, key, value), _ in clues)
     for (what, key, value), number in counts.most_common(1):
         if 2 * number > len(rows):
@@ -131,10 +134,10 @@ def _split(raw: str, delimiter: str, quote: str) -> list[str]:
         return []
 
 
-def _clues(row: _Row, family: Family, header: Sequence[str]) -> Iterator[_Clue]:
+def _clues(row: _Row, family: Family) -> Iterator[_Clue]:
     """What a single row speaks against; the first of them is the plainest."""
     if row.fault == Fault.MALFORMED_ROW:
-        yield from list(_of_lines(row, family, len(header)))[:1]
+        yield from list(_of_lines(row, family))[:1]
     elif row.fault == Fault.NOT_A_NUMBER:
         yield from _of_numbers(row, family)
     elif (
@@ -146,23 +149,25 @@ def _clues(row: _Row, family: Family, header: Sequence[str]) -> Iterator[_Clue]:
         yield "have a value above 1, and not above 100", row.fields.get("value", ""), "unit", 'unit = "percent"'
 
 
-def _of_lines(row: _Row, family: Family, width: int) -> Iterator[_Clue]:
+def _of_lines(row: _Row, family: Family) -> Iterator[_Clue]:
     if family.encoding is Encoding.UTF8 and (byte := _UNDECODED.search(row.raw)):
         # The bytes before it are characters, so the sample shows where it stands.
         yield "hold bytes that are not UTF-8", row.raw[max(0, byte.start() - 20) :], "encoding", 'encoding = "latin-1"'
     elif not row.fields:
-        for quote in {'"', "'"} - {family.quote}:
-            if quote in row.raw and len(_split(row.raw, family.delimiter, quote)) == width:
+        for quote in _QUOTES:
+            if quote == family.quote or quote not in row.raw:
+                continue
+            if len(_split(row.raw, family.delimiter, quote)) == row.width:
                 yield f"have fields quoted with {quote}", row.raw, "quote", f"quote = {_toml(quote)}"
         for delimiter in _DELIMITERS:
-            if delimiter != family.delimiter and len(_split(row.raw, delimiter, family.quote)) == width > 1:
+            if delimiter != family.delimiter and len(_split(row.raw, delimiter, family.quote)) == row.width > 1:
                 yield (
                     "have the header's number of fields by another delimiter",
                     row.raw,
                     "delimiter",
                     f"delimiter = {_toml(delimiter)}",
                 )
-        if family.delimiter == "," and len(_split(row.raw, ",", family.quote)) > width:
+        if family.delimiter == "," and len(_split(row.raw, ",", family.quote)) > row.width:
             yield "have more fields than the header, as decimal commas without quotes give", row.raw, "delimiter", ""
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from typing import TypeVar
 
@@ -82,7 +83,9 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
     publishable, partition = _assemble(points, plugged.rows, faulty)
     odd = find_odd_rows(publishable, file.month)
     landed = partition.height - plugged.rows.height
-    against = find_contradiction(faulty, landed, file, _header(parts), lambda line: _place(line, file, first_lines))
+    against = find_contradiction(
+        faulty, landed, file, _headers(parts, file, first_lines), lambda line: _place(line, file, first_lines)
+    )
     clue, remedy = (against.clue, against.remedy) if against else _crowded_file(faulty, first_lines, file)
     stats = Stats(
         family=file.family,
@@ -172,9 +175,15 @@ def _digest(parts: Sequence[Part], file: FeedFile) -> str:
     return digest_of_parts({part.file.name: part.digest for part in parts}) if file.is_daily else parts[0].digest
 
 
-def _header(parts: Sequence[Part]) -> Sequence[str]:
-    """The names of the columns that the rows' text has."""
-    return next((part.columns for part in parts if part.rows), ())
+def _headers(parts: Sequence[Part], file: FeedFile, first_lines: Mapping[str, int]) -> Callable[[int], Sequence[str]]:
+    """Gives the names of the columns that a row's text has, by its line."""
+    by_name = {part.file.name: part for part in parts}
+
+    @cache
+    def columns(name: str) -> Sequence[str]:
+        return by_name[name].columns
+
+    return lambda line: columns(_own_line(line, file, first_lines)[0])
 
 
 def _placed(row: Row, file: FeedFile, first_lines: Mapping[str, int]) -> Row:

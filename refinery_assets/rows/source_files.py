@@ -127,7 +127,8 @@ def _contradiction(part: Part) -> Contradiction | None:
     file = part.file
     rows = scrub([next(part.read_lines())], file.family, file.month, 0.0)
     faulty = rows.filter(rows["fault"].is_not_null())
-    return find_contradiction(faulty, rows.height, file, part.columns, lambda line: f"{file.name}, line {line}")
+    header = part.columns
+    return find_contradiction(faulty, rows.height, file, lambda _: header, lambda line: f"{file.name}, line {line}")
 
 
 def _together(file: FeedFile, days: Sequence[FileFacts]) -> FileFacts:

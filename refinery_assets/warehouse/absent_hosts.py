@@ -1,6 +1,6 @@
 """Hosts due in a month that have no reading in it: how many, and a sample with the resources that lack them.
 
-Here: finding them in `hosts_due` (`fleet.py`) and `audit_series` (`facts.py`). Not here: the rule
+Here: finding them in `_refinery_hosts_due` (`fleet.py`) and `_refinery_series` (`facts.py`). Not here: the rule
 (`publish_checks.py`).
 """
 
@@ -45,8 +45,8 @@ def find_absent_hosts(
             count(*) OVER ()
         FROM (
             SELECT node_name, list(resource) AS there
-            FROM (SELECT node_name FROM hosts_due WHERE month = $month AND due & $reached::BIGINT <> 0)
-            LEFT JOIN (SELECT host_id, resource FROM audit_series WHERE month = $month AND due <> 0)
+            FROM (SELECT node_name FROM _refinery_hosts_due WHERE month = $month AND due & $reached::BIGINT <> 0)
+            LEFT JOIN (SELECT host_id, resource FROM _refinery_series WHERE month = $month AND due <> 0)
                 ON host_id = node_name
             GROUP BY node_name
         )

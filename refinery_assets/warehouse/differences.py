@@ -49,24 +49,24 @@ class Difference:
 
 
 def find_changed_series(connection: duckdb.DuckDBPyConnection, tampered: Sequence[Month]) -> None:
-    """Name the series to compare in the temporary table `changed_series`.
+    """Name the series to compare in the temporary table `_refinery_changed_series`.
 
-    Needs the temporary tables `new_series` (the months' rows of `series_months` to be) and `audit_months`. Of
+    Needs `_refinery_new_series` (the months' rows of `series_months` to be) and `_refinery_months`. Of
     months in `tampered`, whose rows are not those that `series_months` sums up, every series is named. Hosts are
     compared without regard to case, as everywhere: a host that the inventory spells otherwise by now is the same.
     """
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE changed_series AS
+        CREATE OR REPLACE TEMP TABLE _refinery_changed_series AS
         WITH tampered AS (SELECT unnest($tampered::VARCHAR[]) AS month),
         before AS (
             SELECT month, resource, lower(host_id) AS host, rows_digest FROM series_months
-            WHERE month IN (SELECT month FROM audit_months) AND month NOT IN (SELECT month FROM tampered)
+            WHERE month IN (SELECT month FROM _refinery_months) AND month NOT IN (SELECT month FROM tampered)
             UNION ALL
             SELECT DISTINCT m.month, p.resource, lower(p.host_id), NULL
-            FROM processed_data p JOIN audit_months m ON p.ds >= m.month_start AND p.ds < m.month_end
+            FROM processed_data p JOIN _refinery_months m ON p.ds >= m.month_start AND p.ds < m.month_end
             WHERE m.month IN (SELECT month FROM tampered)
-        ), after AS (SELECT month, resource, lower(host_id) AS host, rows_digest FROM new_series)
+        ), after AS (SELECT month, resource, lower(host_id) AS host, rows_digest FROM _refinery_new_series)
         SELECT month, resource, host, b.host IS NOT NULL AS was_there, a.host IS NOT NULL AS will_be
         FROM before b FULL JOIN after a USING (month, resource, host)
         WHERE b.host IS NULL OR a.host IS NULL OR b.rows_digest IS DISTINCT FROM a.rows_digest
@@ -93,12 +93,14 @@ def find_differences(
         ).fetchall()[0][0]
         for month in months
     }
-    added = dict(connection.execute("SELECT month, sum(readings + imputed) FROM new_series GROUP BY month").fetchall())
+    added = dict(
+        connection.execute("SELECT month, sum(readings + imputed) FROM _refinery_new_series GROUP BY month").fetchall()
+    )
     series = {
         month: counts
         for month, *counts in connection.execute(
             "SELECT month, count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be), count(*) "
-            "FROM changed_series GROUP BY month"
+            "FROM _refinery_changed_series GROUP BY month"
         ).fetchall()
     }
     differences = {}
@@ -123,15 +125,15 @@ def _compare(
 ) -> Difference:
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE differing_rows AS
+        CREATE OR REPLACE TEMP TABLE _refinery_differing_rows AS
         WITH old AS (
             SELECT p.resource, lower(p.host_id) AS host, p.ds, p.y, p.capacity, p.is_imputed FROM processed_data p
-                SEMI JOIN (FROM changed_series WHERE month = $month) c
+                SEMI JOIN (FROM _refinery_changed_series WHERE month = $month) c
                     ON c.resource = p.resource AND c.host = lower(p.host_id)
             WHERE p.ds >= $first AND p.ds < $end
         ), new AS (
             SELECT n.resource, lower(n.host_id) AS host, n.ds, n.y, n.capacity, n.is_imputed FROM ({new_rows}) n
-                SEMI JOIN (FROM changed_series WHERE month = $month) c
+                SEMI JOIN (FROM _refinery_changed_series WHERE month = $month) c
                     ON c.resource = n.resource AND c.host = lower(n.host_id)
             WHERE ds >= $first AND ds < $end
         )
@@ -149,30 +151,30 @@ def _compare(
         """
         SELECT count(*) FILTER (NOT was_there), count(*) FILTER (is_lost),
             count(*) FILTER (was_there AND NOT is_lost), count(DISTINCT (resource, host))
-        FROM differing_rows
+        FROM _refinery_differing_rows
         """
     ).fetchall()
     ((there, gone),) = connection.execute(
-        "SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be) FROM changed_series "
+        "SELECT count(*) FILTER (NOT was_there), count(*) FILTER (NOT will_be) FROM _refinery_changed_series "
         "WHERE month = $month",
         {"month": str(month)},
     ).fetchall()
     hosts_new, hosts_gone = (
         connection.execute(
             f"""
-            SELECT host, count(*) OVER () FROM changed_series WHERE month = $month GROUP BY host
+            SELECT host, count(*) OVER () FROM _refinery_changed_series WHERE month = $month GROUP BY host
             HAVING NOT bool_or({side}) AND host NOT IN ({others}) ORDER BY host LIMIT $most
             """,  # noqa: S608 - constants of this function
             {"month": str(month), "most": SAMPLE_SIZE},
         ).fetchall()
         for side, others in (
             ("was_there", "SELECT lower(host_id) FROM series_months WHERE month = $month"),
-            ("will_be", "SELECT lower(host_id) FROM new_series WHERE month = $month"),
+            ("will_be", "SELECT lower(host_id) FROM _refinery_new_series WHERE month = $month"),
         )
     )
     cursor = connection.execute(
         """
-        SELECT resource, host AS host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM differing_rows
+        SELECT resource, host AS host_id, ds::DATE::VARCHAR AS ds, y_before, y_after FROM _refinery_differing_rows
         WHERE was_there ORDER BY NOT is_lost, resource, host, ds LIMIT $most
         """,
         {"most": SAMPLE_SIZE},
@@ -196,6 +198,6 @@ def _compare(
 
 def _hosts_to_be(connection: duckdb.DuckDBPyConnection, month: Month) -> int:
     ((hosts,),) = connection.execute(
-        "SELECT count(DISTINCT host_id) FROM new_series WHERE month = $month", {"month": str(month)}
+        "SELECT count(DISTINCT host_id) FROM _refinery_new_series WHERE month = $month", {"month": str(month)}
     ).fetchall()
     return int(hosts)

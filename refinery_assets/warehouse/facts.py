@@ -145,11 +145,11 @@ class MonthOfTable:
 def read_inventories(
     connection: duckdb.DuckDBPyConnection, tables: Mapping[Month, Mapping[str, TableFacts]]
 ) -> dict[Month, Inventory]:
-    """What the inventory has due in each month, by what the table holds of it; needs `hosts_due`."""
+    """What the inventory has due in each month, by what the table holds of it; needs `_refinery_hosts_due`."""
     names = behavior_names(connection)
     rows = connection.execute(
         """
-        SELECT month, number, count(*), bit_or(due & reached) FROM hosts_due
+        SELECT month, number, count(*), bit_or(due & reached) FROM _refinery_hosts_due
             JOIN (SELECT unnest($months::VARCHAR[]) AS month, unnest($reached::BIGINT[]) AS reached) USING (month)
         WHERE due & reached <> 0 GROUP BY month, number ORDER BY number
         """,
@@ -181,17 +181,17 @@ def _reached(tables: Iterable[TableFacts]) -> int:
 
 
 def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> None:
-    """Have the table's rows of `months` in `audit_series`; needs `hosts_due`.
+    """Have the table's rows of `months` in `_refinery_series`; needs `_refinery_hosts_due`.
 
-    `audit_series` is a temporary table, one row per month, resource and host of the table: `is_known` (the host
-    stands in the inventory), `number` (of its behavior, as in `fleet`), `points`, `imputed`, `total` (sum of
+    `_refinery_series` is a temporary table, one row per month, resource and host of the table: `is_known` (the host
+    stands in the inventory), `number` (of its behavior, as in `_refinery_fleet`), `points`, `imputed`, `total` (sum of
     `y`), `measured` (sum of `y` without the imputed rows), `days` (bit n: a row of day n), `imputed_days` (those of
     them with an imputed row), `due` (those of all on which the host counts), `outside` (the others, where not imputed:
     between two periods of a host, a gap is filled as any other), `off_midnight`, `out_of_range`.
     """
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE audit_series (
+        CREATE OR REPLACE TEMP TABLE _refinery_series (
             month VARCHAR, resource VARCHAR, host_id VARCHAR, is_known BOOLEAN, number BIGINT, points BIGINT,
             imputed BIGINT, total DOUBLE, measured DOUBLE, days BIGINT, imputed_days BIGINT, due BIGINT, outside BIGINT,
             off_midnight BIGINT, out_of_range BIGINT
@@ -202,7 +202,7 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
     for month in months:
         connection.execute(
             """
-            INSERT INTO audit_series (month, resource, host_id, is_known, number, points, imputed, total,
+            INSERT INTO _refinery_series (month, resource, host_id, is_known, number, points, imputed, total,
                 measured, days, imputed_days, due, outside, off_midnight, out_of_range)
             SELECT $month, resource, host_id, node_name IS NOT NULL, number, points, imputed, total, measured,
                 days, imputed_days, days & coalesce(due, 0), days & ~coalesce(due, days) & ~imputed_days, off_midnight,
@@ -222,7 +222,8 @@ def sum_up(connection: duckdb.DuckDBPyConnection, months: Iterable[Month]) -> No
                 FROM processed_data
                 WHERE ds >= $first AND ds < $end
                 GROUP BY ALL
-            ) LEFT JOIN (SELECT node_name, due, number FROM hosts_due WHERE month = $month) ON node_name = host_id
+            ) LEFT JOIN (SELECT node_name, due, number FROM _refinery_hosts_due WHERE month = $month)
+                ON node_name = host_id
             """,
             {"month": str(month), "first": month.first_day, "end": month.next.first_day},
         )
@@ -233,7 +234,7 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
     names = behavior_names(connection)
     behaviors: dict[tuple[str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
     for month, resource, number, hosts, rows in connection.execute(
-        "SELECT month, resource, number, count(*), sum(points)::BIGINT FROM audit_series "
+        "SELECT month, resource, number, count(*), sum(points)::BIGINT FROM _refinery_series "
         "WHERE number IS NOT NULL AND due <> 0 GROUP BY month, resource, number"
     ).fetchall():
         behaviors[month, resource][names[number]] = hosts, rows
@@ -255,7 +256,7 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
             sum(a.off_midnight)::BIGINT, sum(a.out_of_range)::BIGINT,
             count(*) FILTER (s.host_id IS NULL OR s.readings + s.imputed <> a.points OR s.imputed <> a.imputed
                 OR NOT abs(s.mean_y * s.readings - a.measured) <= 1e-6 * (1 + abs(a.measured)))
-        FROM audit_series a LEFT JOIN series_months s USING (month, resource, host_id)
+        FROM _refinery_series a LEFT JOIN series_months s USING (month, resource, host_id)
         GROUP BY a.month, a.resource
         """
     ).fetchall()
@@ -272,19 +273,35 @@ def table_facts(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
 
 def _name_filled_days(connection: duckdb.DuckDBPyConnection, facts: dict[Month, dict[str, TableFacts]]) -> None:
     """Add how many series have a row on days of which no reading exists; seldom is there such a day."""
-    for month, tables in facts.items():
-        for resource, table in tables.items():
-            if unread := table.days & ~table.read_days:
-                filled = connection.execute(
-                    """
-                    SELECT day, count(*) FROM audit_series, (SELECT unnest(range(1, 32)) AS day)
-                    WHERE month = $month AND resource = $resource
-                        AND (due & imputed_days & $unread::BIGINT) >> day & 1 = 1
-                    GROUP BY day ORDER BY day
-                    """,
-                    {"month": str(month), "resource": resource, "unread": unread},
-                ).fetchall()
-                tables[resource] = replace(table, filled=dict(filled))
+    unread = {
+        (str(month), resource): days
+        for month, tables in facts.items()
+        for resource, table in tables.items()
+        if (days := table.days & ~table.read_days)
+    }
+    if not unread:
+        return
+    found: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)
+    for month, resource, day, series in connection.execute(
+        """
+        SELECT month, resource, day, count(*) FROM (
+            SELECT month, resource, due & imputed_days & unread AS filled FROM _refinery_series JOIN (
+                SELECT unnest($months::VARCHAR[]) AS month, unnest($resources::VARCHAR[]) AS resource,
+                    unnest($unread::BIGINT[]) AS unread
+            ) USING (month, resource)
+        ), (SELECT unnest(range(1, 32)) AS day)
+        WHERE filled <> 0 AND filled >> day & 1 = 1 GROUP BY month, resource, day ORDER BY day
+        """,
+        {
+            "months": [month for month, _ in unread],
+            "resources": [resource for _, resource in unread],
+            "unread": list(unread.values()),
+        },
+    ).fetchall():
+        found[month, resource][day] = series
+    for (month, resource), filled in found.items():
+        tables = facts[Month.parse(month)]
+        tables[resource] = replace(tables[resource], filled=filled)
 
 
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
@@ -294,7 +311,7 @@ def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) 
         """
         SELECT p.resource, p.host_id, p.ds::VARCHAR AS ds, count(*) AS times
         FROM processed_data p SEMI JOIN (
-            SELECT resource, host_id FROM audit_series WHERE month = $month AND points <> bit_count(days)
+            SELECT resource, host_id FROM _refinery_series WHERE month = $month AND points <> bit_count(days)
         ) s USING (resource, host_id)
         WHERE p.ds >= $first AND p.ds < $end
         GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT $most

@@ -210,9 +210,9 @@ def partitions_there(settings: Settings) -> list[Month]:
 
 
 PARTITION_ROWS = """
-    read_parquet($paths, filename = true) p JOIN audit_partitions f ON f.path = p.filename
+    read_parquet($paths, filename = true) p JOIN _refinery_partitions f ON f.path = p.filename
 """
-"""For a FROM clause: every row of the partitions at hand, with the columns of `audit_partitions`; takes the
+"""For a FROM clause: every row of the partitions at hand, with the columns of `_refinery_partitions`; takes the
 parameter `paths` from `globs`."""
 
 
@@ -224,7 +224,7 @@ def placed(rows: str) -> str:
     """
     return f"""
         SELECT rows.*, s.source_file, (rows.source_line - s.first_line + 1)::INTEGER AS file_line
-        FROM ({rows}) rows ASOF JOIN audit_parts s ON s.path = rows.path AND rows.source_line >= s.first_line
+        FROM ({rows}) rows ASOF JOIN _refinery_parts s ON s.path = rows.path AND rows.source_line >= s.first_line
     """  # noqa: S608 - a query of the package
 
 
@@ -277,7 +277,7 @@ def globs(paths: Iterable[Path]) -> list[str]:
 
 
 def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
-    """Write the partitions at hand to the temporary table `audit_partitions`, and their files to `audit_parts`.
+    """Write the partitions at hand to the temporary table `_refinery_partitions`, and their files to `_refinery_parts`.
 
     Raises:
         StoreError: They lie in an object store that cannot be reached.
@@ -286,7 +286,7 @@ def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Parti
         store.fetch([name for file in files if file.store == store for name in (file.name, file.series_name)])
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE audit_partitions AS
+        CREATE OR REPLACE TEMP TABLE _refinery_partitions AS
         SELECT unnest($paths::VARCHAR[]) AS path, unnest($series::VARCHAR[]) AS series_path,
             unnest($months::VARCHAR[]) AS month, unnest($resources::VARCHAR[]) AS resource,
             unnest($starts::TIMESTAMP[]) AS month_start, unnest($ends::TIMESTAMP[]) AS month_end
@@ -303,7 +303,7 @@ def name_partitions(connection: duckdb.DuckDBPyConnection, files: Sequence[Parti
     parts = [(str(file.path), name, line) for file in files for name, line in file.first_lines().items()]
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE audit_parts AS
+        CREATE OR REPLACE TEMP TABLE _refinery_parts AS
         SELECT unnest($paths::VARCHAR[]) AS path, unnest($names::VARCHAR[]) AS source_file,
             unnest($lines::BIGINT[]) AS first_line
         """,
@@ -360,7 +360,7 @@ def source_facts(
         ), placed AS (
             SELECT f.month, f.resource, kinds.*,
                 coalesce(ds >= f.month_start AND ds < f.month_end, false) AS is_inside
-            FROM kinds JOIN audit_partitions f ON f.path = filename
+            FROM kinds JOIN _refinery_partitions f ON f.path = filename
         )
         SELECT month, resource,
             coalesce(sum(rows) FILTER (NOT is_imputed), 0)::BIGINT,

@@ -130,7 +130,7 @@ def scan_partitions(
 ) -> tuple[dict[Month, list[Stats]], dict[Month, dict[str, SourceFacts]]]:
     """Count what the partitions hold, and hold it against what they say of themselves.
 
-    Names the partitions that can be used in `audit_partitions`.
+    Names the partitions that can be used in `_refinery_partitions`.
 
     Returns:
         The stats, those of partitions that hold something else with a `problem`; and the facts by resource.

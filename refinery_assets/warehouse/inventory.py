@@ -88,7 +88,7 @@ def _named(settings: Settings) -> Sequence[Behavior]:
 
 
 def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings) -> InventoryFacts:
-    """Look at the inventory; what is wrong is in the facts, not raised. Leaves it as the temporary table `fleet`."""
+    """Look at the inventory; what is wrong is in the facts, not raised. Leaves it as `_refinery_fleet`."""
     try:
         name_fleet(connection, settings.contract)
     except InventoryError as error:
@@ -98,11 +98,11 @@ def inspect_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings)
         SELECT count(*), count(*) FILTER (node_name IS NULL OR trim(node_name) = ''),
             count(valid_from) + count(valid_to) > 0, count(*) FILTER (has_bad_day),
             count(*) FILTER (valid_to <= valid_from)
-        FROM fleet
+        FROM _refinery_fleet
         """
     ).fetchall()
     behaviors = connection.execute(
-        f"SELECT behavior, {_HOSTS_OF_PERIODS if has_periods else 'count(*)'} FROM fleet "  # noqa: S608 - a constant
+        f"SELECT behavior, {_HOSTS_OF_PERIODS if has_periods else 'count(*)'} FROM _refinery_fleet "  # noqa: S608 - a constant
         "WHERE behavior IS NOT NULL GROUP BY behavior ORDER BY behavior"
     ).fetchall()
     of_names = (
@@ -130,7 +130,7 @@ def _look_at_bad_days(connection: duckdb.DuckDBPyConnection, contract: Contract)
     inventory = contract.inventory
     found = connection.execute(
         " UNION ALL ".join(
-            f"(SELECT node_name, '{key}', trim({key}) FROM inventory_source "  # noqa: S608 - constants of the package
+            f"(SELECT node_name, '{key}', trim({key}) FROM _refinery_inventory "  # noqa: S608 - constants of the package
             f"WHERE trim({key}) <> '' AND {AS_DAY.format(name=key)} IS NULL ORDER BY node_name LIMIT $most)"
             for key in ("valid_from", "valid_to")
         ),
@@ -172,13 +172,14 @@ def _formats_of(texts: Sequence[str]) -> list[DateFormat]:
 
 def _look_at_periods(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """What the names say of an inventory whose hosts may stand in several rows."""
-    ((hosts,),) = connection.execute(f"SELECT {_HOSTS_OF_PERIODS} FROM fleet").fetchall()  # noqa: S608 - a constant
+    ((hosts,),) = connection.execute(f"SELECT {_HOSTS_OF_PERIODS} FROM _refinery_fleet").fetchall()  # noqa: S608 - a constant
     respelled = connection.execute(
-        "SELECT min(node_name) FROM fleet GROUP BY lower(node_name) HAVING count(DISTINCT node_name) > 1 ORDER BY 1"
+        "SELECT min(node_name) FROM _refinery_fleet GROUP BY lower(node_name) "
+        "HAVING count(DISTINCT node_name) > 1 ORDER BY 1"
     ).fetchall()
     cursor = connection.execute(
         f"SELECT node_name, valid_from::VARCHAR AS valid_from, valid_to::VARCHAR AS valid_to, "  # noqa: S608 - a constant
-        f"next_from::VARCHAR AS next_valid_from FROM fleet WHERE node_name IS NOT NULL AND {_OVERLAPS} "
+        f"next_from::VARCHAR AS next_valid_from FROM _refinery_fleet WHERE node_name IS NOT NULL AND {_OVERLAPS} "
         "ORDER BY node_name, valid_from NULLS FIRST LIMIT $most",
         {"most": SAMPLE_SIZE},
     )
@@ -196,7 +197,7 @@ def _repeated(connection: duckdb.DuckDBPyConnection, surplus: str) -> dict[str, 
     """How often each name stands that has surplus rows."""
     return dict(
         connection.execute(
-            f"SELECT lower(node_name), 1 + {surplus} FROM fleet WHERE node_name IS NOT NULL "  # noqa: S608 - a constant
+            f"SELECT lower(node_name), 1 + {surplus} FROM _refinery_fleet WHERE node_name IS NOT NULL "  # noqa: S608 - a constant
             f"GROUP BY 1 HAVING {surplus} > 0 ORDER BY 1"
         ).fetchall()
     )
@@ -224,7 +225,7 @@ def odd_host_names(connection: duckdb.DuckDBPyConnection, contract: Contract) ->
         # Nothing is published without it; that is for the inventory's checks to say.
         return frozenset()
     named = connection.execute(
-        "SELECT DISTINCT lower(node_name) FROM inventory_source WHERE list_contains($absent, lower(node_name))",
+        "SELECT DISTINCT lower(node_name) FROM _refinery_inventory WHERE list_contains($absent, lower(node_name))",
         {"absent": sorted(absent)},
     )
     return frozenset(name for (name,) in named.fetchall())

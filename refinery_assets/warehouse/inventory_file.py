@@ -19,6 +19,8 @@ from refinery_assets.rows.days import day_of
 from refinery_assets.warehouse.inventory_error import InventoryError
 
 _DELIMITERS = (",", ";", "\t", "|")
+# What spreadsheets leave where rows or columns were once.
+_NO_TEXT = "".join(_DELIMITERS) + '" \r'
 _TYPES = (pl.Int64, pl.Float64, pl.Date)
 # A number would lose the zero of 007, the plus of +49, the last digits of a long one, and 1e5 or nan its meaning.
 _NO_NUMBER = r"^(\+|-?(0\d|[A-Za-z]))|[eE]|\d{16}"
@@ -106,9 +108,10 @@ def _lines(
 ) -> tuple[list[str], list[tuple[int, list[str | None]]]]:
     """The header and the rows of a CSV file with their lines, without blanks around a field; an empty one is null.
 
-    Where no delimiter is declared, it is the one that the header shows.
+    Lines without any text and columns without a name are left out. Where no delimiter is declared, it is the one that
+    the header shows.
     """
-    first = text.lstrip().partition("\n")[0]
+    first = next((line.strip() for line in text.split("\n") if line.strip(_NO_TEXT)), "")
 
     def shown(delimiter: str) -> tuple[int, int]:
         names = {name.strip().strip('"').lower() for name in first.split(delimiter)}
@@ -121,22 +124,28 @@ def _lines(
     header: list[str] = []
     try:
         for row in reader:
+            if not any(map(str.strip, row)):
+                continue
             if not header:
-                header = row if any(map(str.strip, row)) else []
-                if len({name.strip().lower() for name in row}) < len(row):
+                header = row
+                names = [name for each in header if (name := each.strip().lower())]
+                if len(set(names)) < len(names):
                     raise InventoryError(f"{named}, has two columns of one name in its header", f"It reads: {first}")
-            elif row and len(row) != len(header):
+            elif len(row) != len(header):
                 fields = counted(len(row), "field")
                 raise InventoryError(
                     f"{named}, has {fields} in line {reader.line_num}, and {len(header)} in its header"
                 )
-            elif row:
+            else:
                 rows.append((reader.line_num, row))
     except csv.Error as error:
         raise InventoryError(f"{named}, cannot be read as CSV: line {reader.line_num}, {error}") from error
     if not header:
         raise InventoryError(f"{named}, is empty")
-    return header, [(line, [field.strip() or None for field in row]) for line, row in rows]
+    named_ones = [place for place, name in enumerate(header) if name.strip()]
+    return [header[place] for place in named_ones], [
+        (line, [row[place].strip() or None for place in named_ones]) for line, row in rows
+    ]
 
 
 def _typed(column: pl.Series) -> pl.Series:

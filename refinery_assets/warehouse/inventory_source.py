@@ -27,8 +27,8 @@ _PERIOD = ("valid_from", "valid_to")
 _TYPES_OF_DAYS = {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", _TEXT, '"NULL"'}
 _QUOTE = '"'
 
-# What is no day is null in `host_inventory`; a check counts it in `fleet`. DuckDB would take 24-05-01 and 1-5-24 for
-# days of the years 24 and 1.
+# What is no day is null in `host_inventory`; a check counts it in `_refinery_fleet`. DuckDB would take 24-05-01 and
+# 1-5-24 for days of the years 24 and 1.
 AS_DAY = r"TRY_CAST(CASE WHEN regexp_matches({name}, '^\s*(\d{{4,}}\D|-?infinity)') THEN trim({name}) END AS DATE)"
 _WITH_DAYS = f"* REPLACE ({', '.join(f'{AS_DAY.format(name=name)} AS {name}' for name in _PERIOD)})"
 
@@ -46,9 +46,9 @@ def source_rows(connection: duckdb.DuckDBPyConnection, contract: Contract) -> du
 
         what = f"the file {file}"
         connection.register(
-            "inventory_source", read_inventory_file(file, set(inventory.own_columns.values()), inventory)
+            "_refinery_inventory", read_inventory_file(file, set(inventory.own_columns.values()), inventory)
         )
-        rows = connection.table("inventory_source")
+        rows = connection.table("_refinery_inventory")
     else:
         what, place = _place(connection, inventory)
         with readable():
@@ -63,7 +63,7 @@ def source_rows(connection: duckdb.DuckDBPyConnection, contract: Contract) -> du
 
 
 def name_source(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
-    """Have the inventory's rows under the name `inventory_source`, for this connection; a file is read here, once.
+    """Have the inventory's rows under the name `_refinery_inventory`, for this connection; a file is read here, once.
 
     Raises:
         InventoryError: As `source_rows`.
@@ -71,24 +71,24 @@ def name_source(connection: duckdb.DuckDBPyConnection, contract: Contract) -> No
     rows = source_rows(connection, contract)
     if contract.inventory_file is not None:
         try:
-            rows.query("rows", "CREATE OR REPLACE TEMP TABLE inventory_rows AS FROM rows")
+            rows.query("rows", "CREATE OR REPLACE TEMP TABLE _refinery_inventory_rows AS FROM rows")
         finally:
-            connection.unregister("inventory_source")
-        rows = connection.table("inventory_rows")
-    connection.register("inventory_source", rows)
+            connection.unregister("_refinery_inventory")
+        rows = connection.table("_refinery_inventory_rows")
+    connection.register("_refinery_inventory", rows)
 
 
 def name_inventory(connection: duckdb.DuckDBPyConnection) -> None:
     """Have `host_inventory`, as the inventory is now, for this connection alone. Needs `name_source` before."""
     connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW host_inventory AS SELECT {_WITH_DAYS} FROM inventory_source"  # noqa: S608 - a constant
+        f"CREATE OR REPLACE TEMP VIEW host_inventory AS SELECT {_WITH_DAYS} FROM _refinery_inventory"  # noqa: S608 - a constant
     )
 
 
 def keep_inventory(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
     """Make `host_inventory`, in the transaction at hand: a view, or of a file a table. Needs `name_source` before."""
     is_file = contract.inventory_file is not None
-    rows = connection.table("inventory_rows") if is_file else source_rows(connection, contract)
+    rows = connection.table("_refinery_inventory_rows") if is_file else source_rows(connection, contract)
     rows = rows.project(_WITH_DAYS)
     # What `name_inventory` made would hide it from the views.
     connection.execute("DROP VIEW IF EXISTS temp.host_inventory")
@@ -110,27 +110,27 @@ def renew_inventory(connection: duckdb.DuckDBPyConnection, contract: Contract) -
     connection.execute("DROP VIEW IF EXISTS temp.host_inventory")
     if contract.inventory_file is None:
         return
-    rows = connection.table("inventory_rows").project(_WITH_DAYS)
+    rows = connection.table("_refinery_inventory_rows").project(_WITH_DAYS)
     if dict(zip(rows.columns, map(str, rows.types), strict=True)) != column_types(connection, "host_inventory"):
         raise LakeNotReadyError(
             "The inventory's file has other columns, or columns of other types, than the lake: run refinery lake init."
         )
-    connection.register("inventory_now", rows)
+    connection.register("_refinery_inventory_now", rows)
     try:
         # Seldom another: writing it each time would have every writer collide with every other.
         ((differing,),) = connection.execute(
             """
             SELECT count(*) FROM (
-                (FROM host_inventory EXCEPT ALL FROM inventory_now)
-                UNION ALL (FROM inventory_now EXCEPT ALL FROM host_inventory)
+                (FROM host_inventory EXCEPT ALL FROM _refinery_inventory_now)
+                UNION ALL (FROM _refinery_inventory_now EXCEPT ALL FROM host_inventory)
             )
             """
         ).fetchall()
         if differing:
             connection.execute("DELETE FROM host_inventory")
-            connection.execute("INSERT INTO host_inventory FROM inventory_now")
+            connection.execute("INSERT INTO host_inventory FROM _refinery_inventory_now")
     finally:
-        connection.unregister("inventory_now")
+        connection.unregister("_refinery_inventory_now")
 
 
 @contextmanager

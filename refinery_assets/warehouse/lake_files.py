@@ -71,14 +71,14 @@ def files_to_register(
     """Which partitions have a file that can stand for their rows, by the partition's path as `globs` has it.
 
     Not one that is gone, is another lake's or was registered before, nor where the inventory spells a host otherwise,
-    nor where some rows must not be published; these partitions' rows are inserted. Needs `respelled_hosts`.
+    nor where some rows must not be published; these partitions' rows are inserted. Needs `_refinery_respelled_hosts`.
 
     Args:
         connection: The lake.
         data: Where its files lie.
         files: The partitions.
         sources: What they were found to hold.
-        respelled: Whether there are any `respelled_hosts`.
+        respelled: Whether there are any `_refinery_respelled_hosts`.
     """
     found = {}
     for file, pattern in zip(files, globs(file.path for file in files), strict=True):
@@ -90,7 +90,7 @@ def files_to_register(
     if found and respelled:
         rows = connection.execute(
             "SELECT DISTINCT filename FROM read_parquet($paths, filename = true) "
-            "SEMI JOIN respelled_hosts USING (host_id)",
+            "SEMI JOIN _refinery_respelled_hosts USING (host_id)",
             {"paths": list(found)},
         ).fetchall()
         of_others = set(globs(Path(name) for (name,) in rows))

@@ -103,7 +103,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
 
 
 def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file: Path) -> None:
-    """Have the rows to be taken in as the temporary table `other_inventory`."""
+    """Have the rows to be taken in as the temporary table `_refinery_other_inventory`."""
     if not file.is_file():
         raise LakeError(f"The inventory {file} is not there.")
     if file.suffix.lower() in _FILES:
@@ -112,21 +112,21 @@ def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file:
 
         own = contract.inventory.own_columns.values()
         try:
-            frame = read_inventory_file(file, set(own))
+            frame = read_inventory_file(file, set(own), contract.inventory)
         except InventoryError as error:
             raise LakeError(
                 f"{error.problem.replace(', which [inventory] source names', '')}. {error.there}"
             ) from error
-        connection.register("frame", frame)
-        connection.execute("CREATE OR REPLACE TEMP TABLE other_inventory AS FROM frame")
-        connection.unregister("frame")
+        connection.register("_refinery_frame", frame)
+        connection.execute("CREATE OR REPLACE TEMP TABLE _refinery_other_inventory AS FROM _refinery_frame")
+        connection.unregister("_refinery_frame")
         return
     if file.suffix.lower() not in _DATABASES:
         raise LakeError(f"The inventory {file} cannot be taken in: expected a .csv, .parquet or .duckdb file.")
     connection.execute(f"ATTACH {quoted(str(file))} AS other (READ_ONLY)")
     try:
         source = connection.table(f"other.{_table_of(contract)}")
-        source.query("source", "CREATE OR REPLACE TEMP TABLE other_inventory AS FROM source")
+        source.query("source", "CREATE OR REPLACE TEMP TABLE _refinery_other_inventory AS FROM source")
     except duckdb.CatalogException as error:
         raise LakeError(
             f"{file} has no table or view {contract.inventory.source}, which the contract names."
@@ -136,9 +136,9 @@ def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file:
 
 
 def _take_in(connection: duckdb.DuckDBPyConnection, contract: Contract) -> bool:
-    """Have the inventory's table hold the rows of `other_inventory`; whether it did not before."""
+    """Have the inventory's table hold the rows of `_refinery_other_inventory`; whether it did not before."""
     name = _table_of(contract)
-    other = connection.table("other_inventory")
+    other = connection.table("_refinery_other_inventory")
     if contract.inventory.source.strip().lower() in {each.lower() for each in table_names(connection)}:
         there = connection.table(name)
         if (

@@ -7,7 +7,9 @@ by one. Not here: how a contract declares them (`contract/own_rules.py`), which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -195,8 +197,8 @@ def _run(connection: duckdb.DuckDBPyConnection, rule: OwnRule, months: Sequence[
     if problem := problem_in_warehouse(connection, rule.query):
         return dict.fromkeys(months, _unknown(rule, "may not be run", f"{rule.sql} {problem}"))
     # One SELECT and nothing else, see `own_queries.py`.
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW own_rule AS {rule.query}")
-    described = connection.execute("DESCRIBE own_rule").fetchall()
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW _refinery_rule AS {rule.query}")
+    described = connection.execute("DESCRIBE _refinery_rule").fetchall()
     kind = next((kind for name, kind, *_ in described if name.lower() == _MONTH), None)
     if kind is None:
         findings = {}
@@ -219,7 +221,7 @@ def _bad_rows(connection: duckdb.DuckDBPyConnection, key: str) -> dict[str | Non
         SELECT key, count(*), arg_min(bad, place, $most)
         FROM (
             SELECT {key} AS key, "bad row" AS bad, row_number() OVER () AS place
-            FROM own_rule AS "bad row"
+            FROM _refinery_rule AS "bad row"
         ) GROUP BY key
         """,  # noqa: S608 - constants of this module
         {"most": SAMPLE_SIZE},
@@ -232,7 +234,12 @@ def _row(row: Mapping[str, Any]) -> Row:
 
 
 def _cell(value: object) -> Cell:
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, Decimal) and Decimal(repr(number := float(value))) == value:
+        value = number
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    # JSON has no word for NaN or infinity.
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def _finding(rule: OwnRule, bad: Mapping[str | None, tuple[int, list[Row]]], month: Month) -> Finding:

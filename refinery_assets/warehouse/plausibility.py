@@ -100,7 +100,7 @@ def read_past(
     figures = ", ".join(f"{name}::DOUBLE AS {name}" if name in there else f"NULL::DOUBLE AS {name}" for name in FIGURES)
     connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE judged_hosts AS
+        CREATE OR REPLACE TEMP TABLE _refinery_judged_hosts AS
         SELECT host_id, row_number() OVER () - 1 AS number FROM (
             SELECT DISTINCT host_id FROM series_months WHERE month IN (SELECT unnest($months::VARCHAR[]))
             ORDER BY hash(host_id) LIMIT $most
@@ -108,12 +108,12 @@ def read_past(
         """,
         {"months": keys, "most": limits.most_hosts},
     )
-    names = connection.execute("SELECT host_id FROM judged_hosts ORDER BY number").fetchnumpy()["host_id"]
+    names = connection.execute("SELECT host_id FROM _refinery_judged_hosts ORDER BY number").fetchnumpy()["host_id"]
     columns = connection.execute(
         f"""
         SELECT list_position($read::VARCHAR[], month) - 1 AS month, list_position($resources::VARCHAR[], resource) - 1
             AS resource, number, {figures}
-        FROM series_months JOIN judged_hosts USING (host_id)
+        FROM series_months JOIN _refinery_judged_hosts USING (host_id)
         WHERE month IN (SELECT unnest($read::VARCHAR[])) AND list_contains($resources::VARCHAR[], resource)
         """,  # noqa: S608 - names of the dictionary
         {"read": read, "resources": list(resources)},
@@ -134,7 +134,7 @@ def read_past(
     copies = {}
     if limits.month_is_new is not Mode.OFF:
         if is_published:
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh_series ({_FRESH_SERIES})")
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE _refinery_fresh_series ({_FRESH_SERIES})")
         copies = _copies(connection, keys)
     return Past(
         layout,
@@ -149,15 +149,15 @@ _FRESH_SERIES = "month VARCHAR, resource VARCHAR, host_id VARCHAR"
 
 
 def name_fresh_series(connection: duckdb.DuckDBPyConnection) -> None:
-    """Name the series whose readings a publication changes, or brings, in the temporary table `fresh_series`.
+    """Name the series whose readings a publication changes, or brings, in the temporary table `_refinery_fresh_series`.
 
-    Needs `new_series`, and `series_months` as it is before the publication.
+    Needs `_refinery_new_series`, and `series_months` as it is before the publication.
     """
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh_series ({_FRESH_SERIES})")
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE _refinery_fresh_series ({_FRESH_SERIES})")
     connection.execute(
         """
-        INSERT INTO fresh_series SELECT n.month, n.resource, n.host_id
-        FROM new_series n LEFT JOIN series_months b
+        INSERT INTO _refinery_fresh_series SELECT n.month, n.resource, n.host_id
+        FROM _refinery_new_series n LEFT JOIN series_months b
             ON b.month = n.month AND b.resource = n.resource AND lower(b.host_id) = lower(n.host_id)
         WHERE b.values_digest IS DISTINCT FROM n.values_digest
         """
@@ -185,8 +185,10 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
         SELECT p.month, p.resource, other, other_resource, count(DISTINCT p.host_id) AS series,
             list([p.host_id, other_host] ORDER BY p.host_id, other_host)[1 : $sample]
         FROM pairs p
-            LEFT JOIN fresh_series n ON n.month = p.month AND n.resource = p.resource AND n.host_id = p.host_id
-            LEFT JOIN fresh_series o ON o.month = other AND o.resource = other_resource AND o.host_id = other_host
+            LEFT JOIN _refinery_fresh_series n
+                ON n.month = p.month AND n.resource = p.resource AND n.host_id = p.host_id
+            LEFT JOIN _refinery_fresh_series o
+                ON o.month = other AND o.resource = other_resource AND o.host_id = other_host
         WHERE CASE WHEN (n.month IS NULL) = (o.month IS NULL) THEN other < p.month ELSE n.month IS NOT NULL END
         GROUP BY p.month, p.resource, other, other_resource
         ORDER BY p.month, series DESC, p.resource, other, other_resource

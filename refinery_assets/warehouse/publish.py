@@ -195,7 +195,7 @@ def _judge_inventory(
 ) -> dict[Month, list[Verdict]]:
     """The verdicts so far of months that nothing has refused yet; the others are put into `results`.
 
-    From here on, the inventory is what the temporary table `fleet` holds.
+    From here on, the inventory is what the temporary table `_refinery_fleet` holds.
     """
     inventory = inspect_inventory(connection, settings)
     open_months = {}

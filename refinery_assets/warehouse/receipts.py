@@ -80,7 +80,7 @@ def input_digest(stats: Iterable[Stats], inventory: str, settings: Settings) -> 
 
 
 def inventory_digests(connection: duckdb.DuckDBPyConnection) -> dict[Month, str]:
-    """A digest of names and behaviors of the hosts due in each month of `hosts_due`, and of their days.
+    """A digest of names and behaviors of the hosts due in each month of `_refinery_hosts_due`, and of their days.
 
     A host that was retired before the month, or comes after it, is no part of it.
     """
@@ -90,7 +90,7 @@ def inventory_digests(connection: duckdb.DuckDBPyConnection) -> dict[Month, str]
         SELECT month, count(*) FILTER (due <> 0),
             bit_xor(CASE WHEN is_whole THEN hash(node_name, coalesce(behavior, ''))
                 ELSE hash(node_name, coalesce(behavior, ''), due) END) FILTER (due <> 0)
-        FROM hosts_due LEFT JOIN (SELECT DISTINCT number, behavior FROM fleet) USING (number)
+        FROM _refinery_hosts_due LEFT JOIN (SELECT DISTINCT number, behavior FROM _refinery_fleet) USING (number)
         GROUP BY month
         """
     ).fetchall()

@@ -1,6 +1,6 @@
 """Hosts of a month that the inventory lacks, altogether or on some day: how many, and a sample with their places.
 
-Here: finding them in `audit_series` (`facts.py`) and in the partitions. Not here: the rule (`publish_checks.py`).
+Here: finding them in `_refinery_series` (`facts.py`) and in the partitions. Not here: the rule (`publish_checks.py`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def find_unknown_hosts(connection: duckdb.DuckDBPyConnection, month: Month, path
         SELECT is_known, count(DISTINCT lower(host_id)),
             sum(CASE WHEN is_known THEN bit_count(outside) ELSE points - imputed END)::BIGINT,
             list(DISTINCT resource ORDER BY resource)
-        FROM audit_series WHERE month = $month AND (NOT is_known OR outside <> 0) GROUP BY is_known
+        FROM _refinery_series WHERE month = $month AND (NOT is_known OR outside <> 0) GROUP BY is_known
         """,
         {"month": str(month)},
     ).fetchall()
@@ -89,7 +89,7 @@ def _misread(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> dic
     if not meant:
         return {}
     known = connection.execute(
-        "SELECT lower(node_name), node_name FROM fleet WHERE list_contains($names, lower(node_name))",
+        "SELECT lower(node_name), node_name FROM _refinery_fleet WHERE list_contains($names, lower(node_name))",
         {"names": [text.lower() for text in meant.values()]},
     ).fetchall()
     hosts = dict(known)
@@ -105,7 +105,7 @@ def _sample(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
                 SELECT min(host_id) AS host_id, string_agg(DISTINCT resource, ', ' ORDER BY resource) AS resources,
                     sum(CASE WHEN is_known THEN bit_count(outside) ELSE points - imputed END)::BIGINT AS rows,
                     bit_or(CASE WHEN is_known THEN outside ELSE days END) AS days, is_known
-                FROM audit_series WHERE month = $month AND (NOT is_known OR outside <> 0)
+                FROM _refinery_series WHERE month = $month AND (NOT is_known OR outside <> 0)
                 GROUP BY lower(host_id), is_known
             )
         ) WHERE place <= $most ORDER BY is_known, place
@@ -127,7 +127,7 @@ def _why_outside(connection: duckdb.DuckDBPyConnection, month: Month, row: Row) 
     first = month.days[(days & -days).bit_length() - 2]
     ((ended, begins),) = connection.execute(
         "SELECT max(valid_to) FILTER (valid_to <= $day), min(valid_from) FILTER (valid_from > $day) "
-        "FROM fleet WHERE node_name = $host",
+        "FROM _refinery_fleet WHERE node_name = $host",
         {"day": first, "host": row["host_id"]},
     ).fetchall()
     parts = [f"retired on {ended}"] if ended else []

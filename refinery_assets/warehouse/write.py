@@ -17,9 +17,9 @@ from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, Partitio
 
 
 def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) -> None:
-    """Write the months at hand to the temporary table `audit_months`."""
+    """Write the months at hand to the temporary table `_refinery_months`."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE audit_months AS SELECT unnest($months::VARCHAR[]) AS month, "
+        "CREATE OR REPLACE TEMP TABLE _refinery_months AS SELECT unnest($months::VARCHAR[]) AS month, "
         "unnest($starts::TIMESTAMP[]) AS month_start, unnest($ends::TIMESTAMP[]) AS month_end",
         {
             "months": [str(month) for month in months],
@@ -30,9 +30,9 @@ def name_months(connection: duckdb.DuckDBPyConnection, months: Sequence[Month]) 
 
 
 def name_respelled_hosts(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> bool:
-    """Write the hosts that the files spell otherwise than the inventory to the temporary table `respelled_hosts`.
+    """Write the hosts that the files spell otherwise than the inventory to `_refinery_respelled_hosts`.
 
-    Needs `fleet`.
+    Needs `_refinery_fleet`.
 
     Returns:
         Whether there are any.
@@ -40,10 +40,10 @@ def name_respelled_hosts(connection: duckdb.DuckDBPyConnection, paths: Sequence[
     # Few names differ from the inventory's spelling, mostly none; only those are looked up row by row.
     ((respelled,),) = connection.execute(
         """
-        CREATE OR REPLACE TEMP TABLE respelled_hosts AS
+        CREATE OR REPLACE TEMP TABLE _refinery_respelled_hosts AS
         SELECT DISTINCT p.host_id, h.node_name
         FROM (SELECT DISTINCT host_id FROM read_parquet($paths)) p
-            JOIN fleet h ON lower(h.node_name) = lower(p.host_id)
+            JOIN _refinery_fleet h ON lower(h.node_name) = lower(p.host_id)
         WHERE h.node_name <> p.host_id
         """,
         {"paths": paths},
@@ -52,20 +52,20 @@ def name_respelled_hosts(connection: duckdb.DuckDBPyConnection, paths: Sequence[
 
 
 def name_new_series(connection: duckdb.DuckDBPyConnection, files: Sequence[Partition]) -> None:
-    """Write the months' rows of `series_months` to be to the temporary table `new_series`.
+    """Write the months' rows of `series_months` to be to the temporary table `_refinery_new_series`.
 
-    Needs `audit_partitions` and `respelled_hosts`.
+    Needs `_refinery_partitions` and `_refinery_respelled_hosts`.
     """
     columns = ", ".join(
         column.name for column in SERIES_MONTHS.columns if column.name not in {"month", "resource", "host_id"}
     )
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE new_series AS
+        CREATE OR REPLACE TEMP TABLE _refinery_new_series AS
         SELECT f.month, f.resource, coalesce(r.node_name, s.host_id) AS host_id, {columns}
         FROM read_parquet($series, filename = true) s
-            JOIN audit_partitions f ON f.series_path = s.filename
-            LEFT JOIN respelled_hosts r ON r.host_id = s.host_id
+            JOIN _refinery_partitions f ON f.series_path = s.filename
+            LEFT JOIN _refinery_respelled_hosts r ON r.host_id = s.host_id
         """,  # noqa: S608 - names of the dictionary
         {"series": globs(file.series_path for file in files)},
     )
@@ -82,7 +82,7 @@ def publishable_rows(sources: Iterable[SourceFacts], *, respelled: bool) -> str:
     host, spelling = "p.host_id", ""
     if respelled:
         host = "coalesce(r.node_name, p.host_id)"
-        spelling = "LEFT JOIN respelled_hosts r ON r.host_id = p.host_id"
+        spelling = "LEFT JOIN _refinery_respelled_hosts r ON r.host_id = p.host_id"
     return f"""
         SELECT f.month, p.ds, {host} AS host_id, f.resource, p.y,
             {UTILIZATION_CEILING_PERCENT}::DOUBLE AS cap, p.capacity, p.is_imputed
@@ -97,7 +97,7 @@ def replace_rows(
     paths: Sequence[str],
     ready: Mapping[str, str],
 ) -> None:
-    """Replace the months' rows in all tables by those of `rows`, of the partitions, and of `new_series`.
+    """Replace the months' rows in all tables by those of `rows`, of the partitions, and of `_refinery_new_series`.
 
     Args:
         connection: The warehouse.
@@ -112,7 +112,7 @@ def replace_rows(
             {"first": span[0].first_day, "end": span[-1].next.first_day},
         )
     for table in ("quarantined_rows", "series_months"):
-        connection.execute(f"DELETE FROM {table} WHERE month IN (SELECT month FROM audit_months)")  # noqa: S608
+        connection.execute(f"DELETE FROM {table} WHERE month IN (SELECT month FROM _refinery_months)")  # noqa: S608
     if ready:
         # Whoever has no lake need not load it.
         from refinery_assets.warehouse.lake_files import register  # noqa: PLC0415
@@ -133,7 +133,7 @@ def replace_rows(
         {"paths": paths},
     )
     names = ", ".join(column.name for column in SERIES_MONTHS.columns)
-    connection.execute(f"INSERT INTO series_months ({names}) SELECT {names} FROM new_series")  # noqa: S608
+    connection.execute(f"INSERT INTO series_months ({names}) SELECT {names} FROM _refinery_new_series")  # noqa: S608
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, rows: str, paths: Sequence[str]) -> None:

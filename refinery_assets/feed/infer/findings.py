@@ -102,8 +102,8 @@ def look_into(paths: Sequence[Path]) -> Findings:
 def _look_into_kinds(connection: duckdb.DuckDBPyConnection, kinds: list[Kind], found: Findings) -> None:
     if len(kinds) > _MOST_KINDS:
         found.notes.append(
-            f"The paths have {len(kinds)} patterns, such as {kinds[0].path} and {kinds[1].path}: if each host has "
-            "files of its own, no contract can declare that; put the hosts of a month into one file."
+            f"The paths have {len(kinds)} patterns, such as {kinds[0].path} and {kinds[1].path}: if a host or a time "
+            "of day tells them apart, no contract can declare that; put the hosts of a month, or a day, into one file."
         )
         del kinds[_MOST_KINDS:]
     tables = [(kind, table) for kind in kinds if (table := _table(connection, kind, found)) is not None]

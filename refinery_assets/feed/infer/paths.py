@@ -1,38 +1,25 @@
-"""Which part of a file's path is a date, and which names the family.
+"""The patterns of files' paths: which parts are dates, and which name the family.
 
-Here: paths, all that are alike together, since one alone does not tell a day from a month or a host's number. Not
-here: what is in the files (`sample.py`); of it only the days of rows are asked for, where paths leave a choice.
+Here: which files one pattern leads to. Not here: which digits are the date (`readings.py`), and what is in the files
+(`sample.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import accumulate, chain, product
 from pathlib import Path
-from typing import TypeVar
+
+from refinery_assets.feed.infer.readings import DaysIn, choose_reading, date_of, template_of
 
 READABLE = (".csv", ".csv.gz", ".csv.zst", ".txt", ".txt.gz", ".txt.zst", ".tsv", ".tsv.gz", ".tsv.zst", ".parquet")
-# A contract writes years with four digits and months and days with two, so no other stretch of digits is a date.
-_SPELLINGS = {
-    2: ("month", "day"),
-    4: ("year", "day month", "month day"),
-    6: ("year month", "month year"),
-    8: ("year month day", "day month year", "month day year"),
-}
-_WIDTHS = {"year": 4, "month": 2, "day": 2}
 _DIGITS = re.compile(r"\d+")
-# web01 is no month, and m01 is.
-_LETTERS_OF_MONTH = re.compile(r"(?:^|[^a-z])(?:m|mm|mon|month|monat)?$", re.IGNORECASE)
-_USUAL_ORDERS = (["year", "month", "day"], ["day", "month", "year"])
-_MOST_PATHS_RANKED, _MOST_FILES_ASKED = 300, 3
 _TOKEN = re.compile(r"\{[a-z]+\}|[A-Za-z0-9]+(?:[_-][A-Za-z0-9]+)*|.")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _WORD = "\0"
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -71,10 +58,6 @@ class Kind:
         return self.pattern.replace("{family}", self.fragment)
 
 
-DaysIn = Callable[[Path], Sequence[Collection[date]]]
-"""Gives the days that a file's rows are dated, once for each way in which they can be read."""
-
-
 def find_kinds(root: Path, files: Iterable[Path], days_in: DaysIn) -> tuple[list[Kind], list[Path]]:
     """Sort files by the pattern of their paths below `root`.
 
@@ -99,16 +82,16 @@ def find_kinds(root: Path, files: Iterable[Path], days_in: DaysIn) -> tuple[list
     in_doubt: dict[str, str] = {}
     for frame, runs_of in by_frame.items():
         words = frame[: len(frame) // 2 + 1]
-        reading, other = _choose_reading(words, runs_of, days_in)
+        reading, other = choose_reading(words, runs_of, days_in)
         for file, runs in runs_of.items():
-            named = _date_of(reading, runs) if reading else None
+            named = date_of(reading, runs) if reading else None
             if reading is None or named is None:
                 undated.append(file)
                 continue
-            template = _template(words, reading, runs)
+            template = template_of(words, reading, runs)
             by_template[template].append(Dated(file, *named))
             if other is not None:
-                in_doubt[template] = _template(words, other, runs)
+                in_doubt[template] = template_of(words, other, runs)
     by_shape: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for template in sorted(by_template):
         by_shape[_shape(template)].append(template)
@@ -123,139 +106,6 @@ def find_kinds(root: Path, files: Iterable[Path], days_in: DaysIn) -> tuple[list
         for template, (pattern, fragment) in zip(templates, _with_family(templates), strict=True)
     ]
     return kinds, sorted(undated)
-
-
-# What each stretch of digits in a path is: the parts of a date that it holds, none for other digits.
-_Reading = tuple[tuple[str, ...], ...]
-
-
-def _choose_reading(
-    words: Sequence[str], runs_of: Mapping[Path, tuple[str, ...]], days_in: DaysIn
-) -> tuple[_Reading | None, _Reading | None]:
-    """How the digits of paths that differ in nothing else are read, and another way between which nothing tells."""
-    readings = _likely_readings(words, list(runs_of.values()))
-    if len(readings) < 2:  # noqa: PLR2004 - there is no choice
-        return (readings[0] if readings else None), None
-    asked = _spread(list(runs_of), _MOST_FILES_ASKED)
-    held = {file: days for file in asked if (days := days_in(file))}
-    fits = [sum(_fit(_date_of(reading, runs_of[file]), held[file]) for file in held) for reading in readings]
-    best = [reading for reading, fit in zip(readings, fits, strict=True) if fit == max(fits)]
-    others = [reading for reading in best[1:] if _digits_left(reading) == _digits_left(best[0])]
-    # Where every path reads alike either way, no one need choose.
-    differ = [
-        other for other in others if any(_date_of(other, runs) != _date_of(best[0], runs) for runs in runs_of.values())
-    ]
-    return best[0], next(iter(differ or others), None)
-
-
-def _likely_readings(words: Sequence[str], paths: Sequence[tuple[str, ...]]) -> list[_Reading]:
-    """The readings that fit as many paths as any, and leave the fewest digits; and those without a day."""
-    some = _spread(sorted(set(paths)), _MOST_PATHS_RANKED)
-    options = [_options(words, place, [runs[place] for runs in some]) for place in range(len(words) - 1)]
-    ranked: list[tuple[tuple[int, ...], _Reading]] = []
-    for reading in product(*options):
-        if not _can_be(words, reading):
-            continue
-        fitting = [runs for runs in some if _date_of(reading, runs)]
-        # What fits a few by chance is none.
-        if 2 * len(fitting) >= len(some):
-            left = {_literals(reading, runs) for runs in fitting}
-            ranked.append(((-len(fitting), _digits_left(reading), len(left), _disorder(reading)), reading))
-    ranked.sort(key=lambda each: each[0])
-    if not ranked:
-        return []
-    best = ranked[0][0]
-    likely = [reading for rank, reading in ranked if rank[:3] == best[:3]]
-    if _names_day(likely[0]):
-        without = [(rank, reading) for rank, reading in ranked if rank[0] == best[0] and not _names_day(reading)]
-        likely += [reading for rank, reading in without if rank[1] == without[0][0][1]]
-    return likely
-
-
-def _can_be(words: Sequence[str], reading: _Reading) -> bool:
-    """Whether year and month are named, and no folder of a day holds several months."""
-    first: dict[str, int] = {}
-    for parts, folder in zip(reading, accumulate(word.count("/") for word in words[:-1]), strict=True):
-        for part in parts:
-            first.setdefault(part, folder)
-    return {"year", "month"} <= set(first) and first.get("day", first["month"]) >= first["month"]
-
-
-def _options(words: Sequence[str], place: int, texts: Sequence[str]) -> list[tuple[str, ...]]:
-    """What the digits between two words may be."""
-    found: list[tuple[str, ...]] = [()]
-    for spelling in _SPELLINGS.get(len(texts[0]), ()):
-        parts = tuple(spelling.split())
-        if len(texts[0]) == 2 and words[place + 1][:1].isalpha():  # noqa: PLR2004 - a lone month or day
-            continue
-        if parts == ("month",) and not _LETTERS_OF_MONTH.search(words[place]):
-            continue
-        found.append(parts)
-    return found
-
-
-def _date_of(reading: _Reading, runs: Sequence[str]) -> tuple[int, int, int] | None:
-    """Year, month and day, 0 for none; None where the digits are none, or two different ones."""
-    seen: dict[str, int] = {}
-    for parts, run in zip(reading, runs, strict=True):
-        at = 0
-        for part in parts:
-            number = int(run[at : at + _WIDTHS[part]])
-            if seen.setdefault(part, number) != number:
-                return None
-            at += _WIDTHS[part]
-    year, month, day = (seen.get(part, 0) for part in ("year", "month", "day"))
-    if not (1900 <= year < 2100 and 1 <= month <= 12 and ("day" not in seen or day)):  # noqa: PLR2004 - a calendar's
-        return None
-    try:
-        date(year, month, day or 1)
-    except ValueError:
-        return None
-    return year, month, day
-
-
-def _fit(named: tuple[int, int, int] | None, ways: Sequence[Collection[date]]) -> int:
-    """How well the days in a file, read in one way or another, fit what its path names."""
-    if named is None:
-        return 0
-    year, month, day = named
-    inside = [days for days in ways if all((each.year, each.month) == (year, month) for each in days)]
-    if not inside or not day:
-        return int(bool(inside))
-    if {date(year, month, day)} in inside:
-        return 2
-    # A file for a day holds one day, be it the day before.
-    return int(any(len(days) == 1 for days in inside))
-
-
-def _template(words: Sequence[str], reading: _Reading, runs: Sequence[str]) -> str:
-    digits = ["".join(f"{{{part}}}" for part in parts) or run for parts, run in zip(reading, runs, strict=True)]
-    return "".join(chain.from_iterable(zip(words, [*digits, ""], strict=True)))
-
-
-def _literals(reading: _Reading, runs: Sequence[str]) -> tuple[str, ...]:
-    return tuple(run for parts, run in zip(reading, runs, strict=True) if not parts)
-
-
-def _digits_left(reading: _Reading) -> int:
-    return sum(not parts for parts in reading)
-
-
-def _names_day(reading: _Reading) -> bool:
-    return any("day" in parts for parts in reading)
-
-
-def _disorder(reading: _Reading) -> int:
-    """How far the order of the parts is from the usual ones."""
-    order = list(dict.fromkeys(part for parts in reading for part in parts))
-    usual = [[part for part in parts if part in order] for parts in _USUAL_ORDERS]
-    return usual.index(order) if order in usual else len(usual)
-
-
-def _spread(items: Sequence[_Item], most: int) -> list[_Item]:
-    """The first, the last and others from between."""
-    last = len(items) - 1
-    return list(dict.fromkeys(items[last * step // (most - 1)] for step in range(most))) if items else []
 
 
 def _shape(template: str) -> tuple[str, ...]:
