@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 
 from refinery_assets.checks.plausibility.repeats import month_is_new
-from refinery_assets.checks.rules import Outcome
+from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome
 from refinery_assets.contract.columns import SERIES_MONTHS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -100,3 +100,35 @@ def test_a_month_is_found_to_hold_parts_of_an_earlier_one_by_what_the_tables_say
 
     assert verdicts(TRUE, {APRIL: half.series}) == {APRIL: Outcome.FAILED}
     assert verdicts(TRUE, {APRIL: TRUE[APRIL]}) == {APRIL: Outcome.PASSED}
+
+
+def test_one_host_that_a_published_month_repeats_does_not_hide_a_month_that_is_copied_from_it_in_half() -> None:
+    y = LIFE[3].y.copy()
+    y[:, 14:] = LIFE[0].y[:, 14:30]
+    y[:, :, 0] = LIFE[3].y[:, :, 0]
+    half = FleetMonth(APRIL, LIFE[3].hosts, y, LIFE[3].capacity)
+    first = LIFE[0].y.copy()
+    first[:, :30, 0] = LIFE[3].y[:, :30, 0]
+    repeats = FleetMonth(JANUARY, LIFE[0].hosts, first, LIFE[0].capacity)
+
+    # April's one host is new in January: January is the copy of it, and April that of January's days.
+    found = verdicts({**TRUE, APRIL: TRUE[APRIL]}, {JANUARY: repeats.series, APRIL: half.series})
+
+    assert found == {JANUARY: Outcome.WARNING, APRIL: Outcome.FAILED}
+
+
+def test_a_fleet_that_reads_the_same_on_all_hosts_is_paired_host_by_host_and_not_each_with_all() -> None:
+    names = ", ".join(column.name for column in SERIES_MONTHS.columns)
+    one = TRUE[JANUARY].head(1)
+    with duckdb.connect(config={"memory_limit": "150MB", "temp_directory": ""}) as connection:
+        ensure_table(connection, SERIES_MONTHS)
+        for month in (JANUARY, FEBRUARY):
+            hosts = pl.DataFrame({"host_id": [f"srv-{number:04}" for number in range(2_000)]})
+            alike = hosts.join(one.drop("host_id", "month"), how="cross").with_columns(month=pl.lit(str(month)))
+            _insert(connection, [alike], names)
+
+        past = read_past(connection, [FEBRUARY], Settings(feed=Path()), is_published=True)
+
+    (copies,) = past.copies[FEBRUARY]
+    assert (copies.other_month, copies.series) == (str(JANUARY), 2_000)
+    assert list(copies.hosts) == [(f"srv-{number:04}", f"srv-{number:04}") for number in range(SAMPLE_SIZE)]

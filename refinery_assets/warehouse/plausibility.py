@@ -66,9 +66,10 @@ class Past:
             hosts_in_all=self.hosts.get(month, 0),
             other_months=len(set(self.published) - {month, *without}),
             copied_by={
-                str(other)
+                (str(other), each.other_resource)
                 for other, found in self.copies.items()
-                if any(each.other_month == str(month) for each in found)
+                for each in found
+                if each.other_month == str(month) and each.is_certain(self.hosts.get(other, 0), self.settings)
             },
         )
 
@@ -171,30 +172,40 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
     later: so a month that is published again is none for standing beside a copy of it, and a correction is held
     against all others. Where the content of both is new, or of neither, the copy is the later one.
     """
+    # Series with one digest are grouped on either side before they are paired: a thousand hosts that read the same in
+    # two months are one pair of groups, and not a million pairs of hosts.
     rows = connection.execute(
         """
         WITH now AS (
-            SELECT month, resource, host_id, values_digest FROM series_months
+            SELECT DISTINCT month, values_digest FROM series_months
             WHERE month IN (SELECT unnest($months::VARCHAR[])) AND distinct_values >= $fewest
+        ), twice AS (
+            SELECT DISTINCT values_digest FROM series_months o
+            SEMI JOIN now n ON n.values_digest = o.values_digest AND n.month <> o.month
+        ), sides AS (
+            SELECT month, resource, values_digest, f.host_id IS NOT NULL AS is_new, count(*) AS series,
+                min(host_id, $sample) AS hosts
+            FROM (SELECT * FROM series_months SEMI JOIN twice USING (values_digest) WHERE distinct_values >= $fewest)
+                LEFT JOIN fresh_series f USING (month, resource, host_id)
+            GROUP BY month, resource, values_digest, is_new
         ), pairs AS (
-            SELECT n.month, n.resource, n.host_id, o.month AS other, o.resource AS other_resource,
-                o.host_id AS other_host
-            FROM series_months o JOIN now n ON n.values_digest = o.values_digest
-            WHERE o.month <> n.month AND o.distinct_values >= $fewest
+            SELECT n.month, n.resource, o.month AS other, o.resource AS other_resource, any_value(n.series) AS series,
+                any_value(n.hosts) AS hosts, flatten(list(o.hosts)) AS other_hosts
+            FROM sides n JOIN sides o ON o.values_digest = n.values_digest AND o.month <> n.month
+            WHERE n.month IN (SELECT unnest($months::VARCHAR[]))
+                AND CASE WHEN n.is_new = o.is_new THEN o.month < n.month ELSE n.is_new END
+            GROUP BY n.month, n.resource, n.values_digest, n.is_new, other, other_resource
         )
-        SELECT p.month, p.resource, other, other_resource, count(DISTINCT p.host_id) AS series,
-            list([p.host_id, other_host] ORDER BY p.host_id, other_host)[1 : $sample]
-        FROM pairs p
-            LEFT JOIN fresh_series n ON n.month = p.month AND n.resource = p.resource AND n.host_id = p.host_id
-            LEFT JOIN fresh_series o ON o.month = other AND o.resource = other_resource AND o.host_id = other_host
-        WHERE CASE WHEN (n.month IS NULL) = (o.month IS NULL) THEN other < p.month ELSE n.month IS NOT NULL END
-        GROUP BY p.month, p.resource, other, other_resource
-        ORDER BY p.month, series DESC, p.resource, other, other_resource
+        SELECT month, resource, other, other_resource, sum(series)::BIGINT AS series,
+            list([hosts, other_hosts] ORDER BY hosts[1])[1 : $sample]
+        FROM pairs GROUP BY month, resource, other, other_resource
+        ORDER BY month, series DESC, resource, other, other_resource
         """,
         {"months": months, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
     ).fetchall()
     found: dict[Month, list[Copies]] = {}
-    for month, resource, other, other_resource, series, pairs in rows:
-        hosts = [(here, there) for here, there in pairs]
-        found.setdefault(Month.parse(month), []).append(Copies(resource, other, other_resource, series, hosts))
+    for month, resource, other, other_resource, series, groups in rows:
+        hosts = [(host, host if host in there else min(there)) for here, there in groups for host in here]
+        copies = Copies(resource, other, other_resource, series, hosts[:SAMPLE_SIZE])
+        found.setdefault(Month.parse(month), []).append(copies)
     return found
