@@ -10,7 +10,7 @@ import polars as pl
 
 from refinery_assets.checks.plausibility.repeats import month_is_new
 from refinery_assets.checks.rules import SAMPLE_SIZE, Outcome
-from refinery_assets.contract.columns import SERIES_MONTHS
+from refinery_assets.contract.columns import SERIES_MONTHS, WAIVERS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.plausibility import name_fresh_series, read_past
@@ -28,12 +28,22 @@ def as_if(month: FleetMonth, of: Month) -> pl.DataFrame:
 
 
 def verdicts(
-    published: Mapping[Month, pl.DataFrame], run: Mapping[Month, pl.DataFrame] | None = None
+    published: Mapping[Month, pl.DataFrame],
+    run: Mapping[Month, pl.DataFrame] | None = None,
+    accepted: Sequence[Month] = (),
 ) -> dict[Month, Outcome]:
-    """What month_is_new says of a run's months, or of all that is published."""
+    """What month_is_new says of a run's months, or of all that is published, before any waiver is applied."""
     names = ", ".join(column.name for column in SERIES_MONTHS.columns)
     with duckdb.connect() as connection:
         ensure_table(connection, SERIES_MONTHS)
+        if accepted:
+            ensure_table(connection, WAIVERS)
+        for month in accepted:
+            connection.execute(
+                "INSERT INTO waivers (month, check_name, reason, who, accepted_at, input_digest, withdrawn_at) "
+                "VALUES (?, 'month_is_new', 'frozen', 'ops', now(), '', now())",
+                [str(month)],
+            )
         _insert(connection, list(published.values()), names)
         if run is not None:
             new = pl.concat(run.values()).to_arrow()
@@ -85,6 +95,18 @@ def test_a_month_that_is_published_again_as_it_was_is_not_blamed_for_a_later_cop
     assert verdicts(published) == {
         JANUARY: Outcome.PASSED, FEBRUARY: Outcome.PASSED, MARCH: Outcome.PASSED, APRIL: Outcome.FAILED
     }  # fmt: skip
+
+
+def test_of_two_published_months_the_one_that_was_accepted_as_a_copy_is_the_copy_be_it_the_earlier_one() -> None:
+    late = {**TRUE, FEBRUARY: as_if(LIFE[2], FEBRUARY)}
+
+    assert verdicts(late)[MARCH] == Outcome.FAILED
+    assert verdicts(late, accepted=[FEBRUARY]) == dict.fromkeys(TRUE, Outcome.PASSED) | {FEBRUARY: Outcome.FAILED}
+    assert verdicts(late, {MARCH: TRUE[MARCH]}, accepted=[FEBRUARY]) == {MARCH: Outcome.PASSED}
+    assert verdicts(late, {FEBRUARY: late[FEBRUARY]}, accepted=[FEBRUARY]) == {FEBRUARY: Outcome.FAILED}
+    # What is accepted of one month is not accepted of a third.
+    again = {APRIL: as_if(LIFE[2], APRIL)}
+    assert verdicts(late, again, accepted=[FEBRUARY]) == {APRIL: Outcome.FAILED}
 
 
 def test_a_copy_that_is_corrected_together_with_its_source_passes() -> None:

@@ -20,6 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.tables import column_types
+from refinery_assets.warehouse.waivers import ever_accepted
 
 FEWEST_VALUES = 5
 """Distinct readings from which two series with equal digests are one copied, and not two that idle."""
@@ -31,8 +32,8 @@ class Past:
 
     Attributes:
         layout: Their series.
-        copies: By month, what stands in another published month.
-        hosts: By month, how many hosts it has.
+        copies: By month, what stands in another published month; of months that are not at hand, in one that is.
+        hosts: How many hosts each of these months has.
         published: The months that anything stands of.
         settings: How months are judged.
     """
@@ -127,16 +128,16 @@ def read_past(
         places,
         {name: np.ma.filled(np.ma.asarray(columns[name], dtype=np.float64), np.nan) for name in FIGURES},
     )
-    hosts = connection.execute(
-        "SELECT month, count(DISTINCT host_id) FROM series_months "
-        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
-        {"months": keys},
-    ).fetchall()
     copies = {}
     if limits.month_is_new is not Mode.OFF:
         if is_published:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE fresh_series ({_FRESH_SERIES})")
         copies = _copies(connection, keys)
+    hosts = connection.execute(
+        "SELECT month, count(DISTINCT host_id) FROM series_months "
+        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
+        {"months": sorted({*keys, *map(str, copies)})},
+    ).fetchall()
     return Past(
         layout,
         copies,
@@ -170,8 +171,10 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
 
     Of two months with one content, the copy is the one whose content is new with this run, be the other earlier or
     later: so a month that is published again is none for standing beside a copy of it, and a correction is held
-    against all others. Where the content of both is new, or of neither, the copy is the later one.
+    against all others. Where the content of both is new, or of neither, the copy is the one that somebody has accepted
+    as such, be that withdrawn since; otherwise the later one.
     """
+    accepted = ever_accepted(connection, "month_is_new")
     # Series with one digest are grouped on either side before they are paired: a thousand hosts that read the same in
     # two months are one pair of groups, and not a million pairs of hosts.
     rows = connection.execute(
@@ -192,8 +195,10 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
             SELECT n.month, n.resource, o.month AS other, o.resource AS other_resource, any_value(n.series) AS series,
                 any_value(n.hosts) AS hosts, flatten(list(o.hosts)) AS other_hosts
             FROM sides n JOIN sides o ON o.values_digest = n.values_digest AND o.month <> n.month
-            WHERE n.month IN (SELECT unnest($months::VARCHAR[]))
-                AND CASE WHEN n.is_new = o.is_new THEN o.month < n.month ELSE n.is_new END
+            WHERE (list_contains($months::VARCHAR[], n.month) OR list_contains($months::VARCHAR[], o.month))
+                AND CASE WHEN n.is_new <> o.is_new THEN n.is_new
+                    WHEN list_contains($accepted::VARCHAR[], n.month) <> list_contains($accepted::VARCHAR[], o.month)
+                    THEN list_contains($accepted::VARCHAR[], n.month) ELSE o.month < n.month END
             GROUP BY n.month, n.resource, n.values_digest, n.is_new, other, other_resource
         )
         SELECT month, resource, other, other_resource, sum(series)::BIGINT AS series,
@@ -201,7 +206,7 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
         FROM pairs GROUP BY month, resource, other, other_resource
         ORDER BY month, series DESC, resource, other, other_resource
         """,
-        {"months": months, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
+        {"months": months, "accepted": accepted, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
     ).fetchall()
     found: dict[Month, list[Copies]] = {}
     for month, resource, other, other_resource, series, groups in rows:
