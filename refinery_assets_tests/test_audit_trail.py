@@ -197,6 +197,7 @@ def _last_audit(sandbox: Sandbox) -> tuple[str, bool, str]:
         report = monthly_reports(connection, [FEBRUARY], packaged_contract())[FEBRUARY]
     assert month.audit is not None
     assert report.is_refused
+    assert month.is_refused
     return month.audit.run_id, month.audit.of_table, report.headline.partition(";")[0].partition(" 2")[0]
 
 

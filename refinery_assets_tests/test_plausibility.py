@@ -11,10 +11,12 @@ import polars as pl
 import pytest
 
 from refinery_assets.checks.plausibility.evidence import lay_out, medians
+from refinery_assets.checks.plausibility.repeats import month_is_new
 from refinery_assets.checks.plausibility.rules import PLAUSIBILITY_RULES
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Outcome
 from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.months import Month
+from refinery_assets.contract.packaged import RESOURCES
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets_tests.plausibility.events import EVENTS, Event
 from refinery_assets_tests.plausibility.fleets import FleetMonth, sample_months, with_hosts
@@ -144,6 +146,81 @@ def test_half_a_month_copied_from_another_is_refused_in_a_small_fleet_and_names_
     assert f"on days {days}, day by day, what the same hosts read on these days of {source.month}" in finding.summary
     assert finding.offenders[0]["other_month"] == str(source.month)
     assert judge(month, life[:-1]).findings["month_is_new"].outcome is Outcome.PASSED
+
+
+@pytest.mark.parametrize("whole", [1, 2, 5])
+def test_hosts_copied_whole_do_not_hide_a_fleet_that_is_copied_in_half(whole: int) -> None:
+    month, source = fleet()[-1], fleet()[-4]
+    y = month.y.copy()
+    y[:, 14:30] = source.y[:, 14:30]
+    y[:, :30, :whole] = source.y[:, :30, :whole]
+
+    finding = judge(replace(month, y=y), fleet()[:-1]).findings["month_is_new"]
+
+    assert finding.outcome is Outcome.FAILED
+    # Five of 60 refuse the month by themselves, and then no part needs be told of the same month.
+    assert ("hosts read on these days of" in finding.summary) is (whole < 5)
+    assert f"day by day, what cpu of {source.month} reads" in finding.summary
+
+
+def test_a_few_hosts_copied_in_part_do_not_hide_a_fleet_whose_other_series_are_scaled() -> None:
+    life = sample_months(160, 12, 6)
+    month, source = life[-1], life[-4]
+    y = month.y.copy()
+    y[:] = np.round(source.y[:, :30] * 0.9, 2)
+    y[:, :, :3] = month.y[:, :, :3]
+    y[:, 20:28, :3] = source.y[:, 20:28, :3]
+
+    finding = judge(replace(month, y=y), life[:-1]).findings["month_is_new"]
+
+    assert finding.outcome is Outcome.FAILED
+    assert f"the same shape, up to scale and level, as in {source.month}" in finding.summary
+
+
+def with_disks_of_whole_percents(months: list[FleetMonth], ramps: list[list[float]]) -> list[FleetMonth]:
+    """The disks of all hosts flat, but for those that fill up by the same steps at the beginning of each month."""
+    found = []
+    for number, month in enumerate(months):
+        y = month.y.copy()
+        y[RESOURCES.index("disk")] = 20 + np.arange(len(month.hosts)) % 50
+        y[RESOURCES.index("disk"), 15:] += number
+        for host, ramp in enumerate(ramps):
+            y[RESOURCES.index("disk"), :10, host] = ramp
+        found.append(replace(month, y=y))
+    return found
+
+
+def test_a_rhythm_of_a_few_disks_is_judged_by_all_of_them_and_is_none_where_several_share_it() -> None:
+    life = sample_months(160, 12, 3)
+    shared, own = (
+        [[5.0 * day for day in range(10)]] * 20,
+        [[60.0 + 3 * day + host for day in range(10)] for host in range(3)],
+    )
+
+    of_many, of_few = (
+        judge(months[-1], months[:-1]).findings["month_is_new"]
+        for months in (with_disks_of_whole_percents(life, ramps) for ramps in (shared, own))
+    )
+
+    assert of_many.outcome is Outcome.PASSED
+    assert of_few.outcome is Outcome.WARNING
+    assert "disk: 3 series of 160 read on days 1 to 10" in of_few.summary
+
+
+def test_months_without_digests_of_parts_are_not_said_to_have_been_compared_by_them() -> None:
+    life = sample_months(25, 12, 4)
+    none = [pl.lit(None, pl.UInt64).alias(name) for name in PART_DIGESTS]
+    older = [each.series.with_columns(*none) for each in life[:2]]
+
+    all_older = lay_out(pl.concat([*older, life[3].series])).evidence(life[3].month, PlausibilitySettings())
+    some_older = lay_out(pl.concat([*older, life[2].series, life[3].series])).evidence(
+        life[3].month, PlausibilitySettings()
+    )
+
+    of_all, of_some = month_is_new(all_older).summary, month_is_new(some_older).summary
+    assert "ten days" not in of_all
+    assert f"nor ten days of 3 or more in {life[2].month};" in f"{of_some.replace('.', ';')}"
+    assert all("2 earlier months were published by an older version" in said for said in (of_all, of_some))
 
 
 def short_lives() -> list[list[FleetMonth]]:

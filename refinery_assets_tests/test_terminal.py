@@ -55,6 +55,27 @@ def test_a_late_month_that_was_refused_is_distinguished_from_one_that_nobody_has
     ]
 
 
+def test_a_refused_month_whose_table_fails_an_audit_is_told_as_both() -> None:
+    audit = LastAudit("audit", NOW, published=False, failed=["processed_data keys_unique"], of_table=True)
+    month = replace(refused(MARCH), attempt=refused(MARCH).audit, audit=audit)
+    stream = io.StringIO()
+
+    print_status(Status([month]), None, NOW, console_for(stream))
+
+    said = " ".join(stream.getvalue().split())
+    assert "refused by legacy_feed source_files_present; what is published fails processed_data keys_unique" in said
+    assert "Refused by the last run: 2024-03 (1 month)" in said
+
+
+def test_an_acceptance_that_holds_no_longer_is_named() -> None:
+    status = Status([MonthStatus(MARCH, Inputs.CHANGED, lapsed=["month_is_new"])])
+
+    lapsed, to_be_run = status_lines(status)
+
+    assert lapsed.startswith("Acceptance holds no longer: month_is_new of 2024-03 was accepted for other files")
+    assert to_be_run == "To be run: 2024-03 (1 month), by refinery run changed."
+
+
 def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -> None:
     status = Status([MonthStatus(MARCH, Inputs.WITHDRAWN, withdrawn=["month_is_new"])])
 

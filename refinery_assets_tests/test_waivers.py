@@ -9,21 +9,34 @@ import pytest
 
 from refinery_assets.assets.accept import ACCEPT
 from refinery_assets.build import build_defs
+from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.columns import PART_DIGESTS
+from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
+from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.publish import State
-from refinery_assets.warehouse.status import Inputs, read_status
+from refinery_assets.warehouse.status import Inputs, MonthStatus, Status, read_status
 from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, repeat_the_month_before
 
 CHECK = "month_is_new"
 
 
-def accept_march(sandbox: Sandbox, why: str = "the fleet was frozen for the audit") -> None:
+def accept_month(sandbox: Sandbox, month: Month) -> None:
     with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
-        accept(connection, sandbox.settings, MARCH, CHECK, why=why, who="ops")
+        accept(connection, sandbox.settings, month, CHECK, why="the fleet was frozen for the audit", who="ops")
+
+
+def accept_march(sandbox: Sandbox) -> None:
+    accept_month(sandbox, MARCH)
+
+
+def status_of_march(sandbox: Sandbox) -> MonthStatus:
+    with open_warehouse(sandbox.settings.warehouse, read_only=True, wait_seconds=0.0) as connection:
+        return read_status(connection, sandbox.settings, sandbox.settings.today).months[-1]
 
 
 def verdicts(sandbox: Sandbox, check: str = CHECK) -> list[str]:
@@ -53,10 +66,18 @@ def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(s
     assert sandbox.refine(MARCH).success
 
     assert sandbox.refine(FEBRUARY).verdict("processed_data", CHECK, FEBRUARY) == "failed"
+    # Accepted, it answers for both of them: March, which was there before, is not blamed.
+    accept_month(sandbox, FEBRUARY)
+    assert sandbox.refine(FEBRUARY).verdict("processed_data", CHECK, FEBRUARY) == "warning"
+    audited, again = sandbox.audit(), sandbox.refine(MARCH, force=True)
+    assert audited.verdict("processed_data", CHECK, FEBRUARY) == "warning"
+    assert [each.verdict("processed_data", CHECK, MARCH) for each in (audited, again)] == ["passed", "passed"]
 
 
 @pytest.mark.slow
-def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(sandbox: Sandbox) -> None:
+def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert sandbox.refine(JANUARY, FEBRUARY).success
     repeat_the_month_before(sandbox, MARCH)
     assert not sandbox.refine(MARCH).success
@@ -68,10 +89,17 @@ def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(sa
     assert outcome.verdict("processed_data", CHECK, MARCH) == "warning"
     assert "ops says: the fleet was frozen for the audit" in outcome.metadata("processed_data", CHECK, MARCH)["summary"]
     assert sandbox.audit().verdict("processed_data", CHECK, MARCH) == "warning"
+    assert (status_of_march(sandbox).inputs, status_of_march(sandbox).lapsed) == (Inputs.AS_PUBLISHED, [])
+    with monkeypatch.context() as upgraded:
+        upgraded.setattr("refinery_assets.rows.stats._ROWS_VERSION", 99)
+        assert (status_of_march(sandbox).inputs, status_of_march(sandbox).lapsed) == (Inputs.CHANGED, [CHECK])
     # Another byte, and somebody must look again; what was published stays.
     before = sandbox.processed()
     sandbox.edit_line(CPU, MARCH, 2, sandbox.lines(CPU, MARCH)[1] + "0")
-    assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
+    assert status_of_march(sandbox).lapsed == [CHECK]
+    changed = sandbox.refine(MARCH)
+    assert changed.verdict("processed_data", CHECK, MARCH) == "failed"
+    assert "but for other files, settings or inventory, or by another version" in changed.message
     assert sandbox.processed() == before
     assert verdicts(sandbox) == ["failed", "warning", "warning", "failed"]
 
@@ -87,11 +115,9 @@ def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox
     with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
         withdraw(connection, MARCH, CHECK)
 
-    with open_warehouse(sandbox.settings.warehouse, read_only=True, wait_seconds=0.0) as connection:
-        status = read_status(connection, sandbox.settings, sandbox.settings.today)
-    found = status.months[-1]
+    found = status_of_march(sandbox)
     assert (found.month, found.inputs, found.withdrawn) == (MARCH, Inputs.WITHDRAWN, [CHECK])
-    assert status.changed == [MARCH]
+    assert Status([found]).changed == [MARCH]
     plan = make_plan(sandbox.settings, [[MARCH]]).results[MARCH]
     assert (plan.state, [verdict.check for verdict in plan.verdicts if verdict.failed]) == (State.REFUSED, [CHECK])
     assert sandbox.refine(MARCH).verdict("processed_data", CHECK, MARCH) == "failed"
@@ -142,6 +168,33 @@ def test_what_has_changed_since_it_was_refused_is_not_accepted_unseen(sandbox: S
 def test_what_no_run_has_refused_cannot_be_accepted(sandbox: Sandbox) -> None:
     with pytest.raises(WaiverError, match="month_is_new of 2024-03 has not been judged yet"):
         accept_march(sandbox)
+
+
+def test_an_audit_of_what_is_published_neither_undoes_a_refusal_nor_stands_for_one(sandbox: Sandbox) -> None:
+    def said(run_id: str, digest: str | None, **outcomes: Outcome) -> None:
+        assets = {"source_files_present": LEGACY_FEED}
+        found = [
+            Verdict(assets.get(check, PROCESSED_DATA), check, MARCH, Finding(outcome, "", {}), "")
+            for check, outcome in outcomes.items()
+        ]
+        with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+            record_audits(connection, run_id, found, inputs={} if digest is None else {MARCH: digest})
+
+    def why_not() -> str:
+        with pytest.raises(WaiverError) as refused:
+            accept_march(sandbox)
+        return str(refused.value)
+
+    said("refused", "inputs", source_files_present=Outcome.PASSED, month_is_new=Outcome.FAILED)
+    said("audited", None, month_is_new=Outcome.PASSED, keys_unique=Outcome.FAILED)
+    assert status_of_march(sandbox).is_refused
+    assert why_not().startswith("2024-03 cannot be accepted, for it cannot be told which files are meant")
+
+    said("run", "inputs", source_files_present=Outcome.FAILED, month_is_new=Outcome.PASSED)
+    assert "month_is_new of 2024-03 did not fail" in why_not()
+    said("audited again", None, month_is_new=Outcome.FAILED)
+    assert "month_is_new of 2024-03 fails by an audit of what is published" in why_not()
+    assert "refinery run 2024-03 --force" in why_not()
 
 
 @pytest.mark.slow

@@ -116,7 +116,9 @@ def status(as_json: AsJson = False) -> None:
                     "publication": asdict(each.receipt) | {"month": str(each.month)} if each.receipt else None,
                     "last_audit": asdict(each.audit) if each.audit else None,
                     "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in each.waivers],
+                    "lapsed": list(each.lapsed),
                     "withdrawn": list(each.withdrawn),
+                    "refused": each.is_refused,
                     **({"snapshot": each.snapshot} if settings.lake else {}),
                 }
                 for each in found.months

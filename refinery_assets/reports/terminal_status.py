@@ -68,6 +68,11 @@ def _print_open_months(status: Status, console: Console) -> None:
     for each in status.months:
         if each.withdrawn:
             console.print(_withdrawn(each))
+        if each.lapsed:
+            console.print(
+                f"Acceptance holds no longer: {listing(each.lapsed)} of {each.month} was accepted for other files, "
+                "settings or inventory, or by an older version; the next run judges it without."
+            )
     refused = [each.month for each in status.months if each.is_refused and each.month not in status.awaited]
     changed = status.changed
     mended = [each.month for each in status.months if each.inputs is Inputs.AS_PUBLISHED and each.month in changed]
@@ -120,6 +125,7 @@ def _withdrawn(each: MonthStatus) -> str:
 
 def _status_row(each: MonthStatus) -> Sequence[str]:
     receipt, audit = each.receipt, each.audit
+    accepted = [waiver.check_name for waiver in each.waivers]
     verdict = ""
     if audit is not None:
         verdict = "passed"
@@ -127,6 +133,8 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
             verdict = counted(len(audit.warnings), "warning")
         if not audit.published:
             verdict = f"{'fails' if audit.of_table else 'refused by'} {listing(audit.failed)}"
+        if each.attempt is not None and each.is_refused:
+            verdict = f"refused by {listing(each.attempt.failed)}; what is published {verdict}"
     return (
         str(each.month),
         str(each.inputs),
@@ -136,6 +144,11 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         number_text(receipt.imputed if receipt else None),
         number_text(receipt.quarantined if receipt else None),
         verdict,
-        listing([*(waiver.check_name for waiver in each.waivers), *(f"{name} (withdrawn)" for name in each.withdrawn)]),
+        listing(
+            [
+                *(f"{name} (holds no longer)" if name in each.lapsed else name for name in accepted),
+                *(f"{name} (withdrawn)" for name in each.withdrawn),
+            ]
+        ),
         "" if each.snapshot is None else str(each.snapshot),
     )

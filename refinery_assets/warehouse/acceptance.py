@@ -17,7 +17,7 @@ from refinery_assets.contract.plausibility import CHECKS
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import RefusedFileError, feed_file
 from refinery_assets.rows.stats import Stats
-from refinery_assets.warehouse.audits import LAST_RUNS
+from refinery_assets.warehouse.audits import LAST_ATTEMPTS, LAST_RUNS
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.fleet import name_fleet, name_hosts_due
 from refinery_assets.warehouse.inventory_error import InventoryError
@@ -44,11 +44,17 @@ def accept(  # noqa: PLR0913 - what a waiver says
     _must_be_acceptable(check)
     if not why.strip():
         raise WaiverError("A month is not accepted without a reason: give it with --why.")
-    said = _last_verdict(connection, month, check)
+    said, judged = _last_verdict(connection, month, check, LAST_ATTEMPTS)
     if said != Outcome.FAILED:
+        of_table, _ = _last_verdict(connection, month, check, LAST_RUNS)
+        if of_table == Outcome.FAILED:
+            raise WaiverError(
+                f"{check} of {month} fails by an audit of what is published, while the last run over its files did not "
+                f"refuse it, and it is files that are accepted. Run it again with refinery run {month} --force, and "
+                "accept it if that refuses it."
+            )
         word = "has not been judged yet" if said is None else f"did not fail; it came out as {said}"
         raise WaiverError(f"{check} of {month} {word}. Run the month first: only what is refused can be accepted.")
-    judged = _digest_judged(connection, month, check)
     if judged is None:
         raise WaiverError(
             f"The run that refused {month} did not note by which inputs, as an older version does not. {_LOOK_AGAIN}"
@@ -109,31 +115,21 @@ def _must_be_acceptable(check: str) -> None:
         raise WaiverError(f"{check} cannot be accepted; expected one of {listing(CHECKS, len(CHECKS))}.")
 
 
-def _last_verdict(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> str | None:
+def _last_verdict(
+    connection: duckdb.DuckDBPyConnection, month: Month, check: str, runs: str
+) -> tuple[str | None, str | None]:
+    """What a check said of the month in the last of the runs that a query gives, and the inputs that it was said of."""
     if AUDITS.name not in table_names(connection):
-        return None
-    # Not of a run that judged only what is published: that is another state of the month.
-    ((verdict,),) = connection.execute(
+        return None, None
+    ensure_table(connection, AUDITS)
+    said = connection.execute(
         f"""
-        SELECT arg_max(verdict, (audited_at, a.rowid)) FROM audits a JOIN ({LAST_RUNS}) USING (month, run_id)
-        WHERE month = $month AND check_name = $check
+        SELECT verdict, input_digest FROM audits a JOIN ({runs}) USING (month, run_id)
+        WHERE month = $month AND check_name = $check ORDER BY audited_at DESC, a.rowid DESC LIMIT 1
         """,  # noqa: S608 - a constant of the package
         {"month": str(month), "check": check},
-    ).fetchall()
-    return None if verdict is None else str(verdict)
-
-
-def _digest_judged(connection: duckdb.DuckDBPyConnection, month: Month, check: str) -> str | None:
-    """The input digest of the last attempt that the check refused; a re-audit notes none, and judges no inputs."""
-    ensure_table(connection, AUDITS)
-    ((digest,),) = connection.execute(
-        """
-        SELECT arg_max(input_digest, (audited_at, rowid)) FROM audits
-        WHERE month = $month AND check_name = $check AND verdict = $failed AND input_digest IS NOT NULL
-        """,
-        {"month": str(month), "check": check, "failed": str(Outcome.FAILED)},
-    ).fetchall()
-    return None if digest is None else str(digest)
+    ).fetchone()
+    return said or (None, None)
 
 
 def _stats_now(settings: Settings, month: Month, check: str) -> list[Stats]:

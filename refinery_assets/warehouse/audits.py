@@ -21,20 +21,30 @@ from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.ledger import RunLedger
 from refinery_assets.warehouse.tables import ensure_table, transaction, utc_now
 
-LAST_RUNS = """
+TABLE_ONLY = f"bool_and(asset IN ('{PROCESSED_DATA}', '{HOST_INVENTORY}'))"
+"""An aggregate over a run's rows of a month: whether the run judged what is published, without a look at the feed."""
+
+
+def _last_runs(having: str) -> str:
+    return f"""
     SELECT month, arg_max(run_id, (judged, place)) AS run_id
     FROM (
         SELECT month, run_id, max(audited_at) AS judged, max(rowid) AS place FROM audits GROUP BY month, run_id
-        HAVING bool_or(published_at IS NOT NULL OR verdict = 'failed')
+        HAVING {having}
     ) GROUP BY month
-"""
+    """  # noqa: S608 - constants of ours
+
+
+_DECIDED = "bool_or(published_at IS NOT NULL OR verdict = 'failed')"
+
+LAST_RUNS = _last_runs(_DECIDED)
 """A query: for each month the last run that published it, or by which a check of it failed.
 
 Other runs have looked at a part of the month, or have found the published table in order; what was said before holds.
 """
 
-TABLE_ONLY = f"bool_and(asset IN ('{PROCESSED_DATA}', '{HOST_INVENTORY}'))"
-"""An aggregate over a run's rows of a month: whether the run judged what is published, without a look at the feed."""
+LAST_ATTEMPTS = _last_runs(f"{_DECIDED} AND NOT {TABLE_ONLY}")
+"""The same, without runs that judged only what is published."""
 
 _SEVERITY = {Outcome.WARNING: "WARN", Outcome.NOT_JUDGED: "WARN"}
 

@@ -20,6 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.tables import column_types
+from refinery_assets.warehouse.waivers import ever_accepted
 
 FEWEST_VALUES = 5
 """Distinct readings from which two series with equal digests are one copied, and not two that idle."""
@@ -31,8 +32,8 @@ class Past:
 
     Attributes:
         layout: Their series.
-        copies: By month, what stands in another published month.
-        hosts: By month, how many hosts it has.
+        copies: By month, what stands in another published month; of months that are not at hand, in one that is.
+        hosts: How many hosts each of these months has.
         published: The months that anything stands of.
         settings: How months are judged.
     """
@@ -66,9 +67,10 @@ class Past:
             hosts_in_all=self.hosts.get(month, 0),
             other_months=len(set(self.published) - {month, *without}),
             copied_by={
-                str(other)
+                (str(other), each.other_resource)
                 for other, found in self.copies.items()
-                if any(each.other_month == str(month) for each in found)
+                for each in found
+                if each.other_month == str(month) and each.is_certain(self.hosts.get(other, 0), self.settings)
             },
         )
 
@@ -126,16 +128,16 @@ def read_past(
         places,
         {name: np.ma.filled(np.ma.asarray(columns[name], dtype=np.float64), np.nan) for name in FIGURES},
     )
-    hosts = connection.execute(
-        "SELECT month, count(DISTINCT host_id) FROM series_months "
-        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
-        {"months": keys},
-    ).fetchall()
     copies = {}
     if limits.month_is_new is not Mode.OFF:
         if is_published:
             connection.execute(f"CREATE OR REPLACE TEMP TABLE _refinery_fresh_series ({_FRESH_SERIES})")
         copies = _copies(connection, keys)
+    hosts = connection.execute(
+        "SELECT month, count(DISTINCT host_id) FROM series_months "
+        "WHERE month IN (SELECT unnest($months::VARCHAR[])) GROUP BY month",
+        {"months": sorted({*keys, *map(str, copies)})},
+    ).fetchall()
     return Past(
         layout,
         copies,
@@ -169,34 +171,46 @@ def _copies(connection: duckdb.DuckDBPyConnection, months: Sequence[str]) -> dic
 
     Of two months with one content, the copy is the one whose content is new with this run, be the other earlier or
     later: so a month that is published again is none for standing beside a copy of it, and a correction is held
-    against all others. Where the content of both is new, or of neither, the copy is the later one.
+    against all others. Where the content of both is new, or of neither, the copy is the one that somebody has accepted
+    as such, be that withdrawn since; otherwise the later one.
     """
+    accepted = ever_accepted(connection, "month_is_new")
+    # Series with one digest are grouped on either side before they are paired: a thousand hosts that read the same in
+    # two months are one pair of groups, and not a million pairs of hosts.
     rows = connection.execute(
         """
         WITH now AS (
-            SELECT month, resource, host_id, values_digest FROM series_months
+            SELECT DISTINCT month, values_digest FROM series_months
             WHERE month IN (SELECT unnest($months::VARCHAR[])) AND distinct_values >= $fewest
+        ), twice AS (
+            SELECT DISTINCT values_digest FROM series_months o
+            SEMI JOIN now n ON n.values_digest = o.values_digest AND n.month <> o.month
+        ), sides AS (
+            SELECT month, resource, values_digest, f.host_id IS NOT NULL AS is_new, count(*) AS series,
+                min(host_id, $sample) AS hosts
+            FROM (SELECT * FROM series_months SEMI JOIN twice USING (values_digest) WHERE distinct_values >= $fewest)
+                LEFT JOIN _refinery_fresh_series f USING (month, resource, host_id)
+            GROUP BY month, resource, values_digest, is_new
         ), pairs AS (
-            SELECT n.month, n.resource, n.host_id, o.month AS other, o.resource AS other_resource,
-                o.host_id AS other_host
-            FROM series_months o JOIN now n ON n.values_digest = o.values_digest
-            WHERE o.month <> n.month AND o.distinct_values >= $fewest
+            SELECT n.month, n.resource, o.month AS other, o.resource AS other_resource, any_value(n.series) AS series,
+                any_value(n.hosts) AS hosts, flatten(list(o.hosts)) AS other_hosts
+            FROM sides n JOIN sides o ON o.values_digest = n.values_digest AND o.month <> n.month
+            WHERE (list_contains($months::VARCHAR[], n.month) OR list_contains($months::VARCHAR[], o.month))
+                AND CASE WHEN n.is_new <> o.is_new THEN n.is_new
+                    WHEN list_contains($accepted::VARCHAR[], n.month) <> list_contains($accepted::VARCHAR[], o.month)
+                    THEN list_contains($accepted::VARCHAR[], n.month) ELSE o.month < n.month END
+            GROUP BY n.month, n.resource, n.values_digest, n.is_new, other, other_resource
         )
-        SELECT p.month, p.resource, other, other_resource, count(DISTINCT p.host_id) AS series,
-            list([p.host_id, other_host] ORDER BY p.host_id, other_host)[1 : $sample]
-        FROM pairs p
-            LEFT JOIN _refinery_fresh_series n
-                ON n.month = p.month AND n.resource = p.resource AND n.host_id = p.host_id
-            LEFT JOIN _refinery_fresh_series o
-                ON o.month = other AND o.resource = other_resource AND o.host_id = other_host
-        WHERE CASE WHEN (n.month IS NULL) = (o.month IS NULL) THEN other < p.month ELSE n.month IS NOT NULL END
-        GROUP BY p.month, p.resource, other, other_resource
-        ORDER BY p.month, series DESC, p.resource, other, other_resource
+        SELECT month, resource, other, other_resource, sum(series)::BIGINT AS series,
+            list([hosts, other_hosts] ORDER BY hosts[1])[1 : $sample]
+        FROM pairs GROUP BY month, resource, other, other_resource
+        ORDER BY month, series DESC, resource, other, other_resource
         """,
-        {"months": months, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
+        {"months": months, "accepted": accepted, "fewest": FEWEST_VALUES, "sample": SAMPLE_SIZE},
     ).fetchall()
     found: dict[Month, list[Copies]] = {}
-    for month, resource, other, other_resource, series, pairs in rows:
-        hosts = [(here, there) for here, there in pairs]
-        found.setdefault(Month.parse(month), []).append(Copies(resource, other, other_resource, series, hosts))
+    for month, resource, other, other_resource, series, groups in rows:
+        hosts = [(host, host if host in there else min(there)) for here, there in groups for host in here]
+        copies = Copies(resource, other, other_resource, series, hosts[:SAMPLE_SIZE])
+        found.setdefault(Month.parse(month), []).append(copies)
     return found

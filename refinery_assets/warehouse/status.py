@@ -22,7 +22,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
-from refinery_assets.warehouse.audits import LAST_RUNS, TABLE_ONLY, verdicts_of_publication
+from refinery_assets.warehouse.audits import LAST_ATTEMPTS, LAST_RUNS, TABLE_ONLY, verdicts_of_publication
 from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory, odd_host_names
 from refinery_assets.warehouse.receipts import (
@@ -83,7 +83,9 @@ class MonthStatus:
         inputs: Whether its inputs are those that it was published from.
         receipt: Of its last publication; None: it was never published.
         audit: The last run's verdict; None: no run has published or refused it.
+        attempt: The verdict of the last run over its files, where `audit` is of the published table; None otherwise.
         waivers: What somebody has accepted of it.
+        lapsed: The checks of which that was for other inputs, or by an older version, so that it holds no longer.
         withdrawn: The checks by whose acceptance it was published, where that has been withdrawn since.
         snapshot: Of a lake, the snapshot that its last publication made, while it is kept.
     """
@@ -92,14 +94,21 @@ class MonthStatus:
     inputs: Inputs
     receipt: Receipt | None = None
     audit: LastAudit | None = None
+    attempt: LastAudit | None = None
     waivers: Sequence[Waiver] = ()
+    lapsed: Sequence[str] = ()
     withdrawn: Sequence[str] = ()
     snapshot: int | None = None
 
     @property
+    def _last_attempt(self) -> LastAudit | None:
+        return self.attempt or self.audit
+
+    @property
     def is_refused(self) -> bool:
-        """Whether the last run refused it; an earlier publication may stand."""
-        return self.audit is not None and not self.audit.published and not self.audit.of_table
+        """Whether the last run over its files refused it; an earlier publication may stand."""
+        last = self._last_attempt
+        return last is not None and not last.published and not last.of_table
 
     @property
     def is_judged_as_it_is(self) -> bool:
@@ -107,7 +116,7 @@ class MonthStatus:
 
         Another run would refuse it again.
         """
-        receipt, audit = self.receipt, self.audit
+        receipt, audit = self.receipt, self._last_attempt
         if receipt is None or audit is None or not self.is_refused:
             return False
         if self.inputs not in {Inputs.AS_PUBLISHED, Inputs.WITHDRAWN} or audit.input_digest != receipt.input_digest:
@@ -165,6 +174,7 @@ class _Known:
 
     receipts: Mapping[Month, Receipt] = field(default_factory=dict)
     audits: Mapping[Month, LastAudit] = field(default_factory=dict)
+    attempts: Mapping[Month, LastAudit] = field(default_factory=dict)
     hosts: Mapping[Month, str] = field(default_factory=dict)
     odd_hosts: frozenset[str] = frozenset()
     waivers: Sequence[Waiver] = ()
@@ -194,19 +204,43 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
 
             snapshots = snapshots_of_months(connection)
         old = rows_of_months(connection, [month for month in months if month not in known.receipts])
-    found = [
-        MonthStatus(
-            month,
-            _inputs(digests[month], known.receipts.get(month), known, settings, is_old=month in old),
-            known.receipts.get(month),
-            known.audits.get(month),
-            [waiver for waiver in known.waivers if waiver.month == month],
-            known.withdrawn.get(month, ()),
-            snapshots.get((month, known.receipts[month].run_id)) if month in known.receipts else None,
-        )
-        for month in months
-    ]
+    found = [_month_status(month, digests[month], known, settings, snapshots, is_old=month in old) for month in months]
     return Status(found, _late(settings, {*known.receipts, *old}, today), known.inventory_problem)
+
+
+def _month_status(
+    month: Month,
+    files: Sequence[tuple[Family, str | None]],
+    known: _Known,
+    settings: Settings,
+    snapshots: Mapping[tuple[Month, str], int],
+    *,
+    is_old: bool,
+) -> MonthStatus:
+    receipt, audit = known.receipts.get(month), known.audits.get(month)
+    waivers = [waiver for waiver in known.waivers if waiver.month == month]
+    possible = _possible_digests(month, files, known, settings) if receipt or waivers else set()
+    if all(digest is None for _, digest in files):
+        inputs = Inputs.NO_FILES
+    elif receipt is None:
+        inputs = Inputs.NO_RECEIPT if is_old else Inputs.NOT_PUBLISHED
+    elif receipt.input_digest not in possible:
+        inputs = Inputs.CHANGED
+    else:
+        inputs = Inputs.WITHDRAWN if known.withdrawn.get(month) else Inputs.AS_PUBLISHED
+    # Without a file or the inventory it cannot be told what was accepted.
+    is_known = month in known.hosts and all(digest is not None for _, digest in files)
+    return MonthStatus(
+        month,
+        inputs,
+        receipt,
+        audit,
+        known.attempts.get(month) if audit and audit.of_table else None,
+        waivers,
+        [waiver.check_name for waiver in waivers if is_known and waiver.input_digest not in possible],
+        known.withdrawn.get(month, ()),
+        snapshots.get((month, receipt.run_id)) if receipt else None,
+    )
 
 
 def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _Known:
@@ -215,7 +249,9 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
     if PUBLICATIONS.name in tables:
         published = connection.execute("SELECT DISTINCT month FROM publications ORDER BY month").fetchall()
         receipts = latest_receipts(connection, [Month.parse(month) for (month,) in published])
-    audits = _last_audits(connection) if AUDITS.name in tables else {}
+    audits, attempts = (
+        _last_audits(connection, runs) if AUDITS.name in tables else {} for runs in (LAST_RUNS, LAST_ATTEMPTS)
+    )
     waivers = waivers_in_force(connection)
     withdrawn = _withdrawn(connection, receipts, waivers) if {WAIVERS.name, AUDITS.name} <= tables else {}
     facts = inspect_inventory(connection, settings)
@@ -223,10 +259,10 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
     verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, settings.window[0], facts)
     problem = next((f"{each.finding.message} {each.recovery}" for each in verdicts if each.failed), "")
     if facts.problem is not None:
-        return _Known(receipts, audits, waivers=waivers, withdrawn=withdrawn, inventory_problem=problem)
-    name_hosts_due(connection, receipts)
+        return _Known(receipts, audits, attempts, waivers=waivers, withdrawn=withdrawn, inventory_problem=problem)
+    name_hosts_due(connection, sorted({*receipts, *(waiver.month for waiver in waivers)}))
     odd_hosts = odd_host_names(connection, settings.contract)
-    return _Known(receipts, audits, inventory_digests(connection), odd_hosts, waivers, withdrawn, problem)
+    return _Known(receipts, audits, attempts, inventory_digests(connection), odd_hosts, waivers, withdrawn, problem)
 
 
 def _withdrawn(
@@ -244,12 +280,12 @@ def _withdrawn(
     return found
 
 
-def _last_audits(connection: duckdb.DuckDBPyConnection) -> dict[Month, LastAudit]:
+def _last_audits(connection: duckdb.DuckDBPyConnection, runs: str) -> dict[Month, LastAudit]:
     # An older version did not note by which inputs it judged.
     has_inputs = "input_digest" in column_types(connection, AUDITS.name)
     rows = connection.execute(
         f"""
-        WITH last AS ({LAST_RUNS})
+        WITH last AS ({runs})
         SELECT month, run_id, max(a.audited_at), bool_and(published_at IS NOT NULL), {TABLE_ONLY},
             list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $failed),
             list(asset || ' ' || check_name ORDER BY a.rowid) FILTER (verdict = $warning),
@@ -283,35 +319,26 @@ def _file_digests(settings: Settings, months: Iterable[Month]) -> dict[Month, li
     return found
 
 
-def _inputs(
-    files: Sequence[tuple[Family, str | None]],
-    receipt: Receipt | None,
-    known: _Known,
-    settings: Settings,
-    *,
-    is_old: bool,
-) -> Inputs:
-    if all(digest is None for _, digest in files):
-        return Inputs.NO_FILES
-    if receipt is None:
-        return Inputs.NO_RECEIPT if is_old else Inputs.NOT_PUBLISHED
-    # Whether a file names a host that is called like an absent one is known only to who reads its rows; both
-    # ways are tried.
+def _possible_digests(
+    month: Month, files: Sequence[tuple[Family, str | None]], known: _Known, settings: Settings
+) -> set[str]:
+    """The input digests that the month's files may have now.
+
+    Whether a file names a host that is called like an absent one is known only to who reads its rows; both ways are
+    tried.
+    """
     rules = [(rules_digest(settings, family), rules_digest(settings, family, known.odd_hosts)) for family, _ in files]
-    possible = (
+    return {
         input_digest(
             [
-                Stats(family, receipt.month, "", digest=digest, rules=rule)
+                Stats(family, month, "", digest=digest, rules=rule)
                 for (family, digest), rule in zip(files, chosen, strict=True)
             ],
-            known.hosts.get(receipt.month, ""),
+            known.hosts.get(month, ""),
             settings,
         )
         for chosen in product(*rules)
-    )
-    if receipt.input_digest not in possible:
-        return Inputs.CHANGED
-    return Inputs.WITHDRAWN if known.withdrawn.get(receipt.month) else Inputs.AS_PUBLISHED
+    }
 
 
 def _late(settings: Settings, published: Collection[Month], today: date) -> list[Month]:

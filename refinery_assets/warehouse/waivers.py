@@ -1,8 +1,8 @@
 """Waivers: months that a plausibility check refuses, and that somebody who knows better accepts.
 
 A waiver is bound to month, check and input digest: as soon as a byte of the month's files, the contract, a setting or
-the inventory is another, it holds no longer. Here: reading the table, and what a waiver makes of a verdict. Not here:
-accepting a month (`acceptance.py`).
+the inventory is another, or a version of the refinery that makes other rows of them, it holds no longer. Here: reading
+the table, and what a waiver makes of a verdict. Not here: accepting a month (`acceptance.py`).
 """
 
 from __future__ import annotations
@@ -54,21 +54,36 @@ def waivers_in_force(connection: duckdb.DuckDBPyConnection, months: Iterable[Mon
     return [Waiver(Month.parse(month), *fields) for month, *fields in rows]
 
 
+def ever_accepted(connection: duckdb.DuckDBPyConnection, check: str) -> list[str]:
+    """The months of which somebody has accepted what a check says, for whatever inputs, and be it withdrawn since."""
+    if WAIVERS.name not in table_names(connection):
+        return []
+    asked = "SELECT DISTINCT month FROM waivers WHERE check_name = $check ORDER BY month"
+    return [month for (month,) in connection.execute(asked, {"check": check}).fetchall()]
+
+
 def apply_waivers(verdicts: Iterable[Verdict], waivers: Iterable[Waiver], digest: str) -> list[Verdict]:
-    """Turn failures that are accepted into warnings that say so.
+    """Turn failures that are accepted into warnings that say so; of others, say where an acceptance holds no longer.
 
     Args:
         verdicts: Of one month.
         waivers: In force.
         digest: The month's input digest.
     """
-    accepted = {(waiver.month, waiver.check_name): waiver for waiver in waivers if waiver.input_digest == digest}
-    return [_waived(verdict, accepted.get((verdict.month, verdict.check))) for verdict in verdicts]
+    accepted = {(waiver.month, waiver.check_name): waiver for waiver in waivers}
+    return [_waived(verdict, accepted.get((verdict.month, verdict.check)), digest) for verdict in verdicts]
 
 
-def _waived(verdict: Verdict, waiver: Waiver | None) -> Verdict:
+def _waived(verdict: Verdict, waiver: Waiver | None, digest: str) -> Verdict:
     if waiver is None or not verdict.failed or verdict.asset != PROCESSED_DATA:
         return verdict
+    if waiver.input_digest != digest:
+        lapsed = (
+            f"It was accepted on {waiver.accepted_at:%Y-%m-%d}, but for other files, settings or inventory, or by "
+            "another version of the refinery: look again, and accept it anew if it is right."
+        )
+        summary = f"{verdict.finding.summary} {lapsed}"
+        return replace(verdict, finding=replace(verdict.finding, summary=summary))
     finding = replace(
         verdict.finding,
         outcome=Outcome.WARNING,

@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.checks.plausibility.days import DayFacts
-from refinery_assets.contract.columns import PART_DIGESTS
+from refinery_assets.contract.columns import FEWEST_VALUES_OF_A_PART, PART_DIGESTS
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import PlausibilitySettings
 
@@ -25,7 +25,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 
 FIGURES = (
     "readings", "mean_y", "min_y", "max_y", "median_y", "distinct_values", "longest_run", "capacity", "decimals",
-    "capacities", *PART_DIGESTS,
+    "capacities", "values_digest", *PART_DIGESTS,
 )  # fmt: skip
 """The columns of `series_months` that are compared. As floats, digests keep 53 of their 64 bits: more than enough."""
 
@@ -41,6 +41,9 @@ _FINE_STEPS = 150
 
 _LIVELY = 5
 """Distinct readings from which a series counts as one that varies."""
+
+_MOST_VALUES_WITHOUT_PARTS = (FEWEST_VALUES_OF_A_PART - 1) * len(PART_DIGESTS) + 3
+"""Distinct readings that a series may have at most without a part that has a digest: days 29 to 31 are in none."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Copies:
     other_resource: str
     series: int
     hosts: Sequence[tuple[str, str]] = ()
+
+    def is_certain(self, hosts: int, settings: PlausibilitySettings) -> bool:
+        """Whether they are enough, of so many hosts of the month, to refuse it."""
+        return self.series >= settings.least_series and self.series >= settings.copied_share * hosts
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +188,8 @@ class Evidence:
         summed_up_otherwise: Earlier months that an older version published, which lack some of the figures.
         other_months: How many published months there are beside it, earlier and later, of which digests are compared.
         has_days: Whether anything is known of the month's days; a look at the published table knows nothing.
-        copied_by: Months that were found to repeat this one, so that it is not blamed for what they have in common.
+        copied_by: Months that were found for certain to repeat a resource of this one, and the resource here: it is not
+            blamed for what it has in common with them.
     """
 
     month: Month
@@ -193,7 +201,7 @@ class Evidence:
     summed_up_otherwise: Sequence[Month] = field(default=())
     other_months: int = 0
     has_days: bool = True
-    copied_by: Collection[str] = ()
+    copied_by: Collection[tuple[str, str]] = ()
 
     def judged_by(self, check: str) -> Iterator[ResourceSeries]:
         """The resources that a check looks at, those without a series in the month left out."""
@@ -204,11 +212,7 @@ class Evidence:
     @property
     def before(self) -> str:
         """The months that are compared with, in words."""
-        if not self.earlier:
-            return "no earlier month"
-        if len(self.earlier) == 1:
-            return str(self.earlier[0])
-        return f"{self.earlier[0]} to {self.earlier[-1]}"
+        return in_words(self.earlier) if self.earlier else "no earlier month"
 
     @property
     def missing_before(self) -> Month | None:
@@ -226,6 +230,11 @@ class Evidence:
         readings = [series.now("readings") for series in self.series.values()]
         most = max((float(np.nanmax(each)) for each in readings if not np.isnan(each).all()), default=0.0)
         return most < self.settings.least_days
+
+
+def in_words(months: Sequence[Month]) -> str:
+    """Months in order, by the first and the last."""
+    return str(months[0]) if len(months) == 1 else f"{months[0]} to {months[-1]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +265,7 @@ class Layout:
         without: Collection[Month] = (),
         hosts_in_all: int = 0,
         other_months: int = 0,
-        copied_by: Collection[str] = (),
+        copied_by: Collection[tuple[str, str]] = (),
     ) -> Evidence:
         """The evidence of one of the months.
 
@@ -348,7 +357,9 @@ def make_layout(
     # A month of an older version has means and no medians; the one stands for the other well enough.
     unknown = np.isnan(figures["median_y"])
     figures["median_y"] = np.where(unknown, figures["mean_y"], figures["median_y"])
-    is_older = (unknown & ~np.isnan(figures["mean_y"])).any(axis=(1, 2))
+    has_no_parts = np.all([np.isnan(figures[part]) for part in PART_DIGESTS], axis=0)
+    lacks_parts = has_no_parts & (figures["distinct_values"] > _MOST_VALUES_WITHOUT_PARTS)
+    is_older = ((unknown & ~np.isnan(figures["mean_y"])) | lacks_parts).any(axis=(1, 2))
     older = frozenset(month for month, lacks in zip(months, is_older, strict=True) if lacks)
     return Layout(months, resources, hosts, figures, older)
 

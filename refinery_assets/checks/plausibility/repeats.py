@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
+from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries, in_words
 from refinery_assets.checks.plausibility.suspicions import Suspicion, conclude, is_enough, verb_for
 from refinery_assets.checks.rules import SAMPLE_SIZE, Finding, Row, counted
 from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
+from refinery_assets.contract.months import Month
 
 CHECK = "month_is_new"
 
@@ -49,10 +50,15 @@ def month_is_new(evidence: Evidence) -> Finding:
     """Judge whether the month's series, and its days, are its own."""
     suspicions = [*_copied(evidence)]
     for series in evidence.judged_by(CHECK):
-        told = {copies.other_month for copies in evidence.copies if copies.resource == series.resource}
-        told |= set(evidence.copied_by)
+        # Only what refuses the month by itself: a host or two copied whole must not hide a fleet copied in half.
+        told = {
+            copies.other_month
+            for copies in evidence.copies
+            if copies.resource == series.resource and copies.is_certain(evidence.hosts_in_all, evidence.settings)
+        }
+        told |= {month for month, resource in evidence.copied_by if resource == series.resource}
         parts = [*_copied_parts(evidence, series, told)]
-        told |= {str(row["other_month"]) for part in parts for row in part.rows}
+        told |= {str(row["other_month"]) for part in parts if part.is_certain for row in part.rows}
         suspicions += [*parts, *_alike(evidence, series, told), *_days(evidence, series)]
     return conclude(CHECK, evidence, suspicions, lambda: _looked_at(evidence))
 
@@ -62,8 +68,9 @@ def _looked_at(evidence: Evidence) -> str:
     if others := evidence.other_months:
         months = "the other published month" if others == 1 else f"any of the {others:,} other published months"
         said = f"No series stands in {months}"
-    if evidence.with_past(CHECK):
-        said += f", nor ten days of {evidence.settings.least_series} or more in {evidence.before}"
+    compared = {month for series in evidence.judged_by(CHECK) for month in _with_parts(series)}
+    if compared:
+        said += f", nor ten days of {evidence.settings.least_series} or more in {in_words(sorted(compared))}"
     if not evidence.has_days:
         return said
     if any(day.hosts for series in evidence.judged_by(CHECK) for day in series.days):
@@ -77,8 +84,7 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
         series = evidence.series.get(copies.resource)
         if series is None or not evidence.settings.is_for(CHECK, copies.resource):
             continue
-        judged = max(int(series.is_there.sum()), evidence.hosts_in_all)
-        share = copies.series / judged
+        judged = evidence.hosts_in_all
         settings = evidence.settings
         rows: list[Row] = [
             {
@@ -94,9 +100,9 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
             f"{copies.resource}: {copies.series:,} series of {judged:,} {verb_for(copies.series, 'read')}, day by day, "
             f"what {copies.other_resource} of {copies.other_month} reads",
             _AGAIN,
-            is_enough(copies.series, judged, settings.copied_share, settings.least_series),
+            copies.is_certain(judged, settings),
             copies.series,
-            share,
+            copies.series / judged,
             rows,
         )
 
@@ -108,15 +114,18 @@ def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[s
         return
     hits = np.zeros((len(series.earlier), len(series.hosts)), dtype=np.bool_)
     for part in PART_DIGESTS:
-        hits |= series.figures[part][:-1] == series.now(part)
+        hits |= (series.figures[part][:-1] == series.now(part)) & _is_own(series.now(part))
     hits[[str(month) in told for month in series.earlier]] = False
+    # Whole copies have been spoken of; beside others that are not, they are parts as well.
+    is_whole = series.figures["values_digest"][:-1] == series.now("values_digest")
+    hits[(hits <= is_whole).all(axis=1)] = False
     at_best = int(hits.sum(axis=1).argmax())
     best = hits[at_best]
     number = int(best.sum())
     if number < settings.least_series:
         return
-    known = [~np.isnan(series.figures[part][at_best]) & ~np.isnan(series.now(part)) for part in PART_DIGESTS]
-    judged = int(np.any(known, axis=0).sum())
+    # Of all series, and not only of those that vary enough to tell: where few do, they may have a rhythm in common.
+    judged = int(series.is_there.sum())
     there = str(series.earlier[at_best])
     # A part that one host in passing has in common is none that was copied.
     days = [
@@ -145,6 +154,19 @@ def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[s
         number / judged,
         rows,
     )
+
+
+def _is_own(digests: Floats) -> Flags:
+    """Which hosts have a digest that no other host of the month has: what several share is a pattern, as of a quota."""
+    _, where, times = np.unique(digests, return_inverse=True, return_counts=True)
+    return np.asarray(times[where] == 1)
+
+
+def _with_parts(series: ResourceSeries) -> Iterator[Month]:
+    """The earlier months of which any host has digests of the same days as in the month at hand."""
+    for at, month in enumerate(series.earlier):
+        if any(not np.isnan(series.figures[part][at] + series.now(part)).all() for part in PART_DIGESTS):
+            yield month
 
 
 def _alike(evidence: Evidence, series: ResourceSeries, told: Collection[str]) -> Iterator[Suspicion]:

@@ -15,8 +15,8 @@ from refinery_assets.checks.rules import Rule
 PLAUSIBILITY_RULES: tuple[Rule[Evidence], ...] = (
     Rule(
         "month_is_new",
-        "Fails when series of the month, or ten days of them, read what they read in another published month, or when "
-        "days of the month repeat across the fleet.",
+        "Fails when series of the month read what they read in another published month, or ten days of them what they "
+        "read in one of the last months before, or when days of the month repeat across the fleet.",
         "Have the month exported again.",
         month_is_new,
     ),

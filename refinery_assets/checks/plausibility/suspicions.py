@@ -104,7 +104,7 @@ def _aside(check: str, evidence: Evidence) -> str:
     if older := evidence.summed_up_otherwise:
         months = counted(len(older), "earlier month was", "earlier months were")
         parts.append(
-            f" {months} published by an older version, which kept neither medians, decimals nor digests of parts."
+            f" {months} published by an older version, which did not keep all that is compared: run them again once."
         )
     if check in _OF_DAYS and not evidence.has_days:
         parts.append(" Single days were not looked at, which only a run over the month does.")
