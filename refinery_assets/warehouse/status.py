@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from itertools import product
@@ -180,6 +180,7 @@ class _Known:
     waivers: Sequence[Waiver] = ()
     withdrawn: Mapping[Month, Sequence[str]] = field(default_factory=dict)
     inventory_problem: str = ""
+    snapshots: Mapping[tuple[Month, str], int] = field(default_factory=dict)
 
 
 def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings, today: date) -> Status:
@@ -196,15 +197,9 @@ def read_status(connection: duckdb.DuckDBPyConnection | None, settings: Settings
     months = sorted({*in_feed, *known.receipts, *known.audits})
     digests = _file_digests(settings, months)
     old: Mapping[Month, int] = {}
-    snapshots: Mapping[tuple[Month, str], int] = {}
     if connection is not None:
-        if settings.lake is not None:
-            # Whoever has no lake need not load it.
-            from refinery_assets.warehouse.lake_snapshots import snapshots_of_months  # noqa: PLC0415
-
-            snapshots = snapshots_of_months(connection)
         old = rows_of_months(connection, [month for month in months if month not in known.receipts])
-    found = [_month_status(month, digests[month], known, settings, snapshots, is_old=month in old) for month in months]
+    found = [_month_status(month, digests[month], known, settings, is_old=month in old) for month in months]
     return Status(found, _late(settings, {*known.receipts, *old}, today), known.inventory_problem)
 
 
@@ -213,7 +208,6 @@ def _month_status(
     files: Sequence[tuple[Family, str | None]],
     known: _Known,
     settings: Settings,
-    snapshots: Mapping[tuple[Month, str], int],
     *,
     is_old: bool,
 ) -> MonthStatus:
@@ -239,7 +233,7 @@ def _month_status(
         waivers,
         [waiver.check_name for waiver in waivers if is_known and waiver.input_digest not in possible],
         known.withdrawn.get(month, ()),
-        snapshots.get((month, receipt.run_id)) if receipt else None,
+        known.snapshots.get((month, receipt.run_id)) if receipt else None,
     )
 
 
@@ -258,11 +252,26 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
     # All months have one inventory, so that what is said of one holds for each.
     verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, settings.window[0], facts)
     problem = next((f"{each.finding.message} {each.recovery}" for each in verdicts if each.failed), "")
+    snapshots: Mapping[tuple[Month, str], int] = {}
+    if settings.lake is not None:
+        # Whoever has no lake need not load it.
+        from refinery_assets.warehouse.lake_snapshots import snapshots_of_months  # noqa: PLC0415
+
+        snapshots = snapshots_of_months(connection)
+    known = _Known(
+        receipts,
+        audits,
+        attempts,
+        waivers=waivers,
+        withdrawn=withdrawn,
+        inventory_problem=problem,
+        snapshots=snapshots,
+    )
     if facts.problem is not None:
-        return _Known(receipts, audits, attempts, waivers=waivers, withdrawn=withdrawn, inventory_problem=problem)
+        return known
     name_hosts_due(connection, sorted({*receipts, *(waiver.month for waiver in waivers)}))
     odd_hosts = odd_host_names(connection, settings.contract)
-    return _Known(receipts, audits, attempts, inventory_digests(connection), odd_hosts, waivers, withdrawn, problem)
+    return replace(known, hosts=inventory_digests(connection), odd_hosts=odd_hosts)
 
 
 def _withdrawn(
