@@ -25,7 +25,7 @@ export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo forecast test test-fast test-machines bench ui lock clean
+.PHONY: setup demo forecast test test-fast test-heavy bench ui lock clean
 
 setup: $(READY)
 
@@ -66,12 +66,12 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/ruff check .
 	$(DEV_BIN)/mypy
 	@mkdir -p .cache
-	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not servers and not lake"
+	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not heavy and not lake"
 
 # The lake wants another DuckDB; where its packages cannot be had, its tests are left out.
-test-machines: $(DEV_READY)  ## the tests over PostgreSQL, an object store and the lake
+test-heavy: $(DEV_READY)  ## the tests that take minutes: over PostgreSQL, an object store and the lake, and at random
 	@mkdir -p .cache
-	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m servers
+	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m heavy
 	@if $(MAKE) --no-print-directory $(LAKE_READY); then \
 		$(LAKE_VENV)/bin/pytest -n 2 --basetemp=.cache/pytest -m lake refinery_assets_tests/test_lake*.py; \
 	else echo "No environment for the lake could be made; its tests were skipped."; fi

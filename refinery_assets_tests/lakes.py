@@ -38,7 +38,7 @@ def why_no_lake() -> str | None:
             with open_lake(lake, read_only=False, wait_seconds=0.0, make=True):
                 return None
         except (WarehouseUnusableError, duckdb.Error):
-            return f"DuckDB {duckdb.__version__} has no DuckLake here; make test-machines runs this in .venv-lake"
+            return f"DuckDB {duckdb.__version__} has no DuckLake here; make test-heavy runs this in .venv-lake"
 
 
 def make_lake_in(settings: Settings, lake: Lake | None = None) -> Settings:

@@ -60,6 +60,7 @@ def test_a_run_killed_at_any_instant_leaves_its_month_old_or_new_and_the_next_ru
     assert found["healed"] == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_run_that_refuses_months_and_is_killed_leaves_them_old_and_the_others_old_or_new(tmp_path: Path) -> None:
     harness = make_harness(tmp_path, 50, JANUARY, Month(2024, 6))

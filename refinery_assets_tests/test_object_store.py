@@ -51,7 +51,7 @@ from refinery_assets_tests.scenario import (
     Sandbox,
 )
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 LONG_REST = 10**9
 _NOT_TRIED_FOR_LONG = {"max_retries": 2, "backoff": {"init_backoff": timedelta(milliseconds=1)}}
 

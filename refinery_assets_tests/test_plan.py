@@ -107,6 +107,7 @@ def test_what_is_planned_is_what_the_run_does(sandbox: Sandbox) -> None:
     compare_plans_with_runs(sandbox, random.Random(0), changes=10)  # noqa: S311 - nothing secret
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(101, 104))
 def test_what_is_planned_is_what_the_run_does_over_many_changes(sandbox: Sandbox, seed: int) -> None:

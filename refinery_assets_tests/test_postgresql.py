@@ -36,7 +36,7 @@ from refinery_assets_tests.postgresql import (
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox, settings_in
 
 pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
