@@ -11,6 +11,7 @@ import sysconfig
 import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,10 @@ def normalized(name: str) -> str:
 
 
 def declared() -> set[str]:
-    """The distributions that pyproject.toml names, for the product and for forecasts with its table."""
+    """The distributions that pyproject.toml names, for the product and its extras."""
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["forecast"]]
+    extras = (wanted for name, wanted in project["optional-dependencies"].items() if name != "dev")
+    wanted = chain(project["dependencies"], *extras)
     return {normalized(re.split(r"[^A-Za-z0-9_.-]", each)[0]) for each in wanted}
 
 

@@ -24,7 +24,7 @@ from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.changes import FeedSeen, look_for_changes
 from refinery_assets.feed.files import FeedFile, feed_extent, feed_file
-from refinery_assets.feed.store import StoreError
+from refinery_assets.feed.store import StoreError, telemetry_store
 from refinery_assets.rows.family import refine_file
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets.warehouse.family_partitions import (

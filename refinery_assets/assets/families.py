@@ -21,13 +21,14 @@ from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_
 from refinery_assets.contract.columns import PARTITION_COLUMNS
 from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.store import telemetry_store
 from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
 from refinery_assets.rows.clean import OddHosts
 from refinery_assets.rows.family import FAMILY_RULES
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_months import FamilyMonths
-from refinery_assets.warehouse.family_partitions import Partition, telemetry_store
+from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.inventory import odd_host_names
 from refinery_assets.warehouse.ledger import StepRecord
 

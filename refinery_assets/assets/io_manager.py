@@ -18,9 +18,9 @@ import polars as pl
 from dagster_polars import PolarsParquetIOManager
 
 from refinery_assets.contract.places import ObjectPrefix, Place
-from refinery_assets.feed.store import StoreError
+from refinery_assets.feed.store import StoreError, telemetry_store
 from refinery_assets.rows.family import Refined
-from refinery_assets.warehouse.family_partitions import Partition, telemetry_store, write_parquet
+from refinery_assets.warehouse.family_partitions import Partition, write_parquet
 
 if TYPE_CHECKING:
     from upath import UPath

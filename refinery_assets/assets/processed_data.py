@@ -23,10 +23,11 @@ from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.feed.store import telemetry_store
 from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
 from refinery_assets.warehouse.audits import record_abandoned
-from refinery_assets.warehouse.family_partitions import partitions_there, telemetry_store
+from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.lake_writers import publish_in_turn

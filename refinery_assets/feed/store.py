@@ -275,3 +275,8 @@ def open_store(place: Place, variable: str, *, follow_links: bool = False) -> Ow
     from refinery_assets.feed.object_store import Bucket  # noqa: PLC0415
 
     return Bucket.open(place, variable)
+
+
+def telemetry_store(telemetry: Place) -> OwnStore:
+    """The store that the families' partitions lie in."""
+    return open_store(telemetry, "REFINERY_TELEMETRY")

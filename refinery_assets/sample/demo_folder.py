@@ -128,6 +128,7 @@ class DemoFolder:
         return Settings(
             feed=self._feed,
             warehouse=self.root / "refinery.duckdb",
+            lake_data=self.root / "lake",
             telemetry=self.root / "telemetry",
             first_month=Month.parse(order.first),
             last_month=Month.parse(order.last),

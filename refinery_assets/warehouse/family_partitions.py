@@ -24,7 +24,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
-from refinery_assets.feed.store import OwnStore, open_store
+from refinery_assets.feed.store import OwnStore, telemetry_store
 from refinery_assets.rows.family import Refined
 from refinery_assets.rows.stats import Stats
 
@@ -178,11 +178,6 @@ class Partition:
         if STATS_KEY not in found:
             return replace(none, problem=f"The partition {place} is of an older version: {again}.")
         return Stats.from_json(found[STATS_KEY], self.family)
-
-
-def telemetry_store(telemetry: Place) -> OwnStore:
-    """The store that the partitions lie in."""
-    return open_store(telemetry, "REFINERY_TELEMETRY")
 
 
 def write_parquet(frame: pl.DataFrame, store: OwnStore, name: str, metadata: Mapping[str, str]) -> None:

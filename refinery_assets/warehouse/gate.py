@@ -19,6 +19,7 @@ from refinery_assets.contract.families import LEGACY_FEED, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, RefusedFileError, feed_file
+from refinery_assets.feed.store import telemetry_store
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed
 from refinery_assets.rows.source_files import FileFacts
@@ -30,7 +31,6 @@ from refinery_assets.warehouse.family_partitions import (
     name_partitions,
     partitions,
     source_facts,
-    telemetry_store,
 )
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.tables import utc_now

@@ -18,8 +18,7 @@ from pathlib import PurePosixPath
 from refinery_assets.checks.rules import Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.places import Place
-from refinery_assets.feed.store import OwnStore
-from refinery_assets.warehouse.family_partitions import telemetry_store
+from refinery_assets.feed.store import OwnStore, telemetry_store
 from refinery_assets.warehouse.tables import utc_now
 
 _FOLDER = ".runs"
