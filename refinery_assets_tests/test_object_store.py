@@ -33,7 +33,6 @@ from refinery_assets.warehouse.family_partitions import (
     name_partitions,
     partitions_there,
     source_facts,
-    telemetry_store,
 )
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.plan import make_plan
