@@ -109,7 +109,7 @@ def test_what_is_planned_is_what_the_run_does(sandbox: Sandbox) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(101, 104))
+@pytest.mark.parametrize("seed", [101])
 def test_what_is_planned_is_what_the_run_does_over_many_changes(sandbox: Sandbox, seed: int) -> None:
     states = compare_plans_with_runs(sandbox, random.Random(seed), changes=70)  # noqa: S311 - nothing secret
     assert states == set(State)
