@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 import dagster as dg
 
 from refinery_assets.assets.checks import judged, refusal, refused_months
+from refinery_assets.assets.io_manager import told_if_out_of_reach
 from refinery_assets.assets.month_events import (
     Context,
     MaterializedMonth,
@@ -32,7 +33,6 @@ from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
-from refinery_assets.feed.store import StoreError
 from refinery_assets.operations.backfills import months_asked_together
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
@@ -55,10 +55,8 @@ def needs_stores(step: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterat
 
     @wraps(step)
     def told(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Any]:
-        try:
+        with told_if_out_of_reach():
             yield from step(*args, **kwargs)
-        except StoreError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
 
     return told
 

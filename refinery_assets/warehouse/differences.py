@@ -13,6 +13,7 @@ import duckdb
 
 from refinery_assets.checks.rules import SAMPLE_SIZE, Row
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.tables import rows_of
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,6 @@ def _compare(
         """,
         {"most": SAMPLE_SIZE},
     )
-    names = [column[0] for column in cursor.description or ()]
     return Difference(
         before,
         added,
@@ -192,7 +192,7 @@ def _compare(
         hosts_gone[0][1] if hosts_gone else 0,
         [host for host, _ in hosts_new],
         [host for host, _ in hosts_gone],
-        [dict(zip(names, row, strict=True)) for row in cursor.fetchall()],
+        rows_of(cursor),
     )
 
 

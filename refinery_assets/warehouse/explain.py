@@ -20,7 +20,7 @@ from refinery_assets.warehouse.publish import MonthResult
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.storage import WarehouseMissingError
-from refinery_assets.warehouse.tables import table_names
+from refinery_assets.warehouse.tables import rows_of, table_names
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
 QUARANTINE_SAMPLE = 10
@@ -97,6 +97,4 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
         """,
         {**asked, "most": QUARANTINE_SAMPLE},
     )
-    names = [column[0] for column in cursor.description or ()]
-    sample = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return Explanation(month, receipt, last_found, run_id, now, dict(quarantined), sample, waivers)
+    return Explanation(month, receipt, last_found, run_id, now, dict(quarantined), rows_of(cursor), waivers)

@@ -21,6 +21,7 @@ from refinery_assets.warehouse.absent_hosts import AbsentHosts, find_absent_host
 from refinery_assets.warehouse.differences import Difference
 from refinery_assets.warehouse.family_partitions import SourceFacts
 from refinery_assets.warehouse.fleet import behavior_names
+from refinery_assets.warehouse.tables import rows_of
 from refinery_assets.warehouse.unknown_hosts import UnknownHosts, find_unknown_hosts
 
 
@@ -306,8 +307,7 @@ def _name_filled_days(connection: duckdb.DuckDBPyConnection, facts: dict[Month, 
 
 def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
     """Points of the month that stand more than once; needs `sum_up` before."""
-    return _rows(
-        connection,
+    cursor = connection.execute(
         """
         SELECT p.resource, p.host_id, p.ds::VARCHAR AS ds, count(*) AS times
         FROM processed_data p SEMI JOIN (
@@ -323,12 +323,7 @@ def sample_repeated_points(connection: duckdb.DuckDBPyConnection, month: Month) 
             "most": SAMPLE_SIZE,
         },
     )
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object]) -> list[Row]:
-    cursor = connection.execute(query, parameters)
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return list(rows_of(cursor))
 
 
 def with_samples(

@@ -20,6 +20,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.inventory_source import AS_DAY, name_source
+from refinery_assets.warehouse.tables import rows_of
 
 _HOSTS_OF_PERIODS = "count(DISTINCT lower(node_name))"
 _OVERLAPS = "next_from IS NOT NULL AND (valid_to IS NULL OR next_from < valid_to)"
@@ -177,14 +178,15 @@ def _look_at_periods(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         "SELECT min(node_name) FROM _refinery_fleet GROUP BY lower(node_name) "
         "HAVING count(DISTINCT node_name) > 1 ORDER BY 1"
     ).fetchall()
-    cursor = connection.execute(
-        f"SELECT node_name, valid_from::VARCHAR AS valid_from, valid_to::VARCHAR AS valid_to, "  # noqa: S608 - a constant
-        f"next_from::VARCHAR AS next_valid_from FROM _refinery_fleet WHERE node_name IS NOT NULL AND {_OVERLAPS} "
-        "ORDER BY node_name, valid_from NULLS FIRST LIMIT $most",
-        {"most": SAMPLE_SIZE},
+    # Read at once: the next query of the connection takes its place.
+    overlapping = rows_of(
+        connection.execute(
+            f"SELECT node_name, valid_from::VARCHAR AS valid_from, valid_to::VARCHAR AS valid_to, "  # noqa: S608 - a constant
+            f"next_from::VARCHAR AS next_valid_from FROM _refinery_fleet WHERE node_name IS NOT NULL AND {_OVERLAPS} "
+            "ORDER BY node_name, valid_from NULLS FIRST LIMIT $most",
+            {"most": SAMPLE_SIZE},
+        )
     )
-    names = [column[0] for column in cursor.description or ()]
-    overlapping = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return {
         "hosts": hosts,
         "repeated": _repeated(connection, f"count(*) FILTER ({_OVERLAPS})"),

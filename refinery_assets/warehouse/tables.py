@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 
@@ -65,6 +66,12 @@ def is_lake(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the database in use is a lake, and not a file."""
     row = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchone()
     return row == ("ducklake",)
+
+
+def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows that a query gave, each by the names of its columns."""
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def table_names(connection: duckdb.DuckDBPyConnection) -> set[str]:

@@ -14,6 +14,7 @@ import duckdb
 from refinery_assets.checks.rules import SAMPLE_SIZE, Row
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.family_partitions import PARTITION_ROWS, placed
+from refinery_assets.warehouse.tables import rows_of
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,10 @@ def _sample(connection: duckdb.DuckDBPyConnection, month: Month) -> list[Row]:
         """,
         {"month": str(month), "most": SAMPLE_SIZE},
     )
-    names = [column[0] for column in cursor.description or ()]
-    rows: list[Row] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return [
         {name: value for name, value in row.items() if name != "is_known"}
         | ({"why": _why_outside(connection, month, row)} if row["is_known"] else {})
-        for row in rows
+        for row in rows_of(cursor)
     ]
 
 
