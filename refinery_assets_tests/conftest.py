@@ -18,8 +18,9 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install, make_home
-from refinery_assets_tests.lakes import Postgres, make_lake_in, run_postgres, why_no_lake
+from refinery_assets_tests.lakes import Postgres, make_lake_in, why_no_lake
 from refinery_assets_tests.object_store import KEYS, running_store, weed
+from refinery_assets_tests.postgresql import postgresql_server
 from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox, settings_in
 
 # For scikit-learn, before it is loaded: its threads spin while they wait, at the cost of what else is tested.
@@ -105,8 +106,8 @@ def given_published(published_fleet: Callable[..., Path], settings_of_copy: Sett
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server of the tests' own, on a Unix socket."""
-    with run_postgres() as server:
-        yield server
+    with postgresql_server() as socket:
+        yield Postgres(socket)
 
 
 @pytest.fixture

@@ -1,32 +1,25 @@
-"""Lakes for tests: whether DuckLake can be had, a lake beside a sandbox's file, and a PostgreSQL server.
+"""Lakes for tests: whether DuckLake can be had, a lake beside a sandbox's file, and lakes with catalogs in PostgreSQL.
 
-Here: making and ending them. Not here: anything that asserts.
+Here: making them. Not here: the PostgreSQL server (`postgresql.py`), and anything that asserts.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
 
 import duckdb
-import pytest
 
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.storage import WarehouseUnusableError
-
-_SERVERS = "/usr/lib/postgresql"
-_NOT_AS_ROOT = "postgres"
+from refinery_assets_tests.postgresql import ADMIN, create_database
 
 
 @cache
@@ -57,56 +50,13 @@ def make_lake_in(settings: Settings, lake: Lake | None = None) -> Settings:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server that is running."""
+    """A server that is running; `socket` is the folder of its socket."""
 
-    folder: Path
-    tools: Path
+    socket: Path
     numbers: Iterator[int] = field(default_factory=count)
 
     def new_lake(self) -> Lake:
         """A lake whose catalog is a database of its own."""
         name = f"lake{next(self.numbers)}"
-        self._run("createdb", "-h", str(self.folder), "-U", _NOT_AS_ROOT, name)
-        return Lake(Catalog.POSTGRES, f"dbname={name} host={self.folder} user={_NOT_AS_ROOT}")
-
-    def _run(self, tool: str, *options: str) -> None:
-        _run([str(self.tools / tool), *options])
-
-
-@contextmanager
-def run_postgres() -> Iterator[Postgres]:
-    """Start a server for the tests and end it; skip them where there is none to start."""
-    tools = _tools()
-    if tools is None:
-        pytest.skip("PostgreSQL is not installed here: no initdb on the path or below /usr/lib/postgresql")
-    # A path of a socket may have a hundred characters.
-    folder = Path(tempfile.mkdtemp(prefix="refinery-pg-", dir="/tmp"))
-    data = folder / "data"
-    as_other: list[str] = []
-    try:
-        if os.geteuid() == 0:
-            if shutil.which("runuser") is None:
-                pytest.skip("PostgreSQL does not run as root, and there is no runuser")
-            as_other = ["runuser", "-u", _NOT_AS_ROOT, "--"]
-            shutil.chown(folder, _NOT_AS_ROOT)
-        folder.chmod(0o755)
-        _run([*as_other, str(tools / "initdb"), "-D", str(data), "-U", _NOT_AS_ROOT, "--auth=trust", "--no-sync"])
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        control = [*as_other, str(tools / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log")]
-        _run([*control, "-o", options, "start"])
-        try:
-            yield Postgres(folder, tools)
-        finally:
-            _run([*control, "-m", "immediate", "stop"])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _tools() -> Path | None:
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    return next((each.parent for each in sorted(Path(_SERVERS).glob("*/bin/initdb"), reverse=True)), None)
-
-
-def _run(command: Sequence[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        create_database(self.socket, name)
+        return Lake(Catalog.POSTGRES, f"dbname={name} host={self.socket} user={ADMIN}")
