@@ -18,6 +18,7 @@ from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import LostRaceError, transaction
 from refinery_assets_tests.lakes import Postgres, make_lake_in
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
+from refinery_assets_tests.together import begin_together
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
@@ -47,13 +48,7 @@ def test_three_processes_over_the_same_months_leave_each_month_once(settings: Se
     # The first of each is a month that nobody has published yet, and two begin with the same.
     orders = [(JANUARY, FEBRUARY, MARCH), (JANUARY, MARCH, FEBRUARY), (MARCH, JANUARY, FEBRUARY)]
     writers = [_start(settings, *order) for order in orders]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
+    begin_together(writers)
     said = [writer.communicate(timeout=240)[0] for writer in writers]
 
     assert [writer.returncode for writer in writers] == [0, 0, 0], said

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets_tests.together import begin_together
 
 OPEN = """
 import sys
@@ -39,14 +40,7 @@ def test_a_new_home_may_be_opened_by_many_processes_at_once(tmp_path: Path) -> N
         )
         for _ in range(AT_ONCE)
     ]
-    # All have loaded what they need before the first of them begins.
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    begin_together(processes)
     said = [process.communicate(timeout=60)[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0] * AT_ONCE, said
