@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
-from refinery_assets.build import build_defs
-from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.garbage import collected_later
 
-defs = build_defs(Settings.from_environment(os.environ))
+with collected_later():
+    from refinery_assets.build import build_defs
+    from refinery_assets.contract.settings import Settings
+
+    defs = build_defs(Settings.from_environment(os.environ))

@@ -44,6 +44,23 @@ def test_a_bad_setting_stops_loading_with_one_sentence(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
+def test_what_loading_makes_is_not_collected_and_the_process_ends_without_a_word(tmp_path: Path) -> None:
+    loading = subprocess.run(
+        [sys.executable, "-c", "import gc, refinery_assets.definitions; print(gc.isenabled(), gc.get_freeze_count())"],
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    is_on, frozen = loading.stdout.split()
+    assert is_on == "True"
+    assert int(frozen) > 100_000
+    # DuckDB's bindings complain of types that are still there.
+    assert loading.stderr == ""
+
+
 def test_names_are_those_of_the_contract() -> None:
     defs = build_defs(Settings())
     graph = defs.resolve_asset_graph()

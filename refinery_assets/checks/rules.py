@@ -9,7 +9,7 @@ and the re-audit. Not here: any rule; those stand with what they judge (`rows/so
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
@@ -92,7 +92,7 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """The verdict in JSON's types."""
-        return asdict(self) | {"month": str(self.month)}
+        return {**vars(self), "month": str(self.month), "finding": vars(self.finding)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Verdict:

@@ -43,11 +43,14 @@ def run(
     home = dagster_home(os.environ)
     # Dagster's configuration names its files by it.
     os.environ["DAGSTER_HOME"] = str(home)
-    from refinery_assets.assets.command_runs import open_instance, refine_months
-    from refinery_assets.build import build_defs
-    from refinery_assets.reports import terminal
+    from refinery_assets.operations.garbage import collected_later
 
-    defs = build_defs(settings)
+    with collected_later():
+        from refinery_assets.assets.command_runs import open_instance, refine_months
+        from refinery_assets.build import build_defs
+        from refinery_assets.reports import terminal
+
+        defs = build_defs(settings)
     with open_instance(home) as instance:
         outcomes = refine_months(
             instance, defs, selected, terminal.stderr(), force=force, log=log, progress=not as_json

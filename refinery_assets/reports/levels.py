@@ -5,7 +5,8 @@ Here: reading them from `series_months`. Not here: the table in the report (`rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -33,21 +34,38 @@ class ResourceLevel:
     capacity: float | None
 
 
-def read_levels(connection: duckdb.DuckDBPyConnection, month: Month) -> dict[str, Mapping[Month, ResourceLevel]]:
-    """The levels of a month and of the published ones before it, by resource, months in order."""
+def read_levels(
+    connection: duckdb.DuckDBPyConnection, months: Iterable[Month]
+) -> dict[Month, dict[str, dict[Month, ResourceLevel]]]:
+    """The levels of each month and of the published ones before it, by resource, months in order."""
+    asked = sorted(months)
+    if not asked:
+        return {}
+    # In one query, because months that follow one another share nearly all that stands before them.
     rows = connection.execute(
         """
         SELECT month, resource, median(coalesce(median_y, mean_y)),
             quantile_cont(coalesce(median_y, mean_y), 0.75) - quantile_cont(coalesce(median_y, mean_y), 0.25),
             avg((distinct_values = 1 AND readings > 1)::INTEGER), sum(capacity)
-        FROM series_months WHERE month IN (
-            SELECT DISTINCT month FROM series_months WHERE month <= $month ORDER BY month DESC LIMIT $most
+        FROM series_months WHERE month <= $last AND month >= (
+            SELECT min(month) FROM (
+                SELECT DISTINCT month FROM series_months WHERE month <= $first ORDER BY month DESC LIMIT $most
+            )
         )
-        GROUP BY month, resource ORDER BY resource, month
+        GROUP BY month, resource ORDER BY month, resource
         """,
-        {"month": str(month), "most": MONTHS_BEFORE + 1},
+        {"first": str(asked[0]), "last": str(asked[-1]), "most": MONTHS_BEFORE + 1},
     ).fetchall()
-    levels: dict[str, dict[Month, ResourceLevel]] = {}
+    of_month: dict[Month, dict[str, ResourceLevel]] = {}
     for key, resource, *figures in rows:
-        levels.setdefault(resource, {})[Month.parse(key)] = ResourceLevel(*figures)
-    return {**levels}
+        of_month.setdefault(Month.parse(key), {})[resource] = ResourceLevel(*figures)
+    published = list(of_month)
+    levels: dict[Month, dict[str, dict[Month, ResourceLevel]]] = {}
+    for month in asked:
+        end = bisect_right(published, month)
+        by_resource: dict[str, dict[Month, ResourceLevel]] = {}
+        for before in published[max(0, end - MONTHS_BEFORE - 1) : end]:
+            for resource, level in of_month[before].items():
+                by_resource.setdefault(resource, {})[before] = level
+        levels[month] = dict(sorted(by_resource.items()))
+    return levels

@@ -235,8 +235,10 @@ def _with_figures(connection: duckdb.DuckDBPyConnection, found: Mapping[Month, M
         parameters,
     ).fetchall()
     completed = dict(found)
+    levels = read_levels(connection, resources)
     for key, hosts, days in totals:
         month = Month.parse(key)
-        levels = read_levels(connection, month)
-        completed[month] = replace(completed[month], hosts=hosts, days=days, resources=resources[month], levels=levels)
+        completed[month] = replace(
+            completed[month], hosts=hosts, days=days, resources=resources[month], levels=levels[month]
+        )
     return completed

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -177,7 +177,13 @@ class Partition:
             return replace(none, problem=f"The partition {place} cannot be read: {again} ({cause}).")
         if STATS_KEY not in found:
             return replace(none, problem=f"The partition {place} is of an older version: {again}.")
-        return Stats.from_json(found[STATS_KEY], self.family)
+        return _parsed(found[STATS_KEY], self.family)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str, family: Family) -> Stats:
+    # A run reads the same text several times: from the rows and their summary, before publishing and within.
+    return Stats.from_json(text, family)
 
 
 def write_parquet(frame: pl.DataFrame, store: OwnStore, name: str, metadata: Mapping[str, str]) -> None:
