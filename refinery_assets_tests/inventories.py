@@ -22,7 +22,8 @@ from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
-from refinery_assets.warehouse.publish import MonthResult, publish
+from refinery_assets.warehouse.month_state import MonthResult
+from refinery_assets.warehouse.publish import publish
 
 
 def contract_with(folder: Path, inventory: str, behaviors: str = "") -> Contract:

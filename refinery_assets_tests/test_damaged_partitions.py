@@ -16,8 +16,8 @@ from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse.family_months import FamilyMonths
 from refinery_assets.warehouse.family_partitions import Partition, damaged_partitions, partitions
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MEMORY, GivenPublished, Sandbox
 
 NOBODY = 65534

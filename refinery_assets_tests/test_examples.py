@@ -11,8 +11,8 @@ import pytest
 from refinery_assets.contract.contract_file import read_contract
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.infer.proposal import propose_contract
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets_tests.examples import EXAMPLES, FIRST, HOSTS, SECOND, percent
 from refinery_assets_tests.scenario import Rows, Sandbox
 

@@ -18,8 +18,8 @@ from refinery_assets.feed.files import feed_file
 from refinery_assets.reports.report_data import read_report_data
 from refinery_assets.warehouse.explain import explain
 from refinery_assets.warehouse.facts import Inventory, MonthOfTable
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.status import Inputs, read_status

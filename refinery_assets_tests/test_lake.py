@@ -15,8 +15,8 @@ from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.lake_maintenance import prove
 from refinery_assets.warehouse.lake_tables import LakeError, make_lake
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.storage import (
     WarehouseHeldError,
     WarehouseMissingError,

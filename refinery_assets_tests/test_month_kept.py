@@ -14,7 +14,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.rows.family import refine_file
-from refinery_assets.warehouse import gate, publish
+from refinery_assets.warehouse import candidates, gate
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
@@ -119,7 +119,7 @@ def test_a_partition_that_another_run_writes_while_it_is_published_refuses_the_m
         manager._write_month(refine_file(sandbox.file(CPU, FEBRUARY), sandbox.settings))  # noqa: SLF001
         return found
 
-    monkeypatch.setattr(publish, "scan_partitions", scan_then_write)
+    monkeypatch.setattr(candidates, "scan_partitions", scan_then_write)
     outcome = sandbox.materialize(["processed_data"], JANUARY, FEBRUARY)
 
     assert "cpu_utilization_202402.csv was written to while it was published, by another run" in outcome.message

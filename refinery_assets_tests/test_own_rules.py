@@ -24,8 +24,9 @@ from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.own_rules import OwnRuleError, judge_by_own_rules, publish_rules
-from refinery_assets.warehouse.publish import State, publish
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.receipts import input_digest
 from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox

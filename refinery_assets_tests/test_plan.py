@@ -16,8 +16,8 @@ import pytest
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.warehouse.audits import _counts
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import Plan, make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.storage import WarehouseHeldError
 from refinery_assets_tests.changes import ALL, Changes
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Outcome, Sandbox

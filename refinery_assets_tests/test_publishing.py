@@ -19,7 +19,8 @@ from refinery_assets.feed.files import FeedExtent
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.gate import RunSoFar
-from refinery_assets.warehouse.publish import State, publish
+from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.publish import publish
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, GivenPublished, Sandbox
 
 

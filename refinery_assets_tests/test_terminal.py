@@ -17,7 +17,7 @@ from refinery_assets.reports.terminal import console_for, print_outcomes
 from refinery_assets.reports.terminal_explain import print_explanation
 from refinery_assets.reports.terminal_status import print_status
 from refinery_assets.warehouse.explain import Explanation
-from refinery_assets.warehouse.publish import MonthResult, State
+from refinery_assets.warehouse.month_state import MonthResult, State
 from refinery_assets.warehouse.receipts import Receipt
 from refinery_assets.warehouse.status import Inputs, LastAudit, MonthStatus, Status
 from refinery_assets.warehouse.waivers import Waiver

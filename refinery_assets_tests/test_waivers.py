@@ -16,8 +16,8 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import State
 from refinery_assets.warehouse.status import Inputs, MonthStatus, Status, read_status
 from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, repeat_the_month_before

@@ -26,7 +26,7 @@ from refinery_assets.contract.columns import Column, in_the_words_of
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.months import Month
 from refinery_assets.reports.figures import rounded
-from refinery_assets.warehouse.publish import State
+from refinery_assets.warehouse.month_state import State
 
 MOST_RECOVERIES = 10
 """How many things to do the failure of a run names."""

@@ -32,8 +32,9 @@ from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
 from refinery_assets.warehouse.lake_writers import publish_in_turn
 from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.month_state import MonthResult, State, refuse_all
 from refinery_assets.warehouse.own_rules import publish_rules
-from refinery_assets.warehouse.publish import MonthResult, State, publish, refuse_all
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import Reaudit, reaudit
 from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError

@@ -22,7 +22,7 @@ from refinery_assets.reports.month_results import (
     Outcomes,
     Stop,
 )
-from refinery_assets.warehouse.publish import State
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.storage import WarehouseHeldError
 
 INTERRUPTED = "Interrupted; what was not published yet stays as it was."

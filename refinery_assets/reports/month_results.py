@@ -13,8 +13,8 @@ from typing import Any
 
 from refinery_assets.checks.rules import Outcome, Row, Verdict
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.month_state import MonthResult, State
 from refinery_assets.warehouse.plan import Plan
-from refinery_assets.warehouse.publish import MonthResult, State
 from refinery_assets.warehouse.reaudit import Reaudit
 
 AUDITED = "passed"

@@ -15,8 +15,8 @@ from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, QUARANTINED_R
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.audits import LAST_RUNS, verdicts_of_run
+from refinery_assets.warehouse.month_state import MonthResult
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.publish import MonthResult
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.storage import WarehouseMissingError

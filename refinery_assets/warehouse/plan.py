@@ -26,7 +26,8 @@ from refinery_assets.warehouse.family_partitions import Partition, partitions
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts, odd_host_names
 from refinery_assets.warehouse.ledger import StepRecord
-from refinery_assets.warehouse.publish import MonthResult, publish, refuse_all
+from refinery_assets.warehouse.month_state import MonthResult, refuse_all
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.snapshot import copy_warehouse
 from refinery_assets.warehouse.storage import WarehouseMissingError, ensure_warehouse, open_warehouse
 

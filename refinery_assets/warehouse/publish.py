@@ -1,31 +1,24 @@
 """Write, audit, publish: replace months of the table in one transaction that only clean months pass.
 
 Each month is judged by itself. Months that fail keep what was published of them; the others are published
-together. Here: the order of the work. Not here: what must hold before anything is written (`gate.py`), the
+together. Here: the order of the work. Not here: which months there are to write (`candidates.py`), the
 publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/resources.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any
+from dataclasses import replace
 
 import duckdb
 
-from refinery_assets.checks.rules import Outcome, Rule, Verdict, judge, not_judged
-from refinery_assets.contract.columns import PROCESSED_DATA as PROCESSED_DATA_TABLE
-from refinery_assets.contract.columns import PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS, WAIVERS
-from refinery_assets.contract.contract_file import Contract
-from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.checks.rules import Outcome, Verdict, judge
+from refinery_assets.contract.families import PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
-from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.rows.stats import Stats
-from refinery_assets.warehouse.audits import record_audits, verdicts_of_publication
+from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.candidates import Candidate, find_candidates, find_damaged, judge_inventory
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences
 from refinery_assets.warehouse.facts import (
     MonthOfTable,
@@ -34,10 +27,9 @@ from refinery_assets.warehouse.facts import (
     table_facts,
     with_samples,
 )
-from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_partitions, globs, partitions
-from refinery_assets.warehouse.fleet import name_hosts_due
-from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
+from refinery_assets.warehouse.family_partitions import globs, partitions
+from refinery_assets.warehouse.gate import RunSoFar, merge, read_stats
+from refinery_assets.warehouse.month_state import MonthResult, State, refused_result
 from refinery_assets.warehouse.own_rules import (
     OwnRuleError,
     judge_by_own_rules,
@@ -45,18 +37,10 @@ from refinery_assets.warehouse.own_rules import (
     publish_rules,
 )
 from refinery_assets.warehouse.plausibility import name_fresh_series, read_past
-from refinery_assets.warehouse.receipts import (
-    Receipt,
-    input_digest,
-    inventory_digests,
-    latest_receipts,
-    record_receipts,
-    refinery_version,
-    table_digests,
-)
-from refinery_assets.warehouse.tables import ensure_table, transaction
-from refinery_assets.warehouse.views import ensure_views_free, renew_views
-from refinery_assets.warehouse.waivers import apply_waivers, leans_on_withdrawn, waivers_in_force
+from refinery_assets.warehouse.receipts import Receipt, record_receipts, refinery_version, table_digests
+from refinery_assets.warehouse.tables import transaction
+from refinery_assets.warehouse.views import renew_views
+from refinery_assets.warehouse.waivers import apply_waivers, waivers_in_force
 from refinery_assets.warehouse.write import (
     name_months,
     name_new_series,
@@ -64,67 +48,6 @@ from refinery_assets.warehouse.write import (
     publishable_rows,
     replace_rows,
 )
-
-
-def every_rule(contract: Contract) -> dict[str, Sequence[Rule[Any]]]:
-    """All rules that a month has a verdict of, by asset."""
-    return {
-        LEGACY_FEED: ENTRANCE_RULES,
-        HOST_INVENTORY: INVENTORY_RULES,
-        **{family.name: FAMILY_RULES for family in contract.families},
-        PROCESSED_DATA: publish_rules(contract),
-    }
-
-
-def every_check(contract: Contract) -> frozenset[tuple[str, str]]:
-    """All checks that a month has a verdict of, by asset and name."""
-    return frozenset((asset, rule.name) for asset, rules in every_rule(contract).items() for rule in rules)
-
-
-class State(StrEnum):
-    """The outcome of a month."""
-
-    PUBLISHED = "published"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class MonthResult:
-    """The outcome of one month.
-
-    Attributes:
-        month: The month.
-        state: Published, unchanged or refused.
-        verdicts: What every check of every asset said of it.
-        receipt: What stands in the table of it; None where nothing does.
-        figures: See `facts.MonthOfTable.figures`; empty for a month that was refused or is unchanged.
-        healed: Whether the table held something else than its receipt said, and was put right.
-        difference: What publishing the month changed in the table; None where nothing was published.
-        input_digest: Of the inputs that the month was judged by; None where it was refused before they were compared.
-    """
-
-    month: Month
-    state: State
-    verdicts: Sequence[Verdict]
-    receipt: Receipt | None = None
-    figures: Mapping[str, int | float] = field(default_factory=dict)
-    healed: bool = False
-    difference: Difference | None = None
-    input_digest: str | None = None
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A month that nothing speaks against so far."""
-
-    month: Month
-    stats: Sequence[Stats]
-    sources: Mapping[str, SourceFacts]
-    verdicts: Sequence[Verdict]
-    input_digest: str
-    tampered: bool
-    healed: bool
 
 
 class _RefusedError(Exception):
@@ -148,8 +71,8 @@ def publish(
         ForeignTableError: A table with one of the refinery's names has other columns.
     """
     results: dict[Month, MonthResult] = {}
-    open_months = _judge_inventory(connection, months, settings, run, results)
-    candidates = _candidates(connection, open_months, settings, run, results) if open_months else []
+    open_months = judge_inventory(connection, months, settings, run, results)
+    candidates = find_candidates(connection, open_months, settings, run, results) if open_months else []
     broken: dict[str, str] = {}
     while True:
         try:
@@ -168,7 +91,7 @@ def publish(
             for candidate in candidates:
                 if candidate.month in error.refused:
                     verdicts = merge(candidate.verdicts, error.refused[candidate.month])
-                    results[candidate.month] = _refused(
+                    results[candidate.month] = refused_result(
                         candidate.month, verdicts, settings.contract, candidate.input_digest
                     )
             candidates = [each for each in candidates if each.month not in error.refused]
@@ -177,117 +100,13 @@ def publish(
             broken[error.rule] = str(error)
         except duckdb.Error:
             # What was counted before need not show every damage: a column, for one, is read only here.
-            damaged = _damaged(candidates, settings)
+            damaged = find_damaged(candidates, settings)
             if not damaged:
                 raise
             results |= damaged
             candidates = [each for each in candidates if each.month not in damaged]
         else:
             return done
-
-
-def _judge_inventory(
-    connection: duckdb.DuckDBPyConnection,
-    months: Sequence[Month],
-    settings: Settings,
-    run: RunSoFar,
-    results: dict[Month, MonthResult],
-) -> dict[Month, list[Verdict]]:
-    """The verdicts so far of months that nothing has refused yet; the others are put into `results`.
-
-    From here on, the inventory is what the temporary table `_refinery_fleet` holds.
-    """
-    inventory = inspect_inventory(connection, settings)
-    open_months = {}
-    for month in months:
-        verdicts = merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory))
-        if any(verdict.failed for verdict in verdicts):
-            results[month] = _refused(month, verdicts, settings.contract)
-        else:
-            open_months[month] = verdicts
-    return open_months
-
-
-def _damaged(candidates: Sequence[_Candidate], settings: Settings) -> dict[Month, MonthResult]:
-    """The results of those months of which a partition cannot be read after all."""
-    months = {candidate.month: candidate for candidate in candidates}
-    results = {}
-    for file, sentence in damaged_partitions(partitions(settings, months)).items():
-        of_month = months[file.month]
-        with suppress(OSError):
-            # So that the family's step makes it anew although the file has not changed.
-            file.mark_unusable(f"{sentence}.")
-        problem = replace(of_month.stats[settings.contract.families.index(file.family)], problem=f"{sentence}.")
-        evidence = FamilyMonth(problem, settings.limit("quarantine_tolerance", file.family))
-        again = judge(FAMILY_RULES, file.family.name, file.month, evidence)
-        results[file.month] = _refused(file.month, merge(of_month.verdicts, again), settings.contract)
-    return results
-
-
-def refuse_all(
-    months: Sequence[Month], run: RunSoFar, inventory: InventoryFacts, contract: Contract
-) -> dict[Month, MonthResult]:
-    """The results of months that cannot be published, because the inventory cannot be had."""
-    return {
-        month: _refused(
-            month, merge(run.verdicts(month), judge(INVENTORY_RULES, HOST_INVENTORY, month, inventory)), contract
-        )
-        for month in months
-    }
-
-
-def _candidates(
-    connection: duckdb.DuckDBPyConnection,
-    open_months: Mapping[Month, list[Verdict]],
-    settings: Settings,
-    run: RunSoFar,
-    results: dict[Month, MonthResult],
-) -> list[_Candidate]:
-    """Judge the partitions; months that fail, or that are unchanged, are put into `results`."""
-    with transaction(connection):
-        for table in (PROCESSED_DATA_TABLE, QUARANTINED_ROWS, PUBLICATIONS, SERIES_MONTHS, WAIVERS):
-            ensure_table(connection, table)
-        ensure_views_free(connection, settings.contract)
-    name_hosts_due(connection, open_months)
-    hosts = inventory_digests(connection)
-    stats = read_stats(run, list(open_months), settings)
-    inputs = {month: input_digest(stats[month], hosts[month], settings) for month in open_months}
-    receipts = latest_receipts(connection, list(open_months))
-    standing = table_digests(connection, receipts)
-    intact = {month for month, receipt in receipts.items() if receipt.holds(standing[month])}
-    same = {month for month, receipt in receipts.items() if inputs[month] == receipt.input_digest}
-    # Without an entrance audit nothing says that the feed is still what it was.
-    may_stay = set() if run.force or LEGACY_FEED not in run.records else intact & same
-    waivers = waivers_in_force(connection, list(open_months))
-    for month in open_months:
-        if month in may_stay and not any(each.problem for each in stats[month]):
-            verdicts = merge(
-                [*open_months[month], *judge_partitions(month, stats[month], None, run, settings)],
-                verdicts_of_publication(connection, receipts[month].run_id, month),
-            )
-            said = {(verdict.asset, verdict.check) for verdict in verdicts}
-            stands = not leans_on_withdrawn(verdicts, waivers, inputs[month])
-            complete = said >= every_check(settings.contract)
-            if stands and complete and not any(verdict.failed for verdict in verdicts):
-                receipt = receipts[month]
-                results[month] = MonthResult(
-                    month, State.UNCHANGED, verdicts, receipt, input_digest=receipt.input_digest
-                )
-    changed = {month: stats[month] for month in open_months if month not in results}
-    checked, facts = scan_partitions(connection, changed, settings)
-    candidates = []
-    for month in changed:
-        judged = judge_partitions(month, checked[month], facts[month], run, settings)
-        verdicts = merge(open_months[month], judged)
-        if any(verdict.failed for verdict in verdicts):
-            results[month] = _refused(month, verdicts, settings.contract, inputs[month])
-        else:
-            # If the receipt is of other inputs, a changed table cannot be distinguished from a changed digest.
-            healed = month in same - intact and receipts[month].is_comparable
-            candidates.append(
-                _Candidate(month, checked[month], facts[month], verdicts, inputs[month], month not in intact, healed)
-            )
-    return candidates
 
 
 def _judge_unchanged(
@@ -307,25 +126,11 @@ def _judge_unchanged(
     said = {month: result.verdicts for month, result in unchanged.items()}
     judged = judge_unchanged_by_own_rules(connection, said, settings.contract, broken)
     return {
-        month: _refused(month, verdicts, settings.contract, unchanged[month].input_digest)
+        month: refused_result(month, verdicts, settings.contract, unchanged[month].input_digest)
         if any(verdict.failed for verdict in verdicts)
         else replace(unchanged[month], verdicts=verdicts)
         for month, verdicts in judged.items()
     }
-
-
-def _refused(
-    month: Month, verdicts: Sequence[Verdict], contract: Contract, input_digest: str | None = None
-) -> MonthResult:
-    """The month with a verdict of every check; those that were not reached say so."""
-    there = {(verdict.asset, verdict.check) for verdict in verdicts}
-    missing = [
-        verdict
-        for asset, rules in every_rule(contract).items()
-        for verdict in not_judged(rules, asset, month, verdicts)
-        if (verdict.asset, verdict.check) not in there
-    ]
-    return MonthResult(month, State.REFUSED, [*verdicts, *missing], input_digest=input_digest)
 
 
 def _record(connection: duckdb.DuckDBPyConnection, run: RunSoFar, results: Iterable[MonthResult]) -> None:
@@ -361,7 +166,7 @@ def _is_of_run(verdict: Verdict, run: RunSoFar) -> bool:
 
 def _write(
     connection: duckdb.DuckDBPyConnection,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     settings: Settings,
     run: RunSoFar,
     broken: Mapping[str, str],
@@ -447,7 +252,7 @@ def _write(
 
 
 def _written_meanwhile(
-    candidates: Sequence[_Candidate], settings: Settings, run: RunSoFar
+    candidates: Sequence[Candidate], settings: Settings, run: RunSoFar
 ) -> dict[Month, list[Verdict]]:
     """The months of which another run has written a partition since it was judged, each with its verdict."""
     again = read_stats(run, [candidate.month for candidate in candidates], settings)
@@ -469,7 +274,7 @@ def _written_meanwhile(
 
 def _evidence(
     connection: duckdb.DuckDBPyConnection,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     settings: Settings,
     differences: Mapping[Month, Difference],
     paths: Sequence[str],

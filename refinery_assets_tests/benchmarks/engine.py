@@ -29,7 +29,8 @@ from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
 from refinery_assets.warehouse.ledger import StepRecord
-from refinery_assets.warehouse.publish import MonthResult, publish
+from refinery_assets.warehouse.month_state import MonthResult
+from refinery_assets.warehouse.publish import publish
 
 
 class RefusedError(Exception):
