@@ -37,7 +37,7 @@ def main() -> None:
                 [month],
                 lambda month=month, run=run: publish(connection, [month], settings, run),  # type: ignore[misc]
                 wait_seconds=60.0,
-                tell=say,
+                warn=say,
             )
             say(f"{month} {results[month].state}")
 

@@ -95,7 +95,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         patched.setattr("refinery_assets.warehouse.lake_writers._FIRST_PAUSE_SECONDS", 0.0)
         _touch(other)
         publish_in_turn(
-            connection, settings.place, [JANUARY], lambda: overtaken(2), wait_seconds=0.0, tell=sentences.append
+            connection, settings.place, [JANUARY], lambda: overtaken(2), wait_seconds=0.0, warn=sentences.append
         )
 
         assert attempts == 3
@@ -105,7 +105,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         attempts = 0
         with pytest.raises(LostRaceError, match="run it again"):
             publish_in_turn(
-                connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, tell=sentences.append
+                connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, warn=sentences.append
             )
         assert attempts == MOST_ATTEMPTS
 

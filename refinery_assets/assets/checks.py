@@ -171,8 +171,8 @@ def _what_to_do(refused: Mapping[Month, Sequence[Verdict]]) -> list[str]:
             months.setdefault(recovery, []).append(month)
     lines = [f"What to do about {listing(of)}: {recovery}" for recovery, of in months.items()]
     if (more := len(lines) - MOST_RECOVERIES) > 0:
-        told = f"{counted(more, 'further thing')} to do: see the checks that failed, or refinery explain MONTH."
-        return [*lines[:MOST_RECOVERIES], told]
+        rest = f"{counted(more, 'further thing')} to do: see the checks that failed, or refinery explain MONTH."
+        return [*lines[:MOST_RECOVERIES], rest]
     return lines
 
 

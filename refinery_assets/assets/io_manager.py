@@ -33,7 +33,7 @@ _WRITERS = 2
 
 
 @contextmanager
-def told_if_out_of_reach() -> Iterator[None]:
+def failing_out_of_reach() -> Iterator[None]:
     """Fail the step with a sentence where an object store cannot be reached."""
     try:
         yield
@@ -45,7 +45,7 @@ def told_if_out_of_reach() -> Iterator[None]:
 def told_if_unwritable(partition: object, setting: str = "REFINERY_TELEMETRY") -> Iterator[None]:
     """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
     try:
-        with told_if_out_of_reach():
+        with failing_out_of_reach():
             yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise dg.Failure(
@@ -72,7 +72,7 @@ class TelemetryIOManager(PolarsParquetIOManager):
             super().handle_output(context, obj)
             return
         # Waiting for the disk takes longer than writing; meanwhile the next months are refined.
-        with told_if_out_of_reach(), ThreadPoolExecutor(_WRITERS) as pool:
+        with failing_out_of_reach(), ThreadPoolExecutor(_WRITERS) as pool:
             writing: deque[Future[None]] = deque()
             for refined in obj:
                 writing.append(pool.submit(self._write_month, refined, context.run_id))

@@ -110,7 +110,7 @@ def _publish(
                 months,
                 lambda: publish(connection, months, settings, run),
                 wait_seconds=settings.lock_wait_seconds,
-                tell=context.log.warning,
+                warn=context.log.warning,
             )
             record_abandoned(connection, ledger_of(context, settings))
             return results
@@ -138,8 +138,8 @@ def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, se
 
 
 def _news(results: Mapping[Month, MonthResult], run: RunSoFar) -> list[Verdict]:
-    """What the step has to say: of its own checks all; of others what no step of the run has said, or less bad."""
-    said = {
+    """The verdicts to log: all of its own checks; of others those that no step of the run has logged alike."""
+    logged = {
         (verdict.asset, verdict.check, verdict.month): verdict.outcome
         for record in run.records.values()
         for verdict in record.verdicts
@@ -151,7 +151,7 @@ def _news(results: Mapping[Month, MonthResult], run: RunSoFar) -> list[Verdict]:
         if verdict.asset == PROCESSED_DATA
         or (
             verdict.outcome is not Outcome.NOT_JUDGED
-            and said.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
+            and logged.get((verdict.asset, verdict.check, verdict.month)) is not verdict.outcome
         )
     ]
 

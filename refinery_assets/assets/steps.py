@@ -13,7 +13,7 @@ from typing import Any, ParamSpec
 import dagster as dg
 
 from refinery_assets.assets.checks import judged, refusal, refused_months
-from refinery_assets.assets.io_manager import told_if_out_of_reach
+from refinery_assets.assets.io_manager import failing_out_of_reach
 from refinery_assets.assets.month_events import (
     Context,
     MaterializedMonth,
@@ -54,11 +54,11 @@ def needs_stores(step: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterat
     """Have a step fail with a sentence where an object store cannot be reached; no month is to blame for it."""
 
     @wraps(step)
-    def told(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Any]:
-        with told_if_out_of_reach():
+    def wrapper(*args: Given.args, **kwargs: Given.kwargs) -> Iterator[Any]:
+        with failing_out_of_reach():
             yield from step(*args, **kwargs)
 
-    return told
+    return wrapper
 
 
 def ledger_of(context: Context, settings: Settings) -> RunLedger:

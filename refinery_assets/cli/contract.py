@@ -93,9 +93,9 @@ def _look_at_inventory(settings: Settings) -> None:
     with duckdb.connect() as connection:
         facts = inspect_inventory(connection, settings)
     if facts.problem:
-        told = " ".join(filter(None, (f"{facts.problem}.", facts.there))).rstrip(".")
+        problem = " ".join(filter(None, (f"{facts.problem}.", facts.there))).rstrip(".")
         typer.echo(
-            f"Warning: {told}. Until it is mended, every month is refused; [inventory] source = "
+            f"Warning: {problem}. Until it is mended, every month is refused; [inventory] source = "
             f"{toml_value(settings.contract.inventory.source)} is looked for from the contract file's folder.",
             err=True,
         )

@@ -253,7 +253,7 @@ def _with_feed_in_families(declared: dict[str, Any]) -> dict[str, Any]:
 
 def _mistake(error: ValidationError, declared: dict[str, Any]) -> str:
     """The first mistake, as the rest of a sentence: section, key, value, what was expected."""
-    # What stands under [feed] is told once there, not for each family that takes it from there.
+    # What stands under [feed] is reported once there, not for each family that takes it from there.
     first = min(error.errors(include_url=False), key=lambda found: found["loc"][:1] != ("feed",))
     location = first["loc"]
     section, model = _section(location, declared)

@@ -61,10 +61,10 @@ def _said_of_all(contract: Contract, part: BaseModel) -> Mapping[str, Any]:
     return contract.feed.model_dump() if isinstance(part, Lines) else {}
 
 
-def _keys(part: BaseModel, said: Mapping[str, Any]) -> Iterator[str]:
+def _keys(part: BaseModel, inherited: Mapping[str, Any]) -> Iterator[str]:
     for key in type(part).model_fields:
         value = getattr(part, key)
-        if value is None or isinstance(value, BaseModel) or said.get(key) == value:
+        if value is None or isinstance(value, BaseModel) or inherited.get(key) == value:
             continue
         yield f"{key} = {toml_value(value)}"
 
@@ -82,8 +82,8 @@ def _inner_section(outer: str, name: str, part: BaseModel) -> Iterator[str]:
 
 def _limits_beside(part: BaseModel, limits: Mapping[str, Any]) -> Iterator[str]:
     for key in type(part).model_fields:
-        said = getattr(part, key)
-        if said is None and key in limits:
+        own = getattr(part, key)
+        if own is None and key in limits:
             yield f"# {key} = {toml_value(limits[key])}"
-        elif said != limits.get(key, said):
+        elif own != limits.get(key, own):
             yield f"# REFINERY_{key.upper()}: {toml_value(limits[key])}"

@@ -166,7 +166,7 @@ class Lines(Part):
 
 
 class Tolerances(Part):
-    """Limits, each under the name of its setting in lower case; None: not said here."""
+    """Limits, each under the name of its setting in lower case; None: not set here."""
 
     max_gap_days: _Days | None = None
     overshoot: _Points | None = None

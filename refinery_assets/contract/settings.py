@@ -305,8 +305,8 @@ def _fill_in_defaults(given: object) -> object:
         return texts
     contract = _contract(texts["contract"])
     limits = contract.tolerances.model_dump(exclude_none=True)
-    said = {"behaviors": contract.behaviors.expected, "plausibility": contract.plausibility}
-    return {**said, **limits, **texts, "contract": contract}
+    declared = {"behaviors": contract.behaviors.expected, "plausibility": contract.plausibility}
+    return {**declared, **limits, **texts, "contract": contract}
 
 
 class _Variables(BaseSettings):
@@ -355,8 +355,8 @@ def _refusal(error: ValidationError) -> SettingError:
         meant = f"did you mean {_PREFIX}{near[0].upper()}?" if near else "unset it; docs/reference.md has all settings."
         return SettingError(f"{variable}, set in the environment or in the file .env, is no setting; {meant}")
     shown = {each.name: each.repr for each in fields(Settings)}
-    told = repr(str(first["input"]).strip()) if shown[name] else "set to something else"
-    return SettingError(f"{variable} is {told}; expected {_expected(name)}.")
+    given = repr(str(first["input"]).strip()) if shown[name] else "set to something else"
+    return SettingError(f"{variable} is {given}; expected {_expected(name)}.")
 
 
 def _expected(name: str) -> str:

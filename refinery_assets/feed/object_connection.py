@@ -39,7 +39,7 @@ _RETRIES: RetryConfig = {
     "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=5)},
 }
 _FORBIDDEN = frozenset({401, 403})
-# Where the library looks for keys when the environment has none: what machines and containers of AWS are told.
+# Where the library looks for keys when the environment has none: the metadata services of AWS.
 _METADATA_SERVICES = ("169.254.169.254", "169.254.170.2", "169.254.170.23")
 _BAD_NAME = re.compile(r"invalid path|parse path|parsing path", re.IGNORECASE)
 _LIBRARYS_OWN = (BaseError, OSError, ValueError)
@@ -73,7 +73,7 @@ class Connection:
         return cls(place, variable, _connect(place, frozenset(_aws_variables().items())))
 
     def ask(self, done: str, request: Callable[[S3Store], Given], name: str | None = None) -> Given:
-        """Send a request, and tell in a sentence what goes wrong.
+        """Send a request; what goes wrong is raised as a sentence.
 
         Args:
             done: What is done to the object or the prefix, for messages.
@@ -109,11 +109,11 @@ class Connection:
             cause = f"there are no keys for it; set {_KEYS}"
         elif answer.status in _FORBIDDEN:
             cause = (
-                f"{server} refused the keys ({answer.told}); check {_KEYS}, and what they may do in the bucket of "
+                f"{server} refused the keys ({answer.summary}); check {_KEYS}, and what they may do in the bucket of "
                 f"{self.variable}"
             )
         elif answer.status is not None:
-            cause = f"{server} answered with {answer.told}; look at its log, check AWS_REGION and {self.variable}"
+            cause = f"{server} answered with {answer.summary}; look at its log, check AWS_REGION and {self.variable}"
         elif answer.bad_name:
             cause = f"an object there has a name that cannot be used ({answer.bad_name}); rename it"
         return cause
@@ -175,6 +175,6 @@ class Answer:
         )
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """Status and code, as far as there are."""
         return " ".join(str(each) for each in (self.status, self.code) if each is not None)

@@ -57,7 +57,7 @@ class _FailedRuns(RunStatusSensorDefinition):
 def build_failed_runs(settings: Settings) -> dg.SensorDefinition:
     """The sensor; on from the start."""
 
-    def tell(context: dg.RunStatusSensorContext) -> None:
+    def send_alert(context: dg.RunStatusSensorContext) -> None:
         run = context.dagster_run
         if is_ours(run, context.repository_def):
             deliver(settings, describe_failure(context.instance, run), context.log)
@@ -65,7 +65,7 @@ def build_failed_runs(settings: Settings) -> dg.SensorDefinition:
     return _FailedRuns(
         name=FAILED_RUNS,
         run_status=dg.DagsterRunStatus.FAILURE,
-        run_status_sensor_fn=tell,
+        run_status_sensor_fn=send_alert,
         # A run that failed before it could name its code location is ours all the same.
         monitor_all_code_locations=True,
         default_status=dg.DefaultSensorStatus.RUNNING,

@@ -49,7 +49,7 @@ def build_housekeeping(settings: Settings) -> dg.SensorDefinition:
         f"deletes runs that ended more than {settings.keep_runs_days} days ago, unless a month or a check still shows "
         "them as its latest. "
         "Marks backfills as successful whose runs all succeeded and left out months that are not exported yet. "
-        "Tells of a sensor that has failed for an hour, and writes heartbeat.json beside the alert log.",
+        "Alerts when a sensor has failed for an hour, and writes heartbeat.json beside the alert log.",
     )
     def housekeeping(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)

@@ -45,7 +45,7 @@ def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
     work: Callable[[], Result],
     *,
     wait_seconds: float,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Result:
     """Do `work`, which publishes `months`, and repeat it where another writer was faster; with a file, simply do it.
 
@@ -55,7 +55,7 @@ def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
         months: What `work` writes to.
         work: The work; it leaves nothing behind when it raises.
         wait_seconds: How long to wait for others that publish one of the months.
-        tell: Called with a sentence for each lost race.
+        warn: Called with a sentence for each lost race.
 
     Raises:
         LostRaceError: Others were faster every time.
@@ -76,7 +76,7 @@ def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
         pause = random.uniform(0, longest)  # noqa: S311 - nobody is to be kept from guessing it
         attempt += 1
-        tell(
+        warn(
             f"Another writer of the lake was faster; nothing was written. Trying again in {pause:.1f} s (attempt "
             f"{attempt} of {MOST_ATTEMPTS})."
         )

@@ -79,8 +79,8 @@ class Column:
     @property
     def is_numeric(self) -> bool:
         """Whether it holds numbers, apart from what stands for no value."""
-        said = len(self.places) - sum(len(found) for text, found in self.others.items() if text in ODD_ABSENT)
-        return bool(self.numbers) and len(self.numbers) >= MOST * said
+        given = len(self.places) - sum(len(found) for text, found in self.others.items() if text in ODD_ABSENT)
+        return bool(self.numbers) and len(self.numbers) >= MOST * given
 
     @property
     def greatest(self) -> tuple[float, Place]:

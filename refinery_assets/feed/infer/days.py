@@ -50,13 +50,13 @@ class Days:
     Attributes:
         formats: The formats that fit; several: nothing in the files tells which it is.
         example: One of the texts.
-        told: The text that tells the formats apart, where one does.
+        proof: The text that only one of the formats fits, where one does.
         outside: A day that is not in the month of its file's path.
     """
 
     formats: Sequence[DateFormat]
     example: Place
-    told: Place | None = None
+    proof: Place | None = None
     outside: Place | None = None
 
 
@@ -87,29 +87,29 @@ def read_days(places: Sequence[Place], *, is_named: bool) -> Days | None:
         return None
     best = max(inside[kind] for kind in fitting)
     formats = [kind for kind in fitting if inside[kind] == best]
-    told = None
+    proof = None
     if len(formats) == 1:
-        told = _told_apart(read, formats[0])
+        proof = _only_fit(read, formats[0])
     outside = next(
         (place for place, day in read[formats[0]] if day is not None and not place.file.lies_in_month(day)), None
     )
-    return Days(formats, next(iter(texts.values())), told, outside)
+    return Days(formats, next(iter(texts.values())), proof, outside)
 
 
 def days_of(texts: Collection[str]) -> list[set[date]]:
     """The days that the different fields of a column are, once for each format that fits; none: they are no days."""
-    told = [text for text in texts if text.lower() not in ODD_ABSENT]
+    given = [text for text in texts if text.lower() not in ODD_ABSENT]
     found = []
     # Most columns hold no days, which a few fields show.
     for kind in DateFormat:
-        if told and any(day_in(text, kind) for text in told[:_A_FEW]):
-            days = [day for text in told if (day := day_in(text, kind))]
-            if len(days) >= MOST * len(told):
+        if given and any(day_in(text, kind) for text in given[:_A_FEW]):
+            days = [day for text in given if (day := day_in(text, kind))]
+            if len(days) >= MOST * len(given):
                 found.append(set(days))
     return found
 
 
-def _told_apart(read: Mapping[DateFormat, Sequence[tuple[Place, date | None]]], chosen: DateFormat) -> Place | None:
+def _only_fit(read: Mapping[DateFormat, Sequence[tuple[Place, date | None]]], chosen: DateFormat) -> Place | None:
     """A text that only the chosen format reads as a day of its file's month, where another reads it or most others."""
     rivals = [kind for kind, found in read.items() if kind is not chosen and any(day for _, day in found)]
     for number, (place, _) in enumerate(read[chosen]):

@@ -150,8 +150,8 @@ def _date_format_why(found: Findings, family: Family) -> str:
             f"{CHOOSE} {found.at(days.example)} and all other days can be read as {' or '.join(days.formats)}. Ask "
             "who exports it, and take the # from the right line. Until then every row is quarantined as bad_timestamp."
         )
-    text = f"As in {found.at(days.told or days.example)}"
-    text += ", which is a day of its file's month only so." if days.told else "."
+    text = f"As in {found.at(days.proof or days.example)}"
+    text += ", which is a day of its file's month only so." if days.proof else "."
     if days.outside:
         text += f" {found.at(days.outside)} is not in the month of its file, and is quarantined as outside_month."
     return text
@@ -294,10 +294,10 @@ def _free_name(key: str, header: Sequence[str]) -> str:
 
 def _unit(found: Findings, column: Column) -> Iterator[str]:
     greatest, place = column.greatest
-    said = f"The greatest of {counted(len(column.numbers), 'value')} is {found.at(place)}."
+    fact = f"The greatest of {counted(len(column.numbers), 'value')} is {found.at(place)}."
     says_percent = bool(column.words & {"pct", "percent", "prozent"})
     if greatest > 1.5:  # noqa: PLR2004 - no fraction is far above 1, no fleet below 1.5 percent throughout
-        yield from comment(said)
+        yield from comment(fact)
         yield 'unit = "percent"'
         over = [number for number, _ in column.numbers if number > 100]  # noqa: PLR2004 - percent
         if over:
@@ -305,10 +305,10 @@ def _unit(found: Findings, column: Column) -> Iterator[str]:
                 f"{len(over)} of them are above 100 and are quarantined, unless [tolerances] overshoot lets them in."
             )
     elif greatest == 0 or says_percent or not any(number % 1 for number, _ in column.numbers):
-        yield from comment(f'{said} {CHOOSE} this is percent as it stands; if 1 means full, write "fraction".')
+        yield from comment(f'{fact} {CHOOSE} this is percent as it stands; if 1 means full, write "fraction".')
         yield 'unit = "percent"'
     else:
-        yield from comment(f'{said} {CHOOSE} if that is percent of an idle fleet after all, write "percent".')
+        yield from comment(f'{fact} {CHOOSE} if that is percent of an idle fleet after all, write "percent".')
         yield 'unit = "fraction"'
 
 
