@@ -21,7 +21,8 @@ from refinery_assets.feed.files import feed_extent, feed_file
 from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.gate import RunSoFar
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.inventory import inspect_inventory
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.month_state import MonthResult
 from refinery_assets.warehouse.publish import publish
 

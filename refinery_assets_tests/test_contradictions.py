@@ -12,7 +12,8 @@ from refinery_assets.checks.rules import Outcome, Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED, DateFormat, Encoding, Unit
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, FeedFile
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
+from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed
 from refinery_assets.rows.source_files import inspect_file
 from refinery_assets_tests.dialects import parquet

@@ -17,7 +17,8 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed import unnamed
 from refinery_assets.feed.changes import FeedSeen, look_for_changes
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_file
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
+from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed, inspect_feed
 from refinery_assets.rows.source_files import inspect_file
 from refinery_assets_tests.hostile import FAMILY, HEADER, LINES, MONTH, SOUND, as_text

@@ -11,7 +11,8 @@ import pytest
 from refinery_assets.checks.rules import Outcome
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import FeedFile
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
+from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.odd_rows import ODD_ROWS_SCHEMA, find_odd_rows
 from refinery_assets.rows.points import point_of
 from refinery_assets_tests.scenario import CPU, FEBRUARY, Sandbox

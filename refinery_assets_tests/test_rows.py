@@ -16,7 +16,8 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, count_data_rows, header_problem
 from refinery_assets.rows.clean import TYPED_SCHEMA
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, refine_file
+from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.parts import TextPart, newest_day
 from refinery_assets.rows.points import HOSTS_PER_BLOCK
 from refinery_assets.rows.read import read_lines

@@ -25,7 +25,7 @@ from refinery_assets.feed.store import telemetry_store
 from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
 from refinery_assets.rows.clean import OddHosts
-from refinery_assets.rows.family import FAMILY_RULES
+from refinery_assets.rows.family_checks import FAMILY_RULES
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_months import FamilyMonths
 from refinery_assets.warehouse.family_partitions import Partition

@@ -28,7 +28,8 @@ from refinery_assets.operations.backfills import months_asked_together
 from refinery_assets.operations.partitions import months_in
 from refinery_assets.rows.source_checks import months_asked
 from refinery_assets.warehouse.family_partitions import partitions_there
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts, inspect_inventory
+from refinery_assets.warehouse.inventory import InventoryFacts, inspect_inventory
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.reaudit import months_with_rows
 

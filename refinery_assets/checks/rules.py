@@ -2,7 +2,7 @@
 
 Here: the shape shared by every check, so that one list of rules gives the check specs, the verdicts, the gate
 and the re-audit. Not here: any rule; those stand with what they judge (`rows/source_checks.py`,
-`rows/family.py`, `warehouse/inventory.py`, `warehouse/publish_checks.py`). Dagster's side stands in
+`rows/family_checks.py`, `warehouse/inventory_checks.py`, `warehouse/publish_checks.py`). Dagster's side stands in
 `assets/checks.py`.
 """
 

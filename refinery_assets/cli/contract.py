@@ -88,7 +88,8 @@ def _look_at_inventory(settings: Settings) -> None:
     from refinery_assets.checks.rules import judge
     from refinery_assets.contract.families import HOST_INVENTORY
     from refinery_assets.contract.months import Month
-    from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+    from refinery_assets.warehouse.inventory import inspect_inventory
+    from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 
     with duckdb.connect() as connection:
         facts = inspect_inventory(connection, settings)

@@ -1,8 +1,8 @@
 """Single rows that stand against their host's other days: p95 and capacity exchanged, a capacity blanked or changed.
 
 Each is well-formed, and alone in a month in which the host else states one and the same capacity. Here:
-finding them while the rows are at hand. Not here: what is said of them (`family.py`), and capacities that are others
-for many hosts (`checks/plausibility/capacities.py`).
+finding them while the rows are at hand. Not here: the check that reports them (`family_checks.py`), and capacities
+that are others for many hosts (`checks/plausibility/capacities.py`).
 """
 
 from __future__ import annotations

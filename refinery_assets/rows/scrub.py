@@ -1,7 +1,7 @@
 """SCRUB: cast each row to the standard columns and give every bad one its fault.
 
 Here: the rules for one row, and for rows that repeat a host's day. Not here: how lines become fields
-(`read.py`), gaps (`gaps.py`), and the rules for a whole month (`family.py`, `warehouse/publish_checks.py`).
+(`read.py`), gaps (`gaps.py`), and the rules for a whole month (`family_checks.py`, `warehouse/publish_checks.py`).
 """
 
 from __future__ import annotations

@@ -17,13 +17,14 @@ from refinery_assets.contract.columns import PROCESSED_DATA, PUBLICATIONS, QUARA
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.audits import verdicts_of_publication
 from refinery_assets.warehouse.family_partitions import SourceFacts, damaged_partitions, partitions
 from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.gate import RunSoFar, judge_partitions, merge, read_stats, scan_partitions
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.inventory import inspect_inventory
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.month_state import MonthResult, State, every_check, refused_result
 from refinery_assets.warehouse.receipts import input_digest, inventory_digests, latest_receipts, table_digests
 from refinery_assets.warehouse.tables import ensure_table, transaction

@@ -16,7 +16,8 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_file
 from refinery_assets.rows.clean import OddHosts
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Refined, refine_file, refine_files
+from refinery_assets.rows.family import Refined, refine_file, refine_files
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.ledger import StepRecord

@@ -2,7 +2,7 @@
 
 The rules are those that the feed and the families were held to, judged again by what the partitions hold,
 whichever steps a run left out. Here: gathering the evidence for them. Not here: the rules themselves
-(`inventory.py`, `rows/source_checks.py`, `rows/family.py`), and the publish checks (`publish_checks.py`).
+(`inventory_checks.py`, `rows/source_checks.py`, `rows/family_checks.py`), and the publish checks (`publish_checks.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, RefusedFileError, feed_file
 from refinery_assets.feed.store import telemetry_store
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, MonthOfFeed
 from refinery_assets.rows.source_files import FileFacts
 from refinery_assets.rows.stats import Stats

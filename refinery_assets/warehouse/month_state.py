@@ -15,11 +15,12 @@ from refinery_assets.checks.rules import Rule, Verdict, judge, not_judged
 from refinery_assets.contract.contract_file import Contract
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
-from refinery_assets.rows.family import FAMILY_RULES
+from refinery_assets.rows.family_checks import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.differences import Difference
 from refinery_assets.warehouse.gate import RunSoFar, merge
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, InventoryFacts
+from refinery_assets.warehouse.inventory import InventoryFacts
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.own_rules import publish_rules
 from refinery_assets.warehouse.receipts import Receipt
 

@@ -20,10 +20,10 @@ from refinery_assets.contract.contract_file import Contract, ContractError
 from refinery_assets.contract.families import PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.own_rules import OwnRule, Severity
-from refinery_assets.rows.family import FAMILY_RULES
+from refinery_assets.rows.family_checks import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
 from refinery_assets.warehouse.facts import MonthOfTable
-from refinery_assets.warehouse.inventory import INVENTORY_RULES
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.inventory_source import name_inventory
 from refinery_assets.warehouse.own_queries import one_line, problem_in_warehouse, problem_of_form
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES

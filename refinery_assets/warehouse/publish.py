@@ -16,7 +16,7 @@ from refinery_assets.checks.rules import Outcome, Verdict, judge
 from refinery_assets.contract.families import PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.candidates import Candidate, find_candidates, find_damaged, judge_inventory
 from refinery_assets.warehouse.differences import Difference, find_changed_series, find_differences

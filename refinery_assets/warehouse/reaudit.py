@@ -18,7 +18,8 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.facts import MonthOfTable, read_inventories, sum_up, table_facts, with_samples
 from refinery_assets.warehouse.fleet import name_hosts_due
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.inventory import inspect_inventory
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.own_rules import judge_published_by_own_rules, publish_rules
 from refinery_assets.warehouse.plausibility import read_past
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests

@@ -24,7 +24,8 @@ from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, 
 from refinery_assets.rows.stats import Stats, rules_digest
 from refinery_assets.warehouse.audits import LAST_ATTEMPTS, LAST_RUNS, TABLE_ONLY, verdicts_of_publication
 from refinery_assets.warehouse.fleet import name_hosts_due
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory, odd_host_names
+from refinery_assets.warehouse.inventory import inspect_inventory, odd_host_names
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.receipts import (
     Receipt,
     input_digest,

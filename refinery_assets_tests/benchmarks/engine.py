@@ -23,11 +23,13 @@ from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.atomic_write import atomic_path
 from refinery_assets.feed.files import FeedExtent, FeedFile, feed_extent
-from refinery_assets.rows.family import FAMILY_RULES, FamilyMonth, Refined, refine_file, refine_files
+from refinery_assets.rows.family import Refined, refine_file, refine_files
+from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.source_checks import ENTRANCE_RULES, inspect_feed
 from refinery_assets.warehouse.family_partitions import STATS_KEY, Partition
 from refinery_assets.warehouse.gate import RunSoFar
-from refinery_assets.warehouse.inventory import INVENTORY_RULES, inspect_inventory
+from refinery_assets.warehouse.inventory import inspect_inventory
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.month_state import MonthResult
 from refinery_assets.warehouse.publish import publish

@@ -25,9 +25,9 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.automation import build_jobs
 from refinery_assets.operations.partitions import ONE_RUN, monthly_partitions, months_in
-from refinery_assets.rows.family import FAMILY_RULES
+from refinery_assets.rows.family_checks import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.warehouse.inventory import INVENTORY_RULES
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 
 _MONTHS = monthly_partitions(Settings.from_environment(os.environ))

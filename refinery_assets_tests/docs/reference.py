@@ -18,9 +18,9 @@ from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCE
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.plausibility import PlausibilitySettings
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
-from refinery_assets.rows.family import FAMILY_RULES
+from refinery_assets.rows.family_checks import FAMILY_RULES
 from refinery_assets.rows.source_checks import ENTRANCE_RULES
-from refinery_assets.warehouse.inventory import INVENTORY_RULES
+from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets_tests.docs.pages import sentence, table
 
