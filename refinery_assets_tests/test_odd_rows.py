@@ -13,6 +13,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.family import refine_file
 from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
+from refinery_assets.rows.grid import grid_of
 from refinery_assets.rows.odd_rows import ODD_ROWS_SCHEMA, find_odd_rows
 from refinery_assets.rows.points import point_of
 from refinery_assets_tests.scenario import CPU, FEBRUARY, Sandbox
@@ -36,7 +37,8 @@ def odd(rows: Sequence[Row | None]) -> list[tuple[int, str]]:
         },
         schema_overrides={"source_line": pl.UInt32(), "ds": pl.Datetime("us"), "capacity": pl.Float64()},
     )
-    found = find_odd_rows(frame.with_columns(point=point_of(frame)).sort("point"), MAY)
+    in_order = frame.with_columns(point=point_of(frame)).sort("point")
+    found = find_odd_rows(in_order, grid_of(in_order, MAY))
     assert found.schema == ODD_ROWS_SCHEMA
     return found.select("source_line", "oddity").rows()
 

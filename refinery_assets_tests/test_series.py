@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from refinery_assets.contract.columns import FEWEST_VALUES_OF_A_PART, PART_DIGESTS
 from refinery_assets.contract.months import Month
+from refinery_assets.rows.grid import grid_of
 from refinery_assets.rows.points import point_of
 from refinery_assets.rows.series import SERIES_SCHEMA, summarize
 
@@ -49,7 +50,7 @@ def summed_up(readings: Iterable[Reading], month: Month = MAY) -> list[dict[str,
             "is_imputed": pl.Boolean(),
         },
     )
-    series = summarize(rows.with_columns(point=point_of(rows)).sort("point"), month)
+    series = summarize(grid_of(rows.with_columns(point=point_of(rows)).sort("point"), month))
     assert series.schema == SERIES_SCHEMA
     return series.to_dicts()
 

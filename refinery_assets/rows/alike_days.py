@@ -7,13 +7,10 @@ Here: comparing the days of the month with one another, host by host. Not here: 
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.checks.plausibility.days import DayFacts
-from refinery_assets.contract.months import Month
-from refinery_assets.rows.points import host_count
-from refinery_assets.rows.series import grid_of
+from refinery_assets.rows.grid import Grid
 
 MOST_HOSTS = 250
 """Of a larger fleet every second, third, ... host is looked at: days are compared two by two."""
@@ -35,21 +32,17 @@ _DEVIATIONS = 6.0
 _FEWEST = 2
 
 
-def compare_days(rows: pl.DataFrame, month: Month) -> list[DayFacts]:
+def compare_days(grid: Grid) -> list[DayFacts]:
     """Compare the days of a month that have readings.
-
-    Args:
-        rows: As `series.summarize` takes them.
-        month: The month.
 
     Returns:
         The days in order; none where no host's readings vary.
     """
-    hosts = host_count(rows["point"])
+    hosts = len(grid.host_ids)
     if not hosts:
         return []
-    values = grid_of(rows, month)[:, :: -(-hosts // MOST_HOSTS)]
-    in_order = np.sort(values, axis=0)
+    looked_at = slice(None, None, -(-hosts // MOST_HOSTS))
+    values, in_order = grid.values[:, looked_at], grid.in_order[:, looked_at]
     lively = (in_order[1:] > in_order[:-1]).sum(axis=0) >= _FEWEST_VALUES - 1
     # Hosts with the same readings, which is for another look to find, agree on their days at one stroke.
     _, first = np.unique(np.nansum(values, axis=0), return_index=True)

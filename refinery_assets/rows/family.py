@@ -24,6 +24,7 @@ from refinery_assets.rows.alike_days import compare_days
 from refinery_assets.rows.clean import TYPED_SCHEMA, OddHosts, clean_rows, no_odd_hosts
 from refinery_assets.rows.contradictions import find_contradiction
 from refinery_assets.rows.gaps import plug
+from refinery_assets.rows.grid import grid_of
 from refinery_assets.rows.odd_rows import find_odd_rows
 from refinery_assets.rows.parts import Part, columns_of, lines_of, read_month
 from refinery_assets.rows.points import in_blocks, point_of
@@ -81,7 +82,8 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
     points, faulty = _judge(parts, first_lines, file, settings.limit("overshoot", file.family), ask)
     plugged = plug(points, settings.limit("max_gap_days", file.family))
     publishable, partition = _assemble(points, plugged.rows, faulty)
-    odd = find_odd_rows(publishable, file.month)
+    grid = grid_of(publishable, file.month)
+    odd = find_odd_rows(publishable, grid)
     landed = partition.height - plugged.rows.height
     against = find_contradiction(
         faulty, landed, file, _headers(parts, file, first_lines), lambda line: _place(line, file, first_lines)
@@ -113,9 +115,9 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         remedy=remedy,
         odd_rows=dict(odd.group_by("oddity").len().sort("oddity").rows()),
         odd_sample=[_placed(row, file, first_lines) for row in odd.head(SAMPLE_SIZE).iter_rows(named=True)],
-        days=compare_days(publishable, file.month),
+        days=compare_days(grid),
     )
-    return Refined(partition, summarize(publishable, file.month), stats)
+    return Refined(partition, summarize(grid), stats)
 
 
 def _assemble(points: pl.DataFrame, imputed: pl.DataFrame, faulty: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,9 +12,8 @@ from enum import StrEnum
 import numpy as np
 import polars as pl
 
-from refinery_assets.contract.months import Month
-from refinery_assets.rows.points import POINTS_PER_DAY, host_count
-from refinery_assets.rows.series import capacity_grid, grid_of
+from refinery_assets.rows.grid import Grid
+from refinery_assets.rows.points import POINTS_PER_DAY
 
 FEWEST_READINGS = 7
 MOST_ODD_ROWS = 2
@@ -44,22 +43,18 @@ ODD_ROWS_SCHEMA = pl.Schema(
 )
 
 
-def find_odd_rows(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
+def find_odd_rows(rows: pl.DataFrame, grid: Grid) -> pl.DataFrame:
     """Find the rows that stand against their host's other days.
 
     Args:
-        rows: As `series.summarize` takes them, with `source_line`.
-        month: The month.
+        rows: As `grid.grid_of` takes them, with `source_line`.
+        grid: The same rows, laid out.
 
     Returns:
         `ODD_ROWS_SCHEMA`, by line.
     """
-    hosts = host_count(rows["point"])
-    if not hosts:
-        return pl.DataFrame(schema=ODD_ROWS_SCHEMA)
-    y, capacity = grid_of(rows, month), capacity_grid(rows, month)
-    there = ~np.isnan(y)
-    readings, stated = there.sum(axis=0), (there & ~np.isnan(capacity)).sum(axis=0)
+    y, capacity, there, readings = grid.values, grid.capacity, grid.measured, grid.readings
+    stated = (there & ~np.isnan(capacity)).sum(axis=0)
     # Hosts that state one capacity every day, or none, are done, and nearly all are.
     varies = (np.fmin.reduce(capacity, axis=0) < np.fmax.reduce(capacity, axis=0)) | (stated < readings)
     (some,) = np.nonzero(varies & (readings >= FEWEST_READINGS) & (readings - stated <= MOST_ODD_ROWS))
@@ -84,6 +79,8 @@ def find_odd_rows(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
             continue
         point = (int(day) + 1) * POINTS_PER_DAY + int(some[host]) + 1
         found.append((point, str(oddity), float(usual[host])))
+    if not found:
+        return pl.DataFrame(schema=ODD_ROWS_SCHEMA)
     told = pl.DataFrame(
         found, schema={"point": pl.UInt64(), "oddity": pl.String(), "usual_capacity": pl.Float64()}, orient="row"
     )

@@ -62,6 +62,12 @@ def host_count(point: pl.Series) -> int:
     return 0 if last is None else int(last)  # type: ignore[arg-type]
 
 
+def days_and_hosts(point: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The days and the hosts that points are of, either counted from 0."""
+    points = point.to_numpy().view(np.int64)
+    return points // POINTS_PER_DAY - 1, points % POINTS_PER_DAY - 1
+
+
 def is_without_gaps(point: pl.Series, hosts: int) -> bool:
     """Whether every host has a row on every day between the first and the last: the ordinary month.
 
@@ -78,9 +84,7 @@ def have_gaps(point: pl.Series, hosts: int) -> NDArray[np.bool_]:
 
     The points are sorted, and stand once each.
     """
-    points = point.to_numpy()
-    day = points // np.uint64(POINTS_PER_DAY)
-    host = (points - day * np.uint64(POINTS_PER_DAY) - np.uint64(1)).astype(np.int64)
+    day, host = days_and_hosts(point)
     first, last = np.zeros((2, hosts), dtype=np.int64)
     # Of several values for one place the last one stays.
     first[host[::-1]] = day[::-1]

@@ -1,20 +1,17 @@
 """A month's series, each summed up in one row: what the table `series_months` holds of a family's month.
 
-Here: the sums, which need the readings of a host in the order of their days. Hosts and days of a month make a
-small grid, so that all series are summed up together, day by day. Not here: what the sums are judged by.
+Here: the sums, which need the readings of a host in the order of their days. Not here: how rows become a grid
+(`grid.py`), and what the sums are judged by.
 """
 
 from __future__ import annotations
-
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.contract.columns import FEWEST_VALUES_OF_A_PART, PART_DIGESTS
-from refinery_assets.contract.months import Month
-from refinery_assets.rows.points import POINTS_PER_DAY, host_count, is_without_gaps
+from refinery_assets.rows.grid import Grid
 
 SERIES_SCHEMA = pl.Schema(
     {
@@ -39,8 +36,6 @@ SERIES_SCHEMA = pl.Schema(
 )
 """The columns; their meaning is declared in `contract/columns.py` (`SERIES_MONTHS`)."""
 
-Number = TypeVar("Number", bound=np.generic)
-
 # Days that every month has: so a month that repeats another has the same digest, whichever is longer.
 _DAYS_OF_ANY_MONTH = 28
 
@@ -54,39 +49,25 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _SCATTER = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
-def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
+def summarize(grid: Grid) -> pl.DataFrame:
     """Sum up a month's publishable rows by host.
-
-    Args:
-        rows: `point` (see `points.point_of`), `host_id`, `y` (percent), `capacity` and `is_imputed`; a host
-            and day once, sorted by `point`.
-        month: The month.
 
     Returns:
         `SERIES_SCHEMA`, one row per host, in the order of the hosts' numbers.
     """
-    hosts = host_count(rows["point"])
+    hosts = len(grid.host_ids)
     if not hosts:
         return pl.DataFrame(schema=SERIES_SCHEMA)
-    shape = (len(month.days), hosts)
-    places = _places(rows["point"], hosts)
-    y, capacity = (_grid(shape, places, rows[name].to_numpy(), np.nan) for name in ("y", "capacity"))
-    is_imputed = _grid(shape, places, rows["is_imputed"].to_numpy(), empty=False)
-    values = _measured(y, is_imputed)
-    measured = ~np.isnan(values)
-    readings = measured.sum(axis=0)
-    # Where a file spells a host in two ways, the spelling of its last day is taken.
-    last_rows = _grid(shape, places, np.arange(rows.height, dtype=np.int32), -1).max(axis=0)
-    first_day = np.datetime64(month.first_day)
-    bits = _bits(y)
-    in_order = np.sort(values, axis=0)
-    distinct = _distinct(in_order, readings)
+    values, capacity, measured, readings = grid.values, grid.capacity, grid.measured, grid.readings
+    first_day = np.datetime64(grid.month.first_day)
+    bits = _bits(grid.y)
+    distinct = _distinct(grid.in_order, readings)
     mixed = _mixed(_bits(values[:_DAYS_OF_ANY_MONTH]))
     return pl.DataFrame(
         {
-            "host_id": rows["host_id"].gather(last_rows),
+            "host_id": grid.host_ids,
             "readings": readings,
-            "imputed": is_imputed.sum(axis=0),
+            "imputed": grid.is_imputed.sum(axis=0),
             "mean_y": np.nansum(values, axis=0) / readings,
             "min_y": np.fmin.reduce(values, axis=0),
             "max_y": np.fmax.reduce(values, axis=0),
@@ -96,8 +77,8 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
             "last_day": first_day + _last(measured),
             "capacity": pl.Series(capacity[_last(~np.isnan(capacity)), np.arange(hosts)], nan_to_null=True),
             "values_digest": _digest(mixed),
-            "rows_digest": _digest(_mixed(np.invert(bits, out=bits, where=is_imputed) + _STEP * _bits(capacity))),
-            "median_y": _median(in_order, readings),
+            "rows_digest": _digest(_mixed(np.invert(bits, out=bits, where=grid.is_imputed) + _STEP * _bits(capacity))),
+            "median_y": _median(grid.in_order, readings),
             "decimals": _decimals(values),
             "capacities": _capacities(capacity),
             **{
@@ -107,53 +88,6 @@ def summarize(rows: pl.DataFrame, month: Month) -> pl.DataFrame:
         },
         schema_overrides=SERIES_SCHEMA,
     )
-
-
-def grid_of(rows: pl.DataFrame, month: Month) -> NDArray[np.float64]:
-    """The readings by day of the month and host, in the order of the hosts' numbers; NaN where there is none.
-
-    Args:
-        rows: As `summarize` takes them.
-        month: The month.
-    """
-    hosts = host_count(rows["point"])
-    shape, places = (len(month.days), hosts), _places(rows["point"], hosts)
-    is_imputed = _grid(shape, places, rows["is_imputed"].to_numpy(), empty=False)
-    return _measured(_grid(shape, places, rows["y"].to_numpy(), np.nan), is_imputed)
-
-
-def capacity_grid(rows: pl.DataFrame, month: Month) -> NDArray[np.float64]:
-    """The limits stated, laid out as `grid_of` lays out the readings; NaN where none is."""
-    hosts = host_count(rows["point"])
-    return _grid((len(month.days), hosts), _places(rows["point"], hosts), rows["capacity"].to_numpy(), np.nan)
-
-
-def _measured(y: NDArray[np.float64], is_imputed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The values that were read; NaN in place of imputed ones."""
-    return np.where(is_imputed, np.nan, y) if is_imputed.any() else y
-
-
-def _places(point: pl.Series, hosts: int) -> slice | NDArray[np.uint64]:
-    """Where rows sorted by `point` stand in a grid of days and hosts, counted day by day."""
-    if is_without_gaps(point, hosts):
-        first = (int(point[0]) // POINTS_PER_DAY - 1) * hosts
-        return slice(first, first + len(point))
-    points = point.to_numpy()
-    day = points // np.uint64(POINTS_PER_DAY)
-    host = points - day * np.uint64(POINTS_PER_DAY)
-    return np.asarray((day - np.uint64(1)) * np.uint64(hosts) + host - np.uint64(1))
-
-
-def _grid(
-    shape: tuple[int, int], places: slice | NDArray[np.uint64], column: NDArray[Number], empty: float
-) -> NDArray[Number]:
-    """The column by day and host; `empty` where there is no row."""
-    if len(column) == shape[0] * shape[1]:
-        # As most months are: the rows stand in this very order, and nothing is copied.
-        return column.reshape(shape)
-    grid = np.full(shape[0] * shape[1], empty, dtype=column.dtype)
-    grid[places] = column
-    return grid.reshape(shape)
 
 
 def _distinct(in_order: NDArray[np.float64], readings: NDArray[np.int64]) -> NDArray[np.int64]:

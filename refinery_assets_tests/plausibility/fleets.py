@@ -22,6 +22,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile
 from refinery_assets.rows.alike_days import compare_days
 from refinery_assets.rows.family import refine_file
+from refinery_assets.rows.grid import Grid, grid_of
 from refinery_assets.rows.points import POINTS_PER_DAY
 from refinery_assets.rows.series import summarize
 from refinery_assets.sample.fleet import Fleet
@@ -61,8 +62,10 @@ class FleetMonth:
         return float(np.max(out.sum(axis=(1, 2)) / np.maximum(rows, 1)))
 
     @cached_property
-    def _rows(self) -> list[pl.DataFrame]:
-        return [self._rows_of(y, capacity) for y, capacity in zip(self.y, self.capacity, strict=True)]
+    def _grids(self) -> list[Grid]:
+        return [
+            grid_of(self._rows_of(y, capacity), self.month) for y, capacity in zip(self.y, self.capacity, strict=True)
+        ]
 
     def _rows_of(self, y: Floats, capacity: Floats) -> pl.DataFrame:
         """The publishable rows of one resource."""
@@ -86,14 +89,14 @@ class FleetMonth:
     def series(self) -> pl.DataFrame:
         """The month's rows of `series_months`."""
         return pl.concat(
-            summarize(rows, self.month).with_columns(month=pl.lit(str(self.month)), resource=pl.lit(resource))
-            for resource, rows in zip(RESOURCES, self._rows, strict=True)
+            summarize(grid).with_columns(month=pl.lit(str(self.month)), resource=pl.lit(resource))
+            for resource, grid in zip(RESOURCES, self._grids, strict=True)
         )
 
     @cached_property
     def days(self) -> Mapping[str, Sequence[DayFacts]]:
         """What the days of the month have in common, by resource."""
-        return {resource: compare_days(rows, self.month) for resource, rows in zip(RESOURCES, self._rows, strict=True)}
+        return {resource: compare_days(grid) for resource, grid in zip(RESOURCES, self._grids, strict=True)}
 
 
 def sample_months(hosts: int, seed: int, months: int = 30, first: Month = _NOVEMBER) -> list[FleetMonth]:
