@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refinery_assets.checks.plausibility.days import DayFacts
+from refinery_assets.checks.plausibility.evidence import medians
 from refinery_assets.rows.grid import Grid
 
 MOST_HOSTS = 250
@@ -58,7 +59,7 @@ def compare_days(grid: Grid) -> list[DayFacts]:
     moved[1:] = values[1:] != values[:-1]
     telling, twin, twinned = _twins(values, moved)
     unmoved = _beyond(1 - moved[:, telling].mean(axis=1)) if telling.any() else np.zeros(len(values))
-    middle = np.nanmedian(values, axis=1)
+    middle = medians(values, axis=1)
     common = _beyond((values == middle[:, None]).sum(axis=1) / readings)
     ratios = _ratios(values, in_order)
     return [
@@ -91,17 +92,16 @@ def _twins(
         Which hosts are telling: two of their days seldom agree. For each day the earlier one with which most of these
         agree; and their share beyond chance, 0 where chance may do it.
     """
-    days, hosts = values.shape
+    days = len(values)
     # What stands still agrees with all of its stretch, and is another matter.
     compared = np.where(moved, values, np.nan)
-    agree = [compared[lag:] == compared[:-lag] for lag in range(1, days)]
-    pairs = max(days * (days - 1) / 2, 1)
-    chance = np.sum([each.sum(axis=0) for each in agree], axis=0) / pairs if agree else np.zeros(hosts)
+    later, earlier = np.tril_indices(days, -1)
+    agree = compared[later] == compared[earlier]
+    chance = agree.sum(axis=0) / max(len(agree), 1)
     telling = np.asarray(chance <= _SELDOM)
     number, expected = int(telling.sum()), float(chance[telling].sum())
     counts = np.zeros((days, days))
-    for lag, each in enumerate(agree, start=1):
-        counts[np.arange(lag, days), np.arange(days - lag)] = each[:, telling].sum(axis=1)
+    counts[later, earlier] = agree[:, telling].sum(axis=1)
     most = counts.max(axis=1)
     deviation = np.sqrt((chance[telling] * (1 - chance[telling])).sum())
     surprising = most - expected >= _DEVIATIONS * deviation + _FEWEST
@@ -112,12 +112,8 @@ def _twins(
 def _ratios(values: NDArray[np.float64], in_order: NDArray[np.float64]) -> NDArray[np.float64]:
     """The median over the hosts of each day's reading by the host's own median."""
     readings = (~np.isnan(in_order)).sum(axis=0)
-    medians = in_order[readings // 2, np.arange(in_order.shape[1])]
-    fit = medians >= _LEAST_MEDIAN
+    own = in_order[readings // 2, np.arange(in_order.shape[1])]
+    fit = own >= _LEAST_MEDIAN
     if fit.sum() < _FEWEST_HOSTS:
         return np.full(len(values), np.nan)
-    by_own = values[:, fit] / medians[fit]
-    found = np.full(len(values), np.nan)
-    there = ~np.isnan(by_own).all(axis=1)
-    found[there] = np.nanmedian(by_own[there], axis=1)
-    return found
+    return medians(values[:, fit] / own[fit], axis=1)

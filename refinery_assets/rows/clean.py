@@ -85,13 +85,13 @@ def clean_rows(
     number_of_day = as_text(runs["value"], family.date_format).cast(days, strict=False).to_physical()
     if number_of_day.has_nulls():
         return None
-    number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
-    block = _block_of(host, int(runs["len"][0]) if runs.height else 0)
-    names = distinct_hosts(block)
+    listed, of_day = _lists_of(host, runs["len"].to_list(), month)
+    names = distinct_hosts(listed)
     if not _are_tidy(names, family.absent, odd_hosts):
         return None
-    blocks = len(host) // len(block) if runs.height else 1
-    number_of_host = pl.concat([number_hosts(block, names)] * blocks, rechunk=True)
+    number_of_day = pl.Series(np.repeat(number_of_day.to_numpy(), runs["len"].to_numpy()))
+    numbers = number_hosts(listed, names)
+    number_of_host = pl.concat([numbers.slice(*place) for place in of_day], rechunk=True) if of_day else numbers
     midnights = pl.Series([datetime.combine(each, time()) for each in month.days], dtype=pl.Datetime("us"))
     return pl.select(
         source_line=line,
@@ -105,11 +105,34 @@ def clean_rows(
     )
 
 
-def _block_of(host: pl.Series, length: int) -> pl.Series:
-    """The first `length` names where the rest repeats them, in their order, to the end; else all names."""
-    if length and len(host) % length == 0 and (host[length:] == host[:-length]).all():
-        return host[:length]
-    return host
+def _lists_of(host: pl.Series, lengths: Sequence[int], month: Month) -> tuple[pl.Series, list[tuple[int, int]]]:
+    """The names as the days list them, a list that repeats that of the day before left out.
+
+    Most days of a fleet list the hosts of the day before, and numbering a month's names takes several times as long as
+    seeing that.
+
+    Args:
+        host: The names of all rows.
+        lengths: How many rows have the day of the one before, run by run.
+        month: The month.
+
+    Returns:
+        The names; and of each run, where among them its list begins, and how long it is. No runs where the file is not
+        written day by day: then the names are those of all rows.
+    """
+    if len(lengths) > len(month.days):
+        return host, []
+    lists: list[pl.Series] = []
+    places: list[tuple[int, int]] = []
+    start = end = 0
+    for length in lengths:
+        names = host.slice(start, length)
+        if not lists or not names.equals(lists[-1]):
+            lists.append(names)
+            end += length
+        places.append((end - length, length))
+        start += length
+    return pl.concat(lists, rechunk=True) if lists else host, places
 
 
 def _lie_within(numbers: pl.Series, most: float) -> bool:

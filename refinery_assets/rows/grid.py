@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from refinery_assets.contract.months import Month
-from refinery_assets.rows.points import days_and_hosts, host_count, is_without_gaps
+from refinery_assets.rows.points import days_and_hosts
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -67,20 +67,12 @@ def grid_of(rows: pl.DataFrame, month: Month) -> Grid:
             and day once, sorted by `point`.
         month: The month.
     """
-    hosts = host_count(rows["point"])
-    shape = (len(month.days), hosts)
-    places: slice | NDArray[np.int64]
-    if is_without_gaps(rows["point"], hosts):
-        # As many months are: the rows stand in this very order.
-        first = int(days_and_hosts(rows["point"][:1])[0].sum()) * hosts
-        places = slice(first, first + rows.height)
-        last_rows = np.arange(rows.height - hosts, rows.height)
-    else:
-        days, numbers = days_and_hosts(rows["point"])
-        places = days * hosts + numbers
-        last_rows = np.zeros(hosts, dtype=np.int64)
-        # Of several values for one place the last one stays.
-        last_rows[numbers] = np.arange(rows.height)
+    days, numbers = days_and_hosts(rows["point"])
+    hosts = int(numbers.max(initial=-1)) + 1
+    shape, places = (len(month.days), hosts), days * hosts + numbers
+    last_rows = np.zeros(hosts, dtype=np.int64)
+    # Of several values for one place the last one stays.
+    last_rows[numbers] = np.arange(rows.height)
     return Grid(
         month,
         rows["host_id"].gather(last_rows),
@@ -91,10 +83,11 @@ def grid_of(rows: pl.DataFrame, month: Month) -> Grid:
 
 
 def _laid_out(
-    shape: tuple[int, int], places: slice | NDArray[np.int64], column: NDArray[Number], empty: float
+    shape: tuple[int, int], places: NDArray[np.int64], column: NDArray[Number], empty: float
 ) -> NDArray[Number]:
     """The column by day and host; `empty` where there is no row."""
     if len(column) == shape[0] * shape[1]:
+        # As many months are: the rows stand in this very order, and nothing is copied.
         return column.reshape(shape)
     grid = np.full(shape[0] * shape[1], empty, dtype=column.dtype)
     grid[places] = column

@@ -65,7 +65,8 @@ def host_count(point: pl.Series) -> int:
 def days_and_hosts(point: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The days and the hosts that points are of, either counted from 0."""
     points = point.to_numpy().view(np.int64)
-    return points // POINTS_PER_DAY - 1, points % POINTS_PER_DAY - 1
+    days = points // POINTS_PER_DAY
+    return days - 1, points - days * POINTS_PER_DAY - 1
 
 
 def is_without_gaps(point: pl.Series, hosts: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from refinery_assets.checks.plausibility.days import DayFacts
@@ -107,8 +107,8 @@ class Stats:
 
     def as_json(self) -> str:
         """The stats as text, to travel in the partition's file."""
-        fields = asdict(self)
-        return json.dumps(fields | {"family": self.family.name, "month": str(self.month)})
+        days = [vars(day) for day in self.days]
+        return json.dumps(vars(self) | {"family": self.family.name, "month": str(self.month), "days": days})
 
     @classmethod
     def from_json(cls, text: str, family: Family) -> Stats:
