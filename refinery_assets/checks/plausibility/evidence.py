@@ -99,11 +99,17 @@ class ResourceSeries:
         there = ~np.isnan(self.figures["readings"][:-1])
         return np.asarray(len(there) - 1 - there[::-1].argmax(axis=0))
 
+    @cached_property
+    def _last(self) -> dict[str, Floats]:
+        return {}
+
     def last(self, figure: str) -> Floats:
         """The last earlier month in which the host has a series; NaN where there is none."""
         if not self.earlier:
             return np.full(len(self.hosts), np.nan)
-        return np.asarray(self.figures[figure][self._last_at, np.arange(len(self.hosts))])
+        if figure not in self._last:
+            self._last[figure] = np.asarray(self.figures[figure][self._last_at, np.arange(len(self.hosts))])
+        return self._last[figure]
 
     def last_month(self, host: int) -> str:
         """The month that `last` is of; empty where the host has no earlier series."""
@@ -144,7 +150,7 @@ class ResourceSeries:
         """Which hosts have a series in the month at hand."""
         return np.asarray(~np.isnan(self.now("readings")))
 
-    @property
+    @cached_property
     def is_lively(self) -> Flags:
         """Which hosts have readings that vary in the month at hand."""
         return np.asarray(self.now("distinct_values") >= _LIVELY)
@@ -167,11 +173,16 @@ class ResourceSeries:
         half_lost = fewer.sum() > fit.sum() / 2 and lost.sum() >= fewer.sum() / 2
         return bool(half_lost or fewer.sum() > _ALMOST_ALL * fit.sum())
 
-    @property
+    @cached_property
+    def step(self) -> Floats:
+        """One of the last decimal that the host's readings have in the month at hand."""
+        return np.asarray(10.0 ** -self.now("decimals"))
+
+    @cached_property
     def is_fine(self) -> Flags:
         """Which hosts have readings so far apart, for their decimals, that equal extremes are no chance."""
         width = self.now("max_y") - self.now("min_y")
-        return np.asarray(width >= _FINE_STEPS * 10.0 ** -self.now("decimals"))
+        return np.asarray(width >= _FINE_STEPS * self.step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,7 +235,7 @@ class Evidence:
         """How many series a check can hold against earlier months."""
         return sum(int((series.is_there & series.has_past).sum()) for series in self.judged_by(check))
 
-    @property
+    @cached_property
     def is_short(self) -> bool:
         """Whether the month has too few days yet for levels, stillness and precision to be judged."""
         readings = [series.now("readings") for series in self.series.values()]

@@ -192,6 +192,13 @@ def _redealt_capacities(evidence: Evidence, series: ResourceSeries) -> Iterator[
     )
 
 
+def _occur_twice(values: Floats) -> Flags:
+    """Which values stand among them more than once."""
+    in_order = np.sort(values)
+    twice = in_order[1:][in_order[1:] == in_order[:-1]]
+    return np.isin(values, twice)
+
+
 def _pasted(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     """One host's readings under the names of others, in this very month."""
     settings = evidence.settings
@@ -200,8 +207,12 @@ def _pasted(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     if judged < settings.least_series:
         return
     figures = [series.now(name)[rich] for name in ("mean_y", "min_y", "max_y", "median_y")]
-    _, places, counts = np.unique(np.stack(figures, axis=1), axis=0, return_inverse=True, return_counts=True)
-    repeated = counts[places.ravel()] > 1
+    # Few hosts have even their mean in common with another one, and only these are compared as a whole.
+    repeated = _occur_twice(figures[0])
+    _, places, counts = np.unique(
+        np.stack([figure[repeated] for figure in figures], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    repeated[repeated] = counts[places.ravel()] > 1
     number = int(repeated.sum())
     if not is_enough(number, judged, settings.moved_warn_share / 2, settings.least_series):
         return

@@ -114,7 +114,9 @@ def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[s
         return
     hits = np.zeros((len(series.earlier), len(series.hosts)), dtype=np.bool_)
     for part in PART_DIGESTS:
-        hits |= (series.figures[part][:-1] == series.now(part)) & _is_own(series.now(part))
+        same = series.figures[part][:-1] == series.now(part)
+        if same.any():
+            hits |= same & _is_own(series.now(part))
     hits[[str(month) in told for month in series.earlier]] = False
     # Whole copies have been spoken of; beside others that are not, they are parts as well.
     is_whole = series.figures["values_digest"][:-1] == series.now("values_digest")
@@ -174,13 +176,14 @@ def _alike(evidence: Evidence, series: ResourceSeries, told: Collection[str]) ->
     settings = evidence.settings
     greatest: list[_Alike] = []
     shape: list[_Alike] = []
+    same_greatest, same_shape = _same_greatest(series), _same_shape(series)
     for at, month in enumerate(series.earlier):
         both = series.rich[at] & series.rich[-1]
         judged = int(both.sum())
         if judged < settings.least_series or str(month) in told:
             continue
-        greatest.append(_Alike(_same_greatest(series, at) & both, judged, at, str(month)))
-        shape.append(_Alike(_same_shape(series, at) & both, judged, at, str(month)))
+        greatest.append(_Alike(same_greatest[at] & both, judged, at, str(month)))
+        shape.append(_Alike(same_shape[at] & both, judged, at, str(month)))
     yield from _alike_beyond_chance(
         series,
         greatest,
@@ -244,38 +247,35 @@ def _alike_beyond_chance(
     )
 
 
-def _same_greatest(series: ResourceSeries, at: int) -> Flags:
-    """The least reading would tell less: many hosts idle at a level of their own."""
-    most = series.figures["max_y"]
-    return np.asarray((most[at] == most[-1]) & (most[-1] < UTILIZATION_CEILING_PERCENT) & series.is_fine)
-
-
-def _same_shape(series: ResourceSeries, at: int) -> Flags:
-    then, now = _shape(series, at), _shape(series, -1)
-    step = 10.0 ** -series.now("decimals")
-    width = series.now("max_y") - series.now("min_y")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        tolerance = np.maximum(_SAME_SHAPE, _ROUNDING * step / width)
-        # Where rounding leaves little of a series, shapes say nothing.
-        return np.asarray(
-            (tolerance <= _SAME_SHAPE)
-            & (np.abs(then[0] - now[0]) < tolerance)
-            & (np.abs(then[1] - now[1]) < tolerance)
-            & (series.now("distinct_values") > RARE)
-            & (series.now("max_y") < UTILIZATION_CEILING_PERCENT)
-        )
+def _same_greatest(series: ResourceSeries) -> Flags:
+    """By earlier month and host. The least reading would tell less: many hosts idle at a level of their own."""
+    most, now = series.figures["max_y"][:-1], series.now("max_y")
+    return np.asarray((most == now) & ((now < UTILIZATION_CEILING_PERCENT) & series.is_fine))
 
 
 RARE = 14
 """Distinct readings from which a series has a shape of its own."""
 
 
-def _shape(series: ResourceSeries, at: int) -> tuple[Floats, Floats]:
-    """Where mean and median lie between the least and the greatest reading: scale and level do not matter."""
-    least, most = series.figures["min_y"][at], series.figures["max_y"][at]
-    mean, median = (series.figures[name][at] for name in ("mean_y", "median_y"))
+def _same_shape(series: ResourceSeries) -> Flags:
+    """By earlier month and host: where mean and median lie between the least and the greatest reading.
+
+    Scale and level do not matter.
+    """
+    least, most = series.figures["min_y"], series.figures["max_y"]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (mean - least) / (most - least), (median - least) / (most - least)
+        width = most - least
+        tolerance = np.maximum(_SAME_SHAPE, _ROUNDING * series.step / width[-1])
+        # Where rounding leaves little of a series, shapes say nothing.
+        same = (
+            (tolerance <= _SAME_SHAPE)
+            & (series.now("distinct_values") > RARE)
+            & (series.now("max_y") < UTILIZATION_CEILING_PERCENT)
+        ) & np.ones((len(series.earlier), 1), dtype=np.bool_)
+        for name in ("mean_y", "median_y"):
+            place = (series.figures[name] - least) / width
+            same &= np.abs(place[:-1] - place[-1]) < tolerance
+    return np.asarray(same)
 
 
 def _days(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:

@@ -88,12 +88,12 @@ def _factors(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         ratio = np.log(now / before)
     # What came to a standstill is for sensors_alive.
     moves = series.now("distinct_values") > 1
+    busy = np.maximum(before, now) >= _BUSY
     best: tuple[int, int, float] = (0, 0, 0.0)
     for factor in _FACTORS:
         # What rounding made of a small number tells no factor, and neither does a host that idles.
         fit = (before >= _LEAST_BEFORE) & (np.minimum(1.0, factor) * before >= 2 * step) & (now >= 0)
-        fit &= np.isin(factor, _SURE_FACTORS) | (np.maximum(before, now) >= _BUSY)
-        fit &= moves
+        fit &= moves if factor in _SURE_FACTORS else moves & busy
         judged = int(fit.sum())
         hits = fit & (np.abs(ratio - np.log(factor)) <= (_NEAR if factor in _SURE_FACTORS else _NEAR / 2))
         number = int(hits.sum())
