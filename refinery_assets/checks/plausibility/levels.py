@@ -8,7 +8,6 @@ How to Detect and Handle Outliers, 1993: the modified z-score).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import numpy as np
 
@@ -96,11 +95,12 @@ def _moves_apart(values: Floats) -> tuple[Floats, float]:
     """How far the hosts are apart, as the movement into each month, of the hosts that both months have."""
     fleet = np.full(max(len(values) - 1, 0), np.nan)
     number = 0
-    for at, (one, other) in enumerate(pairwise(values)):
-        both = ~np.isnan(one) & ~np.isnan(other)
+    for at in range(len(fleet)):
+        pair = values[at : at + 2]
+        both = ~np.isnan(pair).any(axis=0)
         number = int(both.sum())
         if number >= _FEWEST_HOSTS:
-            before, after = (np.subtract(*np.quantile(each[both], (0.75, 0.25))) for each in (one, other))
+            before, after = np.subtract(*np.quantile(pair[:, both], (0.75, 0.25), axis=1))
             fleet[at] = np.log((after + _APART) / (before + _APART))
     return fleet, 1 / np.sqrt(max(number, 1))
 
