@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from refinery_assets.checks.plausibility.evidence import Evidence, ResourceSeries
+from refinery_assets.checks.plausibility.evidence import Evidence, ResourceSeries, medians
 from refinery_assets.checks.plausibility.suspicions import (
     Suspicion,
     conclude,
@@ -96,8 +96,7 @@ def _swapped(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> 
     past = one.figures["median_y"][:-1] - other.figures["median_y"][:-1]
     # Hosts are alike in how their resources move against each other, so that one scale serves them all.
     moves = np.abs(np.diff(past, axis=0)) if len(past) > 1 else np.abs(np.abs(now) - np.abs(before))[None]
-    known = moves[~np.isnan(moves)]
-    scale = max(float(np.median(known)) if known.size else 0.0, 0.1)
+    scale = float(np.fmax(medians(moves.ravel()), 0.1))
     telling = np.abs(before) >= _TELLING * scale
     telling &= ~np.isnan(now)
     judged = int(telling.sum())

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
+from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries, medians
 from refinery_assets.checks.plausibility.suspicions import (
     Suspicion,
     conclude,
@@ -148,9 +148,8 @@ def _moved(evidence: Evidence, series: ResourceSeries, far: Flags) -> Iterator[S
 
 def _usual_correlation(series: ResourceSeries) -> float:
     """The median of the rank correlations of the last months, each with the one before it."""
-    medians = series.figures["median_y"][:-1][-4:]
     found = []
-    for one, other in pairwise(medians):
+    for one, other in pairwise(series.figures["median_y"][:-1][-4:]):
         both = ~np.isnan(one) & ~np.isnan(other)
         if both.sum() >= _FEWEST_HOSTS:
             found.append(rank_correlation(one[both], other[both]))
@@ -160,10 +159,9 @@ def _usual_correlation(series: ResourceSeries) -> float:
 
 def _usual_move(series: ResourceSeries) -> float:
     """The median over hosts of their movement between earlier months, made comparable with a deviation."""
-    medians = _level(series.figures["median_y"][:-1][-4:])
-    moves = np.abs(np.diff(medians, axis=0))
-    known = moves[~np.isnan(moves)]
-    return 1.4826 * float(np.median(known)) if known.size else 2 * _FLOOR
+    levels = _level(series.figures["median_y"][:-1][-4:])
+    move = float(medians(np.abs(np.diff(levels, axis=0)).ravel()))
+    return 2 * _FLOOR if np.isnan(move) else 1.4826 * move
 
 
 def _redealt_capacities(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
@@ -209,6 +207,8 @@ def _pasted(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     figures = [series.now(name)[rich] for name in ("mean_y", "min_y", "max_y", "median_y")]
     # Few hosts have even their mean in common with another one, and only these are compared as a whole.
     repeated = _occur_twice(figures[0])
+    if not is_enough(int(repeated.sum()), judged, settings.moved_warn_share / 2, settings.least_series):
+        return
     _, places, counts = np.unique(
         np.stack([figure[repeated] for figure in figures], axis=1), axis=0, return_inverse=True, return_counts=True
     )

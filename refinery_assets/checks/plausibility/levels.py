@@ -8,6 +8,7 @@ How to Detect and Handle Outliers, 1993: the modified z-score).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from statistics import median
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def _odd_days(series: ResourceSeries) -> Iterator[Suspicion]:
     for day in series.days:
         if day.ratio:
             of_weekday.setdefault(day.day % _DAYS_OF_A_WEEK, []).append(day.ratio)
-    usual = {weekday: float(np.median(ratios)) for weekday, ratios in of_weekday.items()}
+    usual = {weekday: median(ratios) for weekday, ratios in of_weekday.items()}
     days = [
         day
         for day in series.days

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -177,13 +178,12 @@ def _alike(evidence: Evidence, series: ResourceSeries, told: Collection[str]) ->
     greatest: list[_Alike] = []
     shape: list[_Alike] = []
     same_greatest, same_shape = _same_greatest(series), _same_shape(series)
-    for at, month in enumerate(series.earlier):
-        both = series.rich[at] & series.rich[-1]
-        judged = int(both.sum())
+    both = series.rich[:-1] & series.rich[-1]
+    for at, (month, judged) in enumerate(zip(series.earlier, both.sum(axis=1).tolist(), strict=True)):
         if judged < settings.least_series or str(month) in told:
             continue
-        greatest.append(_Alike(same_greatest[at] & both, judged, at, str(month)))
-        shape.append(_Alike(same_shape[at] & both, judged, at, str(month)))
+        greatest.append(_Alike(same_greatest[at] & both[at], judged, at, str(month)))
+        shape.append(_Alike(same_shape[at] & both[at], judged, at, str(month)))
     yield from _alike_beyond_chance(
         series,
         greatest,
@@ -205,7 +205,7 @@ class _Alike:
     at: int
     month: str
 
-    @property
+    @cached_property
     def share(self) -> float:
         return float(self.hits.sum()) / self.judged
 

@@ -91,11 +91,15 @@ def _factors(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
     busy = np.maximum(before, now) >= _BUSY
     best: tuple[int, int, float] = (0, 0, 0.0)
     for factor in _FACTORS:
+        # No host of most months is near most factors.
+        near = np.abs(ratio - np.log(factor)) <= (_NEAR if factor in _SURE_FACTORS else _NEAR / 2)
+        if not near.any():
+            continue
         # What rounding made of a small number tells no factor, and neither does a host that idles.
         fit = (before >= _LEAST_BEFORE) & (np.minimum(1.0, factor) * before >= 2 * step) & (now >= 0)
         fit &= moves if factor in _SURE_FACTORS else moves & busy
         judged = int(fit.sum())
-        hits = fit & (np.abs(ratio - np.log(factor)) <= (_NEAR if factor in _SURE_FACTORS else _NEAR / 2))
+        hits = fit & near
         number = int(hits.sum())
         if number > best[0]:
             best = (number, judged, factor)
