@@ -118,6 +118,8 @@ def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[s
         same = series.figures[part][:-1] == series.now(part)
         if same.any():
             hits |= same & _is_own(series.now(part))
+    if not hits.any():
+        return
     hits[[str(month) in told for month in series.earlier]] = False
     # Whole copies have been spoken of; beside others that are not, they are parts as well.
     is_whole = series.figures["values_digest"][:-1] == series.now("values_digest")
