@@ -36,7 +36,7 @@ def point_of(rows: pl.DataFrame) -> pl.Series:
 
 def number(day: pl.Series, host: pl.Series) -> pl.Series:
     """The same for days of the month and hosts that are numbered."""
-    return pl.select(point=pl.lit(day).cast(pl.UInt64) * POINTS_PER_DAY + pl.lit(host))["point"]
+    return pl.Series("point", day.to_numpy().astype(np.uint64) * np.uint64(POINTS_PER_DAY) + host.to_numpy())
 
 
 def distinct_hosts(host: pl.Series) -> pl.Series:
