@@ -19,7 +19,7 @@ from refinery_assets.rows.clean import TYPED_SCHEMA
 from refinery_assets.rows.family import refine_file
 from refinery_assets.rows.family_checks import FAMILY_RULES, FamilyMonth
 from refinery_assets.rows.parts import TextPart, newest_day
-from refinery_assets.rows.points import HOSTS_PER_BLOCK
+from refinery_assets.rows.points import HOSTS_PER_BLOCK, point_of
 from refinery_assets.rows.read import read_lines
 from refinery_assets.rows.scrub import scrub
 from refinery_assets.rows.stats import Stats
@@ -346,3 +346,25 @@ def test_the_hosts_of_a_large_fleet_stand_in_blocks_that_each_go_day_by_day(tmp_
     there = partition.filter(pl.col("fault").is_null()).select(pl.col("ds").dt.day(), "host_id")
     assert there.rows() == expected
     assert partition["fault"].to_list()[-1] == Fault.NOT_A_NUMBER
+
+
+@pytest.mark.parametrize("by_host", [False, True])
+def test_hosts_that_come_and_go_have_one_number_all_month(*, by_host: bool) -> None:
+    lists = (
+        "web-1 web-2",
+        "web-1 web-2",
+        "web-1 web-2 web-3",
+        "web-2 web-3",
+        "web-3 web-2",
+        "web-1 web-2",
+        "WEB-1 db-1",
+    )
+    lines = [f"2024-05-{day:02d},{host},41.5,8" for day, names in enumerate(lists, start=1) for host in names.split()]
+    if by_host:
+        lines.sort(key=lambda line: line.split(",")[1].lower())
+    rows = read_clean("\n".join([HEADER, *lines, ""]).encode(), CPU, MAY)
+    assert rows is not None
+    assert rows["host_id"].to_list() == [line.split(",")[1] for line in lines]
+    assert rows["point"].to_list() == point_of(rows).to_list()
+    hosts = dict(zip(rows["host_id"].str.to_lowercase(), rows["point"] % 2**32, strict=True))
+    assert hosts == {"db-1": 1, "web-1": 2, "web-2": 3, "web-3": 4}

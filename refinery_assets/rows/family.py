@@ -103,7 +103,7 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         imputed=plugged.rows.height,
         faults=_counts(faulty["fault"]),
         overshoot=points["raw"].count(),
-        nearly=int(((out_of_range >= 100.0) & (out_of_range <= 120.0)).sum()),
+        nearly=int(out_of_range.is_between(100.0, 120.0).sum()),
         hosts=plugged.hosts,
         mean_y=points["y"].mean(),  # type: ignore[arg-type]  # of floats
         long_gaps=plugged.long_gaps,
