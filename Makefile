@@ -24,6 +24,8 @@ export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PIP_CACHE_DIR := $(CURDIR)/.cache/pip
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Containers often set it; then each of the processes that tests start compiles the whole project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo forecast test test-fast test-heavy bench ui lock clean
 
@@ -69,7 +71,7 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not heavy and not lake"
 
 # The lake wants another DuckDB; where its packages cannot be had, its tests are left out.
-test-heavy: $(DEV_READY)  ## the tests that take minutes: over PostgreSQL, an object store and the lake, and at random
+test-heavy: $(DEV_READY)  ## the tests that take minutes: in a browser, over PostgreSQL, an object store and the lake, and at random
 	@mkdir -p .cache
 	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m heavy
 	@if $(MAKE) --no-print-directory $(LAKE_READY); then \

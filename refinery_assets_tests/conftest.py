@@ -7,12 +7,16 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+from dagster._core.storage.runs.in_memory import InMemoryRunStorage
+from sqlalchemy import Connection
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -33,8 +37,9 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a lake, where none can be had, and say why."""
+    """Skip what needs a lake, where none can be had; to find out costs a second, and so comes after the markers."""
     of_lake = [item for item in items if item.get_closest_marker("lake")]
     if of_lake and (reason := why_no_lake()):
         for item in of_lake:
@@ -50,6 +55,26 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """DuckDB's library complains at the end of a process when it is not taken down."""
     gc.unfreeze()
+
+
+@contextmanager
+def _held_connection(storage: InMemoryEventLogStorage | InMemoryRunStorage) -> Iterator[Connection]:
+    """The connection that keeps the storage's memory alive, which serves for its statements as well."""
+    connection = storage._held_conn  # noqa: SLF001 - Dagster's
+    if connection.in_transaction():
+        yield connection
+    else:
+        with connection.begin():
+            yield connection
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ephemeral_instances_keep_their_connections() -> Iterator[None]:
+    """Dagster's storages in memory open a connection for each statement: a seventh of the time of a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InMemoryEventLogStorage, "_connect", _held_connection)
+        patch.setattr(InMemoryRunStorage, "connect", _held_connection)
+        yield
 
 
 @pytest.fixture(scope="session")

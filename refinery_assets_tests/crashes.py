@@ -7,7 +7,7 @@
 The last is a range of twelve months, of three of which a file is cut, so that the run refuses them.
 
 A round starts the job `refine` in a process of its own, kills it (SIGKILL) at an instant drawn evenly over
-the time that an undisturbed run takes, and then opens the warehouse and every Parquet partition as a reader
+the time that an undisturbed run takes in this one, and then opens the warehouse and every Parquet partition as a reader
 would. The feed changes with every round, in a value that every row of a month carries, so that old, new and
 mixed months can be told apart. In the end an undisturbed run must heal everything.
 """
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,9 +31,12 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
+from refinery_assets.build import build_defs
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.runs import start_run
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.family_partitions import partitions
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
@@ -105,27 +108,42 @@ class Harness:
         return process
 
     def run_undisturbed(self) -> float:
-        """Run to the end; gives the seconds it took, and fails where anything is not as it must be."""
+        """Run to the end in this process; gives the seconds it took, and fails where anything is not as it must be."""
         before = self.look() if self.rounds > 1 else {}
-        process = self.start()
         begun = time.monotonic()
-        process.wait()
-        if bool(process.returncode) != bool(self.bad):
-            raise BrokenPromiseError(f"an undisturbed run ended with {process.returncode}")
+        with self.installation.instance() as instance:
+            ran = start_run(instance, build_defs(self.installation.settings), REFINE, self.months)
+        seconds = time.monotonic() - begun
+        if ran.success == bool(self.bad):
+            raise BrokenPromiseError(f"an undisturbed run ended with {'success' if ran.success else 'a failure'}")
         after = self.look()
         for month in self.months:
             if after.get(month) != (before.get(month) if month in self.bad else self.rounds):
                 raise BrokenPromiseError(f"an undisturbed run left {month} at round {after.get(month)}")
-        return time.monotonic() - begun
+        return seconds
 
     def kill_once(self, seconds: float) -> None:
         """Change the feed, start a run, kill it after some seconds, and look."""
+        self._kill(lambda process: _wait(process, seconds))
+
+    def kill_after_the_first_partition(self) -> None:
+        """Change the feed, start a run, kill it as soon as it has written a partition anew, and look."""
+        (first, *_) = [each.path for each in partitions(self.installation.settings, self.months[:1])]
+        old = first.stat().st_ino
+
+        def wait(process: subprocess.Popen[str]) -> None:
+            # Nobody tells of a file that takes another's place.
+            while process.poll() is None and first.stat().st_ino == old:
+                time.sleep(0.005)
+
+        self._kill(wait)
+
+    def _kill(self, wait: Callable[[subprocess.Popen[str]], None]) -> None:
         before = self.look()
         self.write_feed()
         process = self.start()
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
+        wait(process)
+        if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.wait()
         after = self.look()
@@ -178,6 +196,11 @@ class Harness:
             if receipts[month].table_digest != standing[month]:
                 raise BrokenPromiseError(f"{month} does not hold what its receipt says")
         return held
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
 
 
 def crash(harness: Harness, kills: int, seed: int) -> Counter[str]:

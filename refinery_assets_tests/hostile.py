@@ -243,8 +243,9 @@ def _single_rows() -> Iterator[Pollution]:
             (VICTIM_LINE + 1, Fault.MALFORMED_ROW, '2",41.5,16'),
         ],
     )
-    long_line = "x" * 50_000_000
-    yield Pollution("a line of 50 MB", with_line(long_line), others, [(VICTIM_LINE, Fault.MALFORMED_ROW, long_line)])
+    # Longer than the blocks in which a file is taken apart.
+    long_line = "x" * 20_000_000
+    yield Pollution("a line of 20 MB", with_line(long_line), others, [(VICTIM_LINE, Fault.MALFORMED_ROW, long_line)])
 
 
 def _whole_columns() -> Iterator[Pollution]:

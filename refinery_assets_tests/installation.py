@@ -1,12 +1,13 @@
 """An installation of its own for a test: a Dagster home, a small fleet, and real processes over them.
 
-Here: starting the command line and the servers of the project's own files, and ending them. Not here:
-anything that asserts.
+Here: starting the command line and the servers of the project's own files, and ending them; a disk that is
+full. Not here: anything that asserts.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -113,3 +114,14 @@ def install(folder: Path, settings: Settings, *, home: Path | None = None, **var
     else:
         shutil.copytree(home, installation.home)
     return installation
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """The nearest to a full disk that needs no rights: no file of this process may grow beyond a size."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -20,9 +20,13 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
-from refinery_assets.feed.files import FeedFile
+from refinery_assets.feed.files import FeedFile, feed_extent
 from refinery_assets.operations.automation import REFINE
 from refinery_assets.operations.partitions import range_tags
+from refinery_assets.warehouse.gate import RunSoFar
+from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.month_state import MonthResult
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.storage import open_warehouse
 
 JANUARY, FEBRUARY, MARCH = Month(2024, 1), Month(2024, 2), Month(2024, 3)
@@ -175,6 +179,17 @@ class Sandbox:
     def audit(self, *assets: str) -> Outcome:
         """Execute the checks of the assets alone, of `processed_data` if none is named, as the UI's button does."""
         return self._execute(dg.AssetSelection.checks_for_assets(*(assets or ("processed_data",))), ())
+
+    def publish_again(
+        self, *months: Month, records: Mapping[str, StepRecord] | None = None
+    ) -> dict[Month, MonthResult]:
+        """Publish from the partitions that are there, as a run of `processed_data` does whose earlier steps left these
+        records; without Dagster, which costs most of a run.
+        """
+        run = RunSoFar("by hand", feed_extent(self.settings), self.settings.today, records or {})
+        place = self.settings.lake or self.settings.warehouse
+        with open_warehouse(place, read_only=False, wait_seconds=60.0) as connection:
+            return publish(connection, months, self.settings, run)
 
     def _execute(
         self, selection: dg.AssetSelection | None, months: Sequence[Month], extra_tags: Mapping[str, str] | None = None

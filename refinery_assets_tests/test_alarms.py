@@ -175,6 +175,7 @@ def test_a_run_that_failed_before_the_first_look_is_told_and_only_once(failed: F
     assert [line["run_id"] for line in told(sandbox)] == [failed_run]
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_run_from_the_command_line_that_fails_is_told(installation: Installation) -> None:
     with installation.sandbox() as sandbox:

@@ -39,6 +39,7 @@ def is_answer_to_a_launch(response: Response) -> bool:
     return "mutation" in asked and "launch" in asked.lower()
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_ui_shows_a_month_that_it_materializes_and_its_report_and_lists_runs_from_outside_with_their_job(
     installation: Installation,

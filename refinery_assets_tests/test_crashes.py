@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,50 +12,30 @@ import pytest
 
 from refinery_assets.contract.months import Month
 from refinery_assets_tests.crashes import crash, make_harness
-from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, GivenPublished, Sandbox
-
-REFINE_UNDER_A_FILE_SIZE_LIMIT = """
-import resource, sys
-from pathlib import Path
-import dagster as dg
-from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import Settings
-from refinery_assets_tests.scenario import Sandbox
-import os
-settings = Settings.from_environment(os.environ)
-with dg.DagsterInstance.ephemeral() as instance:
-    sandbox = Sandbox(settings, instance)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-    outcome = sandbox.refine(Month.parse(sys.argv[2]), Month.parse(sys.argv[3]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    for step, why in outcome.failures.items():
-        print(step, why.replace("\\n", " "))
-sys.exit(not outcome.success)
-"""
-
-
-def refine_with_files_of_at_most(
-    installation: Installation, size: int, first: Month, last: Month
-) -> subprocess.CompletedProcess[str]:
-    """The nearest to a full disk that needs no rights: no file may grow beyond a size."""
-    return subprocess.run(
-        [sys.executable, "-c", REFINE_UNDER_A_FILE_SIZE_LIMIT, str(size), str(first), str(last)],
-        env=installation.environment | {"PYTHONPATH": str(Path(__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from refinery_assets_tests.installation import files_of_at_most
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
 
 @pytest.mark.slow
+def test_a_run_killed_half_way_leaves_its_month_old_or_new_and_the_next_run_heals(tmp_path: Path) -> None:
+    harness = make_harness(tmp_path, 20, JANUARY, JANUARY)
+    harness.write_feed()
+    harness.run_undisturbed()
+
+    harness.kill_after_the_first_partition()
+
+    assert harness.found["killed"] == 1
+    harness.write_feed()
+    harness.run_undisturbed()
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_run_killed_at_any_instant_leaves_its_month_old_or_new_and_the_next_run_heals(tmp_path: Path) -> None:
-    harness = make_harness(tmp_path, 100, JANUARY, JANUARY)
+    found = crash(make_harness(tmp_path, 100, JANUARY, JANUARY), kills=6, seed=12)
 
-    found = crash(harness, kills=2, seed=11)
-
-    assert found["killed"] >= 1
-    assert found["killed"] + found["ended before the kill"] == 2
+    assert found["killed"] >= 3
+    assert found["killed"] + found["ended before the kill"] == 6
     assert found["healed"] == 1
 
 
@@ -75,44 +54,44 @@ def test_a_run_that_refuses_months_and_is_killed_leaves_them_old_and_the_others_
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_a_partition_is_written_leaves_the_old_one_and_the_old_month(
-    installation: Installation, given_published: GivenPublished
+    sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
     given_published(JANUARY, FEBRUARY)
-    with installation.sandbox() as sandbox:
-        before = sandbox.published()
-        partition = sandbox.telemetry / "cpu_utilization" / "2024-01.parquet"
-        old = partition.read_bytes()
-        lines = sandbox.lines(CPU, JANUARY)
-        sandbox.write_lines(CPU, JANUARY, [lines[0], *(f"{line.rsplit(',', 1)[0]},3" for line in lines[1:])])
+    before = sandbox.published()
+    partition = sandbox.telemetry / "cpu_utilization" / "2024-01.parquet"
+    old = partition.read_bytes()
+    lines = sandbox.lines(CPU, JANUARY)
+    sandbox.write_lines(CPU, JANUARY, [lines[0], *(f"{line.rsplit(',', 1)[0]},3" for line in lines[1:])])
 
-        refined = refine_with_files_of_at_most(installation, len(old) // 2, JANUARY, FEBRUARY)
+    with files_of_at_most(len(old) // 2):
+        outcome = sandbox.refine(JANUARY, FEBRUARY)
 
-        assert refined.returncode == 1, refined.stderr
-        assert f"The partition {partition} could not be written" in refined.stdout
-        assert list(partition.parent.glob(".*")) == []
-        assert partition.read_bytes() == old
-        assert sandbox.published() == before
-        assert sandbox.refine(JANUARY, FEBRUARY).success
-        assert sandbox.query(
-            "SELECT DISTINCT capacity FROM processed_data WHERE resource = 'cpu' AND month(ds) = 1"
-        ) == [(3.0,)]
+    assert not outcome.success
+    assert f"The partition {partition} could not be written" in outcome.message
+    assert list(partition.parent.glob(".*")) == []
+    assert partition.read_bytes() == old
+    assert sandbox.published() == before
+    assert sandbox.refine(JANUARY, FEBRUARY).success
+    assert sandbox.query("SELECT DISTINCT capacity FROM processed_data WHERE resource = 'cpu' AND month(ds) = 1") == [
+        (3.0,)
+    ]
 
 
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_the_table_is_written_leaves_the_old_months(
-    installation: Installation, given_published: GivenPublished
+    sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
     given_published(JANUARY)
-    with installation.sandbox() as sandbox:
-        before = sandbox.published()
-        # Room enough for the partitions of a small fleet, and not for its rows in the table's log.
-        refined = refine_with_files_of_at_most(installation, 60_000, FEBRUARY, FEBRUARY.next)
+    before = sandbox.published()
+    # Room enough for the partitions of a small fleet, and not for its rows in the table's log.
+    with files_of_at_most(60_000):
+        outcome = sandbox.refine(FEBRUARY, MARCH)
 
-        assert refined.returncode == 1, refined.stderr
-        assert f"The warehouse {installation.settings.warehouse} cannot be used and is unchanged" in refined.stdout
-        assert "the free space on its disk" in refined.stdout
-        assert sandbox.published() == before
-        assert sandbox.refine(FEBRUARY, FEBRUARY.next).success
+    assert not outcome.success
+    assert f"The warehouse {sandbox.settings.warehouse} cannot be used and is unchanged" in outcome.message
+    assert "the free space on its disk" in outcome.message
+    assert sandbox.published() == before
+    assert sandbox.refine(FEBRUARY, MARCH).success
 
 
 @contextmanager

@@ -199,6 +199,7 @@ def test_a_sample_of_an_earlier_edition_is_made_anew(tmp_path: Path) -> None:
     assert folder.prepare(ORDER)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_an_interrupted_demo_says_how_to_go_on(tmp_path: Path) -> None:
     with subprocess.Popen(

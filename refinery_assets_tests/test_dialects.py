@@ -32,7 +32,8 @@ from refinery_assets_tests.hostile import FAMILY, MONTH, read_clean
 
 MIDNIGHT = datetime.combine(MONTH.first_day, dt.time())
 
-steady = settings(derandomize=True, deadline=None, max_examples=120)
+steady = settings(derandomize=True, deadline=None, max_examples=50)
+thorough = settings(steady, max_examples=500)
 
 PLAIN = Dialect(FAMILY, FAMILY.columns)
 VERDICT = ["source_line", "ds", "host_id", "y", "capacity", "fault", "is_imputed"]
@@ -89,12 +90,29 @@ def refined_bytes(family: Family, data: bytes, overshoot: float = 0.0) -> Refine
         return refine_file(file, Settings(overshoot=overshoot))
 
 
+SAME_ROWS_AS_TEXT = given(dialects(), ROWS.filter(bool), st.sampled_from([0.0, 10.0]))
+
+
 @pytest.mark.slow
 @steady
-@given(dialects(), ROWS.filter(bool), st.sampled_from([0.0, 10.0]))
+@SAME_ROWS_AS_TEXT
 def test_the_same_rows_have_the_same_verdicts_in_any_dialect(
     dialect: Dialect, readings: list[Reading], overshoot: float
 ) -> None:
+    compare_in_dialect(dialect, readings, overshoot)
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
+@thorough
+@SAME_ROWS_AS_TEXT
+def test_many_rows_have_the_same_verdicts_in_any_dialect(
+    dialect: Dialect, readings: list[Reading], overshoot: float
+) -> None:
+    compare_in_dialect(dialect, readings, overshoot)
+
+
+def compare_in_dialect(dialect: Dialect, readings: list[Reading], overshoot: float) -> None:
     expected = refined(PLAIN, readings, overshoot)
 
     found = refined(dialect, readings, overshoot)
@@ -119,18 +137,35 @@ def test_a_sound_file_without_quotes_is_read_fast_in_any_dialect(dialect: Dialec
     assert newest_day(TextPart(FeedFile(Path(), family, MONTH), "", data), MONTH) == last
 
 
-@pytest.mark.slow
-@steady
-@given(
+SAME_ROWS_IN_PARQUET = given(
     ROWS.filter(bool).map(lambda rows: [replace(row, surplus=0) for row in rows]),
     st.sampled_from([pl.Date, pl.Datetime("ms"), pl.Datetime("us", "UTC"), pl.String, pl.Categorical]),
     st.sampled_from(["numbers", "texts"]),
     st.sampled_from(list(DateFormat)),
     st.sampled_from([".", ","]),
 )
+
+
+@pytest.mark.slow
+@steady
+@SAME_ROWS_IN_PARQUET
 def test_the_same_rows_have_the_same_verdicts_in_parquet(
     readings: list[Reading], kind: Any, numbers: str, date_format: DateFormat, decimal: str
 ) -> None:
+    compare_in_parquet(readings, kind, numbers, date_format, decimal)
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
+@thorough
+@SAME_ROWS_IN_PARQUET
+def test_many_rows_have_the_same_verdicts_in_parquet(
+    readings: list[Reading], kind: Any, numbers: str, date_format: DateFormat, decimal: str
+) -> None:
+    compare_in_parquet(readings, kind, numbers, date_format, decimal)
+
+
+def compare_in_parquet(readings: list[Reading], kind: Any, numbers: str, date_format: DateFormat, decimal: str) -> None:
     if isinstance(kind, pl.Datetime) or kind is pl.Date or numbers == "numbers":
         readings = [row for row in readings if row.day and not isinstance(row.value, str)] or [
             Reading(MONTH.first_day, "web-1", Decimal(1), None)
@@ -298,6 +333,7 @@ SOUND_FOREIGN = FOREIGN.bytes_of(
 )
 
 
+@pytest.mark.slow
 @steady
 @given(
     st.lists(

@@ -247,7 +247,6 @@ def run_as_asked(watched: Watched) -> FinishedRun:
     )
 
 
-@pytest.mark.slow
 def fail_in_passing(watched: Watched) -> FinishedRun:
     with held_by_another_process(watched.settings.warehouse):
         ran = run_as_asked(watched)
@@ -319,6 +318,7 @@ def test_a_month_that_a_check_refused_is_not_asked_for_again(fleet: Watched, mon
     assert fleet.skip_message == "Nothing has changed in the feed."
 
 
+@pytest.mark.slow
 def test_of_a_run_that_failed_in_passing_the_refused_months_are_left_out(
     fleet: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def settings(settings_of_copy: Settings) -> Settings:
 # What is refused.
 
 
+@pytest.mark.slow
 def test_a_reading_after_its_host_was_retired_is_told_with_host_file_line_and_day(settings: Settings) -> None:
     retire(settings, [HOST], "2024-02-20")
     leave_out(settings, FEBRUARY, HOST, 21, 29)
@@ -288,6 +289,7 @@ def test_hosts_are_compared_without_regard_to_case_and_take_the_inventorys_spell
     assert f"{HOST.upper()} (retired on 2024-02-01; 2024/02/cpu_utilization_202402.csv, line " in detail
 
 
+@pytest.mark.slow
 def test_a_warehouse_without_the_two_columns_counts_every_host_always(settings: Settings) -> None:
     publish_months(settings, JANUARY)
     with_columns = query(settings, "SELECT input_digest FROM publications")
@@ -373,6 +375,7 @@ def test_a_reports_coverage_is_of_the_days_due(settings: Settings) -> None:
     assert [history.cells[behavior, month].series for month in ALL] == [4, 8, 8]
 
 
+@pytest.mark.slow
 def test_a_file_with_other_names_and_no_behaviors_publishes_and_carries_its_attributes(settings: Settings) -> None:
     folder = settings.warehouse.parent / "lists"
     folder.mkdir()

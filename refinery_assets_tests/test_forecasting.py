@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from subprocess import run
 
 import dagster as dg
 import duckdb
@@ -16,9 +11,6 @@ import pandas as pd
 import polars as pl
 import pytest
 from PIL import Image
-from sklearn.ensemble import HistGradientBoostingRegressor
-from statsforecast import StatsForecast
-from statsforecast.models import SeasonalNaive
 from typer.testing import CliRunner
 
 from refinery_assets.cli import app
@@ -28,7 +20,7 @@ from refinery_assets.sample import walkthrough
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.sample.walkthrough import HISTORY, forecast
 from refinery_assets.warehouse.export import export_months
-from refinery_assets_tests.installation import Installation
+from refinery_assets_tests.installation import Installation, files_of_at_most
 from refinery_assets_tests.scenario import Sandbox
 
 pytestmark = pytest.mark.slow
@@ -75,6 +67,10 @@ def test_prophet_takes_a_series_as_it_comes(warehouse: duckdb.DuckDBPyConnection
 
 
 def test_nixtla_takes_a_panel_of_a_hundred_series_as_it_comes(warehouse: duckdb.DuckDBPyConnection) -> None:
+    # Not at the top, where every process that collects tests would spend two seconds on it.
+    from statsforecast import StatsForecast  # noqa: PLC0415
+    from statsforecast.models import SeasonalNaive  # noqa: PLC0415
+
     panel = warehouse.sql(
         "SELECT unique_id, ds, y FROM forecast_panel WHERE resource = 'cpu' ORDER BY unique_id, ds"
     ).df()
@@ -91,6 +87,8 @@ def test_nixtla_takes_a_panel_of_a_hundred_series_as_it_comes(warehouse: duckdb.
 def test_gradient_boosting_learns_from_the_features_as_they_come(
     warehouse: duckdb.DuckDBPyConnection,
 ) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor  # noqa: PLC0415
+
     rows = warehouse.sql(
         "SELECT * EXCLUDE (unique_id, host_id, resource, is_imputed) FROM daily_features "
         "WHERE resource = 'cpu' AND NOT is_imputed ORDER BY ds"
@@ -104,17 +102,15 @@ def test_gradient_boosting_learns_from_the_features_as_they_come(
     assert model.score(features[~is_past], rows["y"][~is_past]) > 0.8
 
 
-def test_the_walk_through_draws_a_panel_for_each_behaviour(installation: Installation) -> None:
-    walked = run(
-        [sys.executable, "-m", "refinery_assets.sample.walkthrough", "--days", "30"],
-        env=installation.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_walk_through_draws_a_panel_for_each_behaviour(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in installation.environment.items():
+        monkeypatch.setenv(name, value)
 
-    assert walked.returncode == 0, walked.stderr
-    assert len(walked.stdout.splitlines()) == 10 + 1
+    walkthrough.main(["--days", "30"])
+
+    assert len(capsys.readouterr().out.splitlines()) == 10 + 1
     with Image.open(installation.settings.reports / "forecasts.png") as picture:
         assert picture.format == "PNG"
 
@@ -163,17 +159,6 @@ def test_exported_months_are_read_without_options(
         ).fetchall() == [("2024-01",), ("2024-02",), ("2024-03",)]
         assert exported == table.execute("SELECT * FROM processed_data WHERE ds < '2024-04-01' ORDER BY ALL").fetchall()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """No process-wide room for larger files: writing on fails as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_month_that_cannot_be_exported_keeps_its_old_file(

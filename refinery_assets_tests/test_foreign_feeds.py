@@ -121,6 +121,7 @@ def test_a_team_with_cpu_alone_and_a_packed_file_a_day_publishes_its_months(sand
     assert "stranger (2024/cpu_load-20240119.csv.gz, line 2)" in told
 
 
+@pytest.mark.slow
 def test_one_wide_parquet_file_of_fractions_and_epochs_is_published_as_percent(sandbox: Sandbox) -> None:
     foreign = with_contract(sandbox, WIDE)
     cpu, memory = (pl.read_csv(sandbox.file(family, JANUARY).path) for family in (CPU, MEMORY))

@@ -15,7 +15,7 @@ from refinery_assets.build import build_defs
 from refinery_assets.operations.alerts import describe_failure
 from refinery_assets.operations.housekeeping import HOUSEKEEPING, delete_superseded_runs, end_dead_runs
 from refinery_assets_tests.installation import Installation
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, GivenPublished, Sandbox
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,10 @@ def places_taken(instance: dg.DagsterInstance) -> int:
     return instance.event_log_storage.get_concurrency_info(WAREHOUSE_POOL).active_slot_count
 
 
-def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: Installation) -> None:
+def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(
+    installation: Installation, given_published: GivenPublished
+) -> None:
+    given_published(FEBRUARY)
     holder = duckdb.connect(installation.settings.warehouse)
     run = installation.launch("--job", "refine", "--partition", "2024-02")
     try:
@@ -46,7 +49,7 @@ def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: 
         holder.close()
 
     with installation.sandbox() as sandbox:
-        assert sandbox.refine(FEBRUARY).success
+        assert sandbox.materialize(["processed_data"], FEBRUARY).success
 
         later, killed = sandbox.instance.get_runs()
         assert (killed.status, later.status) == (
@@ -61,7 +64,7 @@ def test_a_killed_run_gives_its_place_in_the_pool_to_the_next_one(installation: 
 
 def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
-        assert sandbox.refine(JANUARY).success
+        assert sandbox.materialize(["legacy_feed"], JANUARY).success
         seen = []
 
         @dg.op
@@ -79,13 +82,14 @@ def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Inst
 
 
 def test_runs_that_later_ones_have_superseded_are_deleted_and_no_month_is_forgotten(
-    installation: Installation,
+    installation: Installation, given_published: GivenPublished
 ) -> None:
+    given_published(JANUARY, FEBRUARY)
     with installation.sandbox() as sandbox:
-        first = sandbox.refine(JANUARY, FEBRUARY).run_id
-        refused = sandbox.materialize(["processed_data"], FEBRUARY.next).run_id
-        second = sandbox.refine(JANUARY).run_id
-        third = sandbox.refine(FEBRUARY).run_id
+        first, refused, second, third = (
+            sandbox.materialize(["processed_data"], *months).run_id
+            for months in ((JANUARY, FEBRUARY), (FEBRUARY.next,), (JANUARY,), (FEBRUARY,))
+        )
         instance = sandbox.instance
         months = instance.get_materialized_partitions(dg.AssetKey("processed_data"))
 
@@ -101,25 +105,26 @@ def test_runs_that_later_ones_have_superseded_are_deleted_and_no_month_is_forgot
 
 def test_recent_runs_stay_and_a_tick_deletes_no_more_than_it_may(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
-        runs = [sandbox.refine(JANUARY).run_id for _ in range(3)]
+        runs = [sandbox.materialize(["legacy_feed"], JANUARY).run_id for _ in range(3)]
         yesterday = datetime.now(UTC) - timedelta(days=1)
 
         assert delete_superseded_runs(sandbox.instance, checks_of(sandbox), yesterday, 10) == []
         assert delete_superseded_runs(sandbox.instance, checks_of(sandbox), TOMORROW, 1) == runs[:1]
 
 
-def test_the_last_evaluation_of_a_check_stays(installation: Installation) -> None:
+def test_the_last_evaluation_of_a_check_stays(installation: Installation, given_published: GivenPublished) -> None:
+    given_published(JANUARY)
     with installation.sandbox() as sandbox:
-        refined = sandbox.refine(JANUARY).run_id
+        published = sandbox.materialize(["processed_data"], JANUARY).run_id
         audited = sandbox.audit().run_id
 
         assert delete_superseded_runs(sandbox.instance, checks_of(sandbox), TOMORROW, 10) == []
-        assert {run.run_id for run in sandbox.instance.get_runs()} == {refined, audited}
+        assert {run.run_id for run in sandbox.instance.get_runs()} == {published, audited}
 
 
 def test_the_sensor_does_both_and_starts_nothing(installation: Installation) -> None:
     with installation.sandbox() as sandbox:
-        sandbox.refine(JANUARY)
+        sandbox.materialize(["legacy_feed"], JANUARY)
         defs = build_defs(sandbox.settings)
         sensor = defs.resolve_sensor_def(HOUSEKEEPING)
         with dg.build_sensor_context(sandbox.instance, repository_def=defs.get_repository_def()) as context:

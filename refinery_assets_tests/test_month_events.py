@@ -173,7 +173,7 @@ def _sound(asset: str) -> dg.AssetCheckSpec:
     return monthly_check_spec("sound", asset, MONTHS, description="Is it?", blocking=True)
 
 
-STORAGES = ("in memory", "stock files", "files of this project")
+STORAGES = ("in memory", pytest.param("stock files", marks=pytest.mark.heavy), "files of this project")
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from refinery_assets.operations.partitions import monthly_partitions
 from refinery_assets.rows.family import refine_file
 from refinery_assets.warehouse import candidates, gate
 from refinery_assets.warehouse.family_partitions import Partition
+from refinery_assets.warehouse.ledger import StepRecord
+from refinery_assets.warehouse.month_state import State
+from refinery_assets_tests.inventories import publish_months
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
 
 pytestmark = pytest.mark.slow
@@ -53,10 +56,11 @@ def test_hosts_that_vanish_from_the_export_are_missed_even_where_no_receipt_can_
     before = sandbox.published()
     without_hosts(sandbox, FEBRUARY, LOST)
 
-    outcome = sandbox.refine(FEBRUARY)
+    result = publish_months(sandbox.settings, FEBRUARY)[FEBRUARY]
 
-    assert outcome.failed_checks == {"processed_data.published_rows_kept"}
-    assert "348 of 2,320 published rows lost" in outcome.message
+    (failed,) = [verdict for verdict in result.verdicts if verdict.failed]
+    assert failed.check == "published_rows_kept"
+    assert "348 of 2,320 published rows lost" in failed.sentence
     assert sandbox.published() == before
 
 
@@ -70,8 +74,9 @@ def test_rows_that_were_never_published_are_removed_from_the_table(
         "WHERE host_id = 'srv-00001' AND month(ds) = 2"
     )
 
-    assert sandbox.refine(JANUARY, MARCH).success
+    results = sandbox.publish_again(JANUARY, FEBRUARY, MARCH, records={LEGACY_FEED: StepRecord(LEGACY_FEED)})
 
+    assert [month for month, result in results.items() if result.state is State.PUBLISHED] == [FEBRUARY]
     assert sandbox.published() == before
 
 
@@ -191,8 +196,9 @@ def test_views_follow_the_inventory_although_no_month_has_changed(
     given_published(FEBRUARY)
     sandbox.execute("ALTER TABLE hosts DROP COLUMN region")
 
-    assert sandbox.refine(FEBRUARY).success
+    results = sandbox.publish_again(FEBRUARY, records={LEGACY_FEED: StepRecord(LEGACY_FEED)})
 
+    assert results[FEBRUARY].state is State.UNCHANGED
     assert sandbox.query("SELECT DISTINCT region FROM forecast_panel") == [(None,)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -31,14 +32,20 @@ _APRIL = MARCH.next
 _HOSTS = [host_name(number) for number in range(20)]
 
 
-@pytest.fixture
-def warehouse(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def three_months(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 hosts; January to March 2024 are published, and there are no daily rows at all."""
-    path = tmp_path / "refinery.duckdb"
+    path = tmp_path_factory.mktemp("published") / "refinery.duckdb"
     inventory(path)
     for month in (JANUARY, FEBRUARY, MARCH):
         published(path, month)
     return path
+
+
+@pytest.fixture
+def warehouse(three_months: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may change."""
+    return Path(shutil.copy(three_months, tmp_path))
 
 
 @pytest.fixture
@@ -100,6 +107,7 @@ def test_a_table_that_an_earlier_version_made_counts_as_missing(warehouse: Path)
     assert set(report.charts) == set(CHARTS)
 
 
+@pytest.mark.slow
 def test_a_refused_month_says_what_to_do_first_and_what_stands(warehouse: Path) -> None:
     audited(
         warehouse,
@@ -324,6 +332,7 @@ def test_a_long_history_has_charts_of_so_many_months_counted_from_the_newest() -
     assert history.page_of(last.next) == ()
 
 
+@pytest.mark.slow
 def test_the_charts_of_an_old_month_read_no_more_than_their_own_months(warehouse: Path) -> None:
     far = Month(2031, 3)
     published(warehouse, far)

@@ -20,7 +20,8 @@ from refinery_assets.rows.scrub import scrub
 from refinery_assets_tests.hostile import FAMILY, HEADER, MONTH, ROW_FAULTS, SOUND, read_clean
 
 # The same examples at every run: what is found here must not come and go.
-steady = settings(derandomize=True, deadline=None, max_examples=150)
+steady = settings(derandomize=True, deadline=None, max_examples=60)
+thorough = settings(steady, max_examples=600)
 
 DAYS = st.integers(1, 31).map(lambda day: f"2024-05-{day:02d}")
 HOSTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zs", "Zl", "Zp"]), min_size=1)
@@ -60,12 +61,28 @@ def assert_sound(data: bytes) -> None:
         assert fast.select(kept).equals(rows.select(kept))
 
 
+Generated = dict[tuple[str, str], tuple[str, str]]
+GENERATED = given(st.dictionaries(st.tuples(DAYS, HOSTS.map(str.casefold)), st.tuples(VALUES, CAPACITIES)), st.data())
+
+
 @pytest.mark.slow
 @steady
-@given(st.dictionaries(st.tuples(DAYS, HOSTS.map(str.casefold)), st.tuples(VALUES, CAPACITIES)), st.data())
+@GENERATED
 def test_generated_readings_land_bit_for_bit_whatever_stands_between_them(
-    readings: dict[tuple[str, str], tuple[str, str]], data: st.DataObject
+    readings: Generated, data: st.DataObject
 ) -> None:
+    read_and_compare(readings, data)
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
+@thorough
+@GENERATED
+def test_many_generated_readings_land_bit_for_bit(readings: Generated, data: st.DataObject) -> None:
+    read_and_compare(readings, data)
+
+
+def read_and_compare(readings: Generated, data: st.DataObject) -> None:
     absent = {"", "-", "n/a", "na", "none", "null"}
     readings = {point: said for point, said in readings.items() if point[1].lower() not in absent}
     # The spellings that the inventory would not tell apart are no matter of this property.
@@ -93,6 +110,7 @@ def test_arbitrary_bytes_behind_the_header_add_up(data: bytes) -> None:
     assert_sound(f"{HEADER}\n".encode() + data)
 
 
+@pytest.mark.slow
 @steady
 @given(
     st.lists(
@@ -125,7 +143,7 @@ def test_arbitrary_bytes_for_a_file_are_refused_in_a_sentence_or_add_up(data: by
         assert 0 < len(problem) < 300
 
 
-@settings(steady, max_examples=40)
+@settings(steady, max_examples=20)
 @given(st.binary(max_size=200))
 def test_refining_any_file_gives_a_partition_whose_counts_add_up_or_a_refusal(data: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -66,6 +66,7 @@ def test_a_run_that_names_no_month_says_how_to_name_one(sandbox: Sandbox) -> Non
     assert outcome.message.startswith("The run names no month: start it over one (refinery run 2024-05, or dg launch")
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("what", [("--job", "refine"), ("--assets", "legacy_feed")], ids=["job", "assets"])
 def test_the_command_line_ends_with_the_setting_to_change(installation: Installation, what: tuple[str, str]) -> None:
@@ -92,6 +93,17 @@ def test_the_months_of_a_run_are_read_from_its_tags() -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_names_no_code_location_is_seen_under_this_one(sandbox: Sandbox) -> None:
+    run_id = sandbox.refine(FEBRUARY).run_id
+
+    assert of_our_location(sandbox.instance) == [run_id]
+    run = sandbox.instance.get_run_by_id(run_id)
+    assert run is not None
+    assert RunProcess.parse(run.tags[PROCESS_TAG]) == RunProcess.current(run_id)
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_run_from_the_command_line_is_seen_under_the_code_location(installation: Installation) -> None:
     launched = installation.launch("--job", "refine", "--partition", "2024-02")
     launched.communicate()
@@ -103,6 +115,7 @@ def test_a_run_from_the_command_line_is_seen_under_the_code_location(installatio
         assert (process.run_id, process.has_ended()) == (run.run_id, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_so(sandbox: Sandbox) -> None:
     sandbox.file(DISK, FEBRUARY).path.unlink()
 

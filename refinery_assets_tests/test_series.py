@@ -277,7 +277,8 @@ def decimals_of(value: float) -> int:
     return next((number for number in range(6) if abs(value * 10**number - round(value * 10**number)) <= 1e-5), 6)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@pytest.mark.slow
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(months_of_rows())
 def test_all_series_together_come_to_what_each_comes_to_row_by_row(month_and_rows: tuple[Month, list[Reading]]) -> None:
     month, rows = month_and_rows

@@ -11,36 +11,41 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets_tests.together import begin_together
 
-OPEN = """
-import sys
+AT_ONCE = 4
+# One process loads Dagster, and divides itself before anything is opened.
+OPEN = f"""
+import os, sys
 import dagster as dg
 
-print("ready", flush=True)
-sys.stdin.readline()
-with dg.DagsterInstance.get() as instance:
-    assert instance.get_runs() == []
-    assert instance.all_instigator_state() == []
+begin, begun = os.pipe()
+children = []
+for _ in range({AT_ONCE}):
+    if not (child := os.fork()):
+        os.close(begun)
+        os.read(begin, 1)
+        with dg.DagsterInstance.get() as instance:
+            assert instance.get_runs() == []
+            assert instance.all_instigator_state() == []
+        sys.exit()
+    children.append(child)
+# What they wait for ends for all of them at once.
+os.close(begun)
+ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+print(ended)
 """
-AT_ONCE = 4
 
 
 @pytest.mark.slow
 def test_a_new_home_may_be_opened_by_many_processes_at_once(tmp_path: Path) -> None:
     shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", tmp_path)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", OPEN],
-            env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(AT_ONCE)
-    ]
-    begin_together(processes)
-    said = [process.communicate(timeout=60)[0] for process in processes]
+    opened = subprocess.run(
+        [sys.executable, "-c", OPEN],
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
-    assert [process.returncode for process in processes] == [0] * AT_ONCE, said
+    assert opened.stdout == f"{[0] * AT_ONCE}\n", opened.stderr

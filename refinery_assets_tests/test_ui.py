@@ -119,9 +119,9 @@ def test_a_port_in_use_is_refused_at_once_and_no_daemon_is_started(installation:
 @pytest.mark.parametrize(
     ("by_make", "before", "number"),
     [
-        (False, ignore_interrupts, signal.SIGINT),
+        pytest.param(False, ignore_interrupts, signal.SIGINT, marks=pytest.mark.heavy),
         (True, ignore_interrupts, signal.SIGTERM),
-        (True, None, signal.SIGINT),
+        pytest.param(True, None, signal.SIGINT, marks=pytest.mark.heavy),
     ],
     ids=["SIGINT in the background", "make, SIGTERM in the background", "make, SIGINT"],
 )
