@@ -14,8 +14,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
-from dagster._core.storage.runs.in_memory import InMemoryRunStorage
+from dagster._core.storage.event_log import in_memory as event_log_in_memory
+from dagster._core.storage.runs import in_memory as runs_in_memory
 from sqlalchemy import Connection
 
 from refinery_assets.contract.months import Month
@@ -58,7 +58,9 @@ def pytest_unconfigure() -> None:
 
 
 @contextmanager
-def _held_connection(storage: InMemoryEventLogStorage | InMemoryRunStorage) -> Iterator[Connection]:
+def _held_connection(
+    storage: event_log_in_memory.InMemoryEventLogStorage | runs_in_memory.InMemoryRunStorage,
+) -> Iterator[Connection]:
     """The connection that keeps the storage's memory alive, which serves for its statements as well."""
     connection = storage._held_conn  # noqa: SLF001 - Dagster's
     if connection.in_transaction():
@@ -69,11 +71,17 @@ def _held_connection(storage: InMemoryEventLogStorage | InMemoryRunStorage) -> I
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ephemeral_instances_keep_their_connections() -> Iterator[None]:
-    """Dagster's storages in memory open a connection for each statement: a seventh of the time of a run."""
+def _ephemeral_instances_are_cheap() -> Iterator[None]:
+    """Dagster's storages in memory open a connection for each statement, which is a seventh of the time of a run, and
+    note the revision of a schema that nobody will migrate, which is most of the time that an instance takes to make.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InMemoryEventLogStorage, "_connect", _held_connection)
-        patch.setattr(InMemoryRunStorage, "connect", _held_connection)
+        for module, storage, connect in (
+            (event_log_in_memory, event_log_in_memory.InMemoryEventLogStorage, "_connect"),
+            (runs_in_memory, runs_in_memory.InMemoryRunStorage, "connect"),
+        ):
+            patch.setattr(storage, connect, _held_connection)
+            patch.setattr(module, "stamp_alembic_rev", lambda *_: None)
         yield
 
 
@@ -103,17 +111,19 @@ def sandbox(settings_of_copy: Settings) -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def published_fleet(small_fleet: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A copy of the small fleet in which a run has published some months: the run is done once for all tests."""
-    made: dict[tuple[Month, ...], Path] = {}
+    made: dict[tuple[Month, Month], Path] = {}
 
     def publish_once(*months: Month) -> Path:
-        if months not in made:
+        # A run is over a range: January and March are January to March.
+        span = min(months), max(months)
+        if span not in made:
             folder = tmp_path_factory.mktemp("published")
             shutil.copytree(small_fleet, folder, dirs_exist_ok=True)
             with dg.DagsterInstance.ephemeral() as instance:
                 assert Sandbox(settings_in(folder), instance).refine(*months).success
             shutil.rmtree(folder / "legacy")
-            made[months] = folder
-        return made[months]
+            made[span] = folder
+        return made[span]
 
     return publish_once
 

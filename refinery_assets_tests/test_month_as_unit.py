@@ -23,7 +23,9 @@ from refinery_assets.reports.monthly_report import monthly_reports
 from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.status import read_status
+from refinery_assets_tests.inventories import publish_months
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, GivenPublished, Sandbox
 
 pytestmark = pytest.mark.slow
@@ -231,10 +233,17 @@ def test_a_table_that_somebody_changed_is_put_right_and_no_other_month_is_touche
 def test_another_inventory_or_setting_makes_a_month_new(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY, FEBRUARY)
 
-    sandbox.execute("UPDATE hosts SET variant = 'BREACH' WHERE variant = 'NORMAL' AND node_name = 'srv-00001'")
-    by_setting = Sandbox(replace(sandbox.settings, max_gap_days=1), sandbox.instance).refine(JANUARY, FEBRUARY)
+    change = "UPDATE hosts SET variant = ? WHERE node_name = 'srv-00001'"
+    ((variant,),) = sandbox.query("SELECT variant FROM hosts WHERE node_name = 'srv-00001'")
+    sandbox.execute(change, ["BREACH"])
+    by_inventory = make_plan(sandbox.settings, [[JANUARY, FEBRUARY]]).results.values()
+    sandbox.execute(change, [variant])
+    as_before = make_plan(sandbox.settings, [[JANUARY, FEBRUARY]]).results.values()
+    by_setting = make_plan(replace(sandbox.settings, max_gap_days=1), [[JANUARY, FEBRUARY]]).results.values()
 
-    assert set(_states(sandbox, by_setting.run_id).values()) == {"published"}
+    assert [result.state for result in by_inventory] == [State.PUBLISHED] * 2
+    assert [result.state for result in as_before] == [State.UNCHANGED] * 2
+    assert [result.state for result in by_setting] == [State.PUBLISHED] * 2
 
 
 def test_a_warehouse_of_the_version_before_receipts_is_taken_on(
@@ -281,7 +290,9 @@ def test_series_months_sums_up_what_the_table_holds(sandbox: Sandbox) -> None:
     sandbox.write_lines(
         MEMORY, FEBRUARY, [line.replace(f",{host},", f",{host.upper()},") for line in sandbox.lines(MEMORY, FEBRUARY)]
     )
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+    assert {result.state for result in publish_months(sandbox.settings, JANUARY, FEBRUARY).values()} == {
+        State.PUBLISHED
+    }
 
     compared = sandbox.query(
         """

@@ -200,10 +200,3 @@ def test_views_follow_the_inventory_although_no_month_has_changed(
 
     assert results[FEBRUARY].state is State.UNCHANGED
     assert sandbox.query("SELECT DISTINCT region FROM forecast_panel") == [(None,)]
-
-
-def test_months_that_are_left_out_leave_the_inventory_out_too(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, Month(2024, 12)).success
-
-    for asset in ("host_inventory", "processed_data"):
-        assert sandbox.instance.get_materialized_partitions(dg.AssetKey(asset)) == {"2024-01", "2024-02", "2024-03"}
