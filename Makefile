@@ -63,12 +63,15 @@ demo: $(READY)  ## make the sample fleet, refine its whole history in one run, s
 forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behaviour through Prophet, drawn to forecasts.png
 	$(ON_THE_DEMO) $(DEV_BIN)/python -m refinery_assets.sample.walkthrough
 
+# A module's tests in one process: what they share is made once.
+ON_BOTH_CORES := -n 2 --dist loadfile --basetemp=.cache/pytest
+
 test: $(DEV_READY)  ## format check, lint, types, tests
 	$(DEV_BIN)/ruff format --check .
 	$(DEV_BIN)/ruff check .
 	$(DEV_BIN)/mypy
 	@mkdir -p .cache
-	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not heavy and not lake"
+	$(DEV_BIN)/pytest $(ON_BOTH_CORES) -m "not heavy and not lake"
 
 # The lake wants another DuckDB; where its packages cannot be had, its tests are left out.
 test-heavy: $(DEV_READY)  ## the tests that take minutes: in a browser, over PostgreSQL, an object store and the lake, and at random
@@ -80,7 +83,7 @@ test-heavy: $(DEV_READY)  ## the tests that take minutes: in a browser, over Pos
 
 test-fast: $(DEV_READY)  ## the tests without the slow ones
 	@mkdir -p .cache
-	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "not slow"
+	$(DEV_BIN)/pytest $(ON_BOTH_CORES) -m "not slow"
 
 bench: $(READY)  ## measure against the limit, the plain script, dbt and SQLMesh; writes data/bench/benchmarks.md
 	$(BIN)/python -m refinery_assets_tests.benchmarks.compare --hosts $(HOSTS) --first $(FIRST) --last $(LAST)

@@ -96,6 +96,7 @@ def test_a_relative_dagster_home_starts_at_the_project_and_an_unset_one_is_in_da
     assert dagster_home({"DAGSTER_HOME": "data/dagster"}) == dagster_home({}) == PROJECT_ROOT / "data" / "dagster"
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_the_wheel_runs_a_demo_in_an_empty_folder_and_writes_nothing_beside_the_package(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
