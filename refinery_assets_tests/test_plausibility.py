@@ -39,6 +39,14 @@ def truth() -> Judgement:
     return judge(fleet()[-1], fleet()[:-1])
 
 
+@cache
+def quiet_life() -> list[FleetMonth]:
+    """The life of a fleet of 25 hosts before anything happens in it; months that an event leaves alone are summed up
+    once.
+    """
+    return sample_months(25, 12, 17)
+
+
 def named(name: str) -> Lie:
     (lie,) = [each for each in LIES if each.name == name]
     return lie
@@ -72,7 +80,7 @@ def test_half_a_lie_refuses_the_month_where_it_is_beyond_doubt() -> None:
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
 def test_an_honest_life_is_not_refused_and_seldom_warned_of(event: Event) -> None:
-    life = event(sample_months(25, 12, 17), np.random.default_rng(13))
+    life = event(quiet_life(), np.random.default_rng(13))
 
     honest = judge_honest(life)
 
