@@ -14,8 +14,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.event_log import in_memory as event_log_in_memory
-from dagster._core.storage.runs import in_memory as runs_in_memory
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from dagster._core.storage.event_log.in_memory import InMemoryEventLogStorage
+from dagster._core.storage.runs.in_memory import InMemoryRunStorage
 from sqlalchemy import Connection
 
 from refinery_assets.contract.months import Month
@@ -58,9 +60,7 @@ def pytest_unconfigure() -> None:
 
 
 @contextmanager
-def _held_connection(
-    storage: event_log_in_memory.InMemoryEventLogStorage | runs_in_memory.InMemoryRunStorage,
-) -> Iterator[Connection]:
+def _held_connection(storage: InMemoryEventLogStorage | InMemoryRunStorage) -> Iterator[Connection]:
     """The connection that keeps the storage's memory alive, which serves for its statements as well."""
     connection = storage._held_conn  # noqa: SLF001 - Dagster's
     if connection.in_transaction():
@@ -71,17 +71,25 @@ def _held_connection(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ephemeral_instances_are_cheap() -> Iterator[None]:
-    """Dagster's storages in memory open a connection for each statement, which is a seventh of the time of a run, and
-    note the revision of a schema that nobody will migrate, which is most of the time that an instance takes to make.
+def _instances_are_cheap() -> Iterator[None]:
+    """What Dagster's storages do again for each statement, each run and each instance, they do once.
+
+    Those in memory open a connection for each statement: a seventh of the time of a run. All have Alembic read ninety
+    files to note the revision of a schema: more than half of what an instance takes to make.
     """
+    read = ScriptDirectory.from_config
+    made: dict[tuple[str | None, str | None], ScriptDirectory] = {}
+
+    def read_once(config: Config) -> ScriptDirectory:
+        place = config.get_main_option("script_location"), config.get_main_option("version_locations")
+        if place not in made:
+            made[place] = read(config)
+        return made[place]
+
     with pytest.MonkeyPatch.context() as patch:
-        for module, storage, connect in (
-            (event_log_in_memory, event_log_in_memory.InMemoryEventLogStorage, "_connect"),
-            (runs_in_memory, runs_in_memory.InMemoryRunStorage, "connect"),
-        ):
-            patch.setattr(storage, connect, _held_connection)
-            patch.setattr(module, "stamp_alembic_rev", lambda *_: None)
+        patch.setattr(InMemoryEventLogStorage, "_connect", _held_connection)
+        patch.setattr(InMemoryRunStorage, "connect", _held_connection)
+        patch.setattr(ScriptDirectory, "from_config", read_once)
         yield
 
 
