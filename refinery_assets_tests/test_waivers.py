@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -20,9 +23,42 @@ from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.status import Inputs, MonthStatus, Status, read_status
 from refinery_assets.warehouse.storage import open_warehouse
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, MEMORY, Sandbox, repeat_the_month_before
+from refinery_assets_tests.scenario import (
+    CPU,
+    FEBRUARY,
+    JANUARY,
+    MARCH,
+    MEMORY,
+    GivenPublished,
+    Sandbox,
+    repeat_the_month_before,
+    settings_in,
+)
 
 CHECK = "month_is_new"
+
+
+@pytest.fixture(scope="module")
+def refused_march(
+    small_fleet: Path, published_fleet: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder in which January and February are published, and a run has refused March, which repeats February."""
+    folder = tmp_path_factory.mktemp("refused_march")
+    for made in (small_fleet, published_fleet(JANUARY, FEBRUARY)):
+        shutil.copytree(made, folder, symlinks=True, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        sandbox = Sandbox(settings_in(folder), instance)
+        repeat_the_month_before(sandbox, MARCH)
+        assert not sandbox.refine(MARCH).success
+    return folder
+
+
+@pytest.fixture
+def refused(refused_march: Path, tmp_path: Path) -> Iterator[Sandbox]:
+    """A copy of it; its own Dagster instance knows no run."""
+    shutil.copytree(refused_march, tmp_path, symlinks=True, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Sandbox(settings_in(tmp_path), instance)
 
 
 def accept_month(sandbox: Sandbox, month: Month) -> None:
@@ -76,11 +112,9 @@ def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(s
 
 @pytest.mark.slow
 def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    refused: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
-    repeat_the_month_before(sandbox, MARCH)
-    assert not sandbox.refine(MARCH).success
+    sandbox = refused
     accept_march(sandbox)
 
     outcome = sandbox.refine(MARCH)
@@ -105,10 +139,8 @@ def test_a_month_is_accepted_for_exactly_its_files_and_every_use_is_in_audits(
 
 
 @pytest.mark.slow
-def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
-    repeat_the_month_before(sandbox, MARCH)
-    assert not sandbox.refine(MARCH).success
+def test_a_month_whose_acceptance_is_taken_back_is_judged_again(refused: Sandbox) -> None:
+    sandbox = refused
     accept_march(sandbox)
     assert sandbox.refine(MARCH).success
 
@@ -134,14 +166,12 @@ def test_a_month_whose_acceptance_is_taken_back_is_judged_again(sandbox: Sandbox
 
 
 @pytest.mark.slow
-def test_what_has_changed_since_it_was_refused_is_not_accepted_unseen(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
-    repeat_the_month_before(sandbox, MARCH)
-    assert not sandbox.refine(MARCH).success
-    refused = sandbox.lines(CPU, MARCH)
+def test_what_has_changed_since_it_was_refused_is_not_accepted_unseen(refused: Sandbox) -> None:
+    sandbox = refused
+    lines = sandbox.lines(CPU, MARCH)
     ((judged,),) = sandbox.query("SELECT DISTINCT input_digest FROM audits WHERE month = '2024-03'")
 
-    sandbox.edit_line(CPU, MARCH, 2, f"{refused[1]}0")
+    sandbox.edit_line(CPU, MARCH, 2, f"{lines[1]}0")
     with pytest.raises(
         WaiverError, match=r"cpu_utilization_202403\.csv has changed since month_is_new refused 2024-03"
     ):
@@ -150,7 +180,7 @@ def test_what_has_changed_since_it_was_refused_is_not_accepted_unseen(sandbox: S
     assert sandbox.materialize(["cpu_utilization"], MARCH).success
     with pytest.raises(WaiverError, match="is another than when month_is_new refused it"):
         accept_march(sandbox)
-    sandbox.write_lines(CPU, MARCH, refused)
+    sandbox.write_lines(CPU, MARCH, lines)
     assert sandbox.materialize(["cpu_utilization"], MARCH).success
     stricter = Sandbox(replace(sandbox.settings, min_coverage=0.9), sandbox.instance)
     with pytest.raises(WaiverError, match="is another than when month_is_new refused it"):
@@ -198,10 +228,8 @@ def test_an_audit_of_what_is_published_neither_undoes_a_refusal_nor_stands_for_o
 
 
 @pytest.mark.slow
-def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
-    repeat_the_month_before(sandbox, MARCH)
-    assert not sandbox.refine(MARCH).success
+def test_the_job_accepts_and_tells_what_is_wrong_with_its_config(refused: Sandbox) -> None:
+    sandbox = refused
     job = build_defs(sandbox.settings).resolve_job_def(ACCEPT)
 
     def run(**config: object) -> dg.ExecuteInProcessResult:
@@ -236,8 +264,10 @@ def test_a_check_that_is_off_lets_the_lie_by_and_the_receipt_says_so(sandbox: Sa
 
 
 @pytest.mark.slow
-def test_months_that_an_older_version_published_are_compared_by_what_it_kept(sandbox: Sandbox) -> None:
-    assert sandbox.refine(JANUARY, FEBRUARY).success
+def test_months_that_an_older_version_published_are_compared_by_what_it_kept(
+    sandbox: Sandbox, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, FEBRUARY)
     for column in ("median_y", "decimals", "capacities", *PART_DIGESTS):
         sandbox.execute(f"ALTER TABLE series_months DROP COLUMN {column}")
     head, *rows = sandbox.lines(MEMORY, MARCH)
