@@ -27,6 +27,8 @@ from refinery_assets.warehouse.unknown_hosts import Occurrences, UnknownHosts
 from refinery_assets_tests.inventories import contract_with, publish_months, settings_with, verdict_of
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
 
+pytestmark = pytest.mark.slow
+
 ALL = (JANUARY, FEBRUARY, MARCH)
 HOST = "srv-00005"
 
@@ -64,7 +66,6 @@ def settings(settings_of_copy: Settings) -> Settings:
 # What is refused.
 
 
-@pytest.mark.slow
 def test_a_reading_after_its_host_was_retired_is_told_with_host_file_line_and_day(settings: Settings) -> None:
     retire(settings, [HOST], "2024-02-20")
     leave_out(settings, FEBRUARY, HOST, 21, 29)
@@ -179,7 +180,6 @@ def test_a_behavior_of_a_host_due_in_the_month_is_missed_and_one_that_is_retired
 # What stays, and what is due.
 
 
-@pytest.mark.slow
 def test_january_is_rebuilt_the_same_after_a_third_of_its_hosts_was_retired_in_march(settings: Settings) -> None:
     publish_months(settings, *ALL)
     table = "SELECT * FROM processed_data WHERE month(ds) = 1 ORDER BY resource, host_id, ds"
@@ -289,7 +289,6 @@ def test_hosts_are_compared_without_regard_to_case_and_take_the_inventorys_spell
     assert f"{HOST.upper()} (retired on 2024-02-01; 2024/02/cpu_utilization_202402.csv, line " in detail
 
 
-@pytest.mark.slow
 def test_a_warehouse_without_the_two_columns_counts_every_host_always(settings: Settings) -> None:
     publish_months(settings, JANUARY)
     with_columns = query(settings, "SELECT input_digest FROM publications")
@@ -375,7 +374,6 @@ def test_a_reports_coverage_is_of_the_days_due(settings: Settings) -> None:
     assert [history.cells[behavior, month].series for month in ALL] == [4, 8, 8]
 
 
-@pytest.mark.slow
 def test_a_file_with_other_names_and_no_behaviors_publishes_and_carries_its_attributes(settings: Settings) -> None:
     folder = settings.warehouse.parent / "lists"
     folder.mkdir()

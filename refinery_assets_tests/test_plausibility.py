@@ -78,6 +78,7 @@ def test_half_a_lie_refuses_the_month_where_it_is_beyond_doubt() -> None:
         assert (caught.refused, caught.is_right) == (True, True), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS.keys())
 def test_an_honest_life_is_not_refused_and_seldom_warned_of(event: Event) -> None:
     life = event(quiet_life(), np.random.default_rng(13))
