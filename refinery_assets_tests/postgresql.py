@@ -69,6 +69,29 @@ def create_database(socket: Path, name: str) -> None:
     subprocess.run(command, cwd=socket, check=True, capture_output=True, timeout=_SECONDS)
 
 
+def run_psql(socket: Path, database: str, *options: str, user: str = ADMIN, password: str = "") -> str:
+    """Run PostgreSQL's own client; gives what it says.
+
+    Raises:
+        subprocess.CalledProcessError: The server refuses; `stderr` says why.
+    """
+    command = [program("psql"), "-qXAt", "-v", "ON_ERROR_STOP=1", "-h", str(socket), "-U", user, *options, database]
+    environment = os.environ | {"PGPASSWORD": password}
+    done = subprocess.run(
+        command, cwd=socket, env=environment, check=True, capture_output=True, text=True, timeout=_SECONDS
+    )
+    return done.stdout.strip()
+
+
+def demand_passwords(socket: Path, *users: str) -> None:
+    """Have the server ask these users for their passwords from now on."""
+    rules = socket / "data" / "pg_hba.conf"
+    asked = "".join(f"local all {user} scram-sha-256\n" for user in users)
+    # The first rule that fits is the one that counts.
+    rules.write_text(asked + rules.read_text(encoding="utf-8"), encoding="utf-8")
+    run_psql(socket, "postgres", "-c", "SELECT pg_reload_conf()")
+
+
 def run_sql(socket: Path, database: str, statement: str, *, user: str = ADMIN) -> list[tuple[Any, ...]]:
     """Execute a statement, and give back its rows.
 

@@ -8,6 +8,7 @@ a DuckDB file. Here: opening it, and the messages when it cannot be opened. Not 
 from __future__ import annotations
 
 import importlib.util
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ _EXTENSIONS = {
 }
 # Of a catalog's file that is open elsewhere, by DuckDB in another process and in this one, and by SQLite.
 _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
+# PostgreSQL says so of a role that lacks a right; the statement that it was is not worth showing.
+_DENIED = re.compile(r"permission denied (?:for (?:database|schema|table) \S+|to create [^\n]+)")
 _POLL_SECONDS = 0.2
 
 
@@ -66,8 +69,12 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
         _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
         yield connection
-    except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
-        raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
+    except duckdb.Error as error:
+        if denied := _DENIED.search(str(error)):
+            raise _may_not(lake, denied[0]) from error
+        if isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException):
+            raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
+        raise
     finally:
         connection.close()
 
@@ -185,6 +192,14 @@ def _unusable(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError:
     return WarehouseUnusableError(
         f"The lake {lake} cannot be used, and holds what was published before; check that its catalog answers, and "
         f"the permissions and free space in {lake.data}, then run again. DuckDB says: {_first_line(error)}"
+    )
+
+
+def _may_not(lake: Lake, denied: str) -> WarehouseUnusableError:
+    return WarehouseUnusableError(
+        f"PostgreSQL does not let this role do that in the lake {lake}, which is unchanged: {denied}. Make, write and "
+        "maintain it as the role that owns the catalog (docs/many-machines.md, Roles): set user= in "
+        "REFINERY_WAREHOUSE, or PGUSER."
     )
 
 
