@@ -104,7 +104,7 @@ lock: $(DEV_READY)  ## renew the lock files from pyproject.toml, with the same v
 	$(UV_COMPILE) pyproject.toml --constraint requirements-dev.lock -o requirements.lock
 	$(UV_COMPILE) pyproject.toml $(ENGINES) --constraint requirements-dev.lock -o requirements-engines.lock
 	grep -E '^[a-z].*==' requirements-dev.lock | grep -v '^duckdb==' | sed 's/ \\$$//' > .cache/lake-constraints.txt
-	printf 'pytest\npytest-xdist\n' | $(UV_COMPILE) pyproject.toml - --extra lake --constraint .cache/lake-constraints.txt \
+	printf 'pytest\npytest-xdist\nseaweedfs-bin; sys_platform == "linux" and platform_machine == "x86_64"\n' | $(UV_COMPILE) pyproject.toml - --extra lake --extra s3 --constraint .cache/lake-constraints.txt \
 		-o requirements-lake.lock
 	echo uv | $(UV_COMPILE) - --constraint requirements-dev.lock -o requirements-uv.lock
 

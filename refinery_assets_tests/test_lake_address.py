@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from refinery_assets.contract.lake import Catalog, without_passwords
+from refinery_assets.contract.lake import Catalog, Lake, without_passwords
+from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 
 HIDDEN = "s3cret'"
@@ -88,3 +90,20 @@ def test_a_read_copy_of_a_lake_is_refused() -> None:
     with pytest.raises(SettingError, match=r"REFINERY_READ_COPY is '/srv/copy\.duckdb'; expected off"):
         Settings.from_environment(variables)
     assert Settings.from_environment({**variables, "REFINERY_READ_COPY": "off"}).read_copy is None
+
+
+def test_data_in_a_bucket_is_of_a_lake_alone_and_wants_the_library_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"REFINERY_WAREHOUSE": "ducklake:/srv/c.ducklake", "REFINERY_LAKE_DATA": "s3://refinery/lake/"}
+    bucket = ObjectPrefix("refinery", "lake")
+    pytest.importorskip("obstore")
+    lake = Settings.from_environment(variables).lake
+    assert lake is not None
+    assert lake.data == lake.bucket == bucket
+    # As the resources of a run hand it on.
+    assert Lake(lake.catalog, lake.place, Path(str(lake.data))) == lake
+    assert Lake(lake.catalog, lake.place, Path("/srv/lake")).bucket is None
+
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(SettingError, match=r"REFINERY_LAKE_DATA is 's3://refinery/lake', .* pip install"):
+        Settings.from_environment(variables)
+    assert Settings.from_environment({**variables, "REFINERY_WAREHOUSE": "/srv/c.duckdb"}).lake is None

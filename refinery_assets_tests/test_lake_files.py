@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
@@ -18,7 +18,7 @@ def _files(sandbox: Sandbox) -> tuple[list[Path], list[Path]]:
     """The files in use that a family's step wrote, and those that DuckLake did."""
     files = [Path(name) for (name,) in sandbox.query(_FILES)]
     assert all(file.is_file() for file in files)
-    ours = [file for file in files if file.is_relative_to(sandbox.settings.lake_data / "processed_data")]
+    ours = [file for file in files if file.is_relative_to(folder(sandbox.settings.lake_data) / "processed_data")]
     return ours, [file for file in files if file not in ours]
 
 
@@ -76,5 +76,5 @@ def test_the_file_of_a_refused_month_is_not_registered(lake_sandbox: Sandbox) ->
     assert not lake_sandbox.refine(JANUARY).success
 
     assert lake_sandbox.query(_FILES) == []
-    written = list((lake_sandbox.settings.lake_data / "processed_data").rglob("*.parquet"))
+    written = list((folder(lake_sandbox.settings.lake_data) / "processed_data").rglob("*.parquet"))
     assert len(written) == 4

@@ -22,7 +22,7 @@ from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
@@ -83,8 +83,10 @@ def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandb
     settings = lake_sandbox.settings
     assert lake_sandbox.refine(JANUARY).success
     expected = lake_sandbox.processed()
-    orphan = write_lake_file(settings.lake_data, refine_file(lake_sandbox.file(CPU, FEBRUARY), settings), "killed")
-    assert orphan is not None
+    data = folder(settings.lake_data)
+    written = write_lake_file(data, refine_file(lake_sandbox.file(CPU, FEBRUARY), settings), "killed")
+    assert written is not None
+    orphan = Path(written)
     unfinished = orphan.with_name(".x.parquet.1-abc.partial")
     unfinished.write_bytes(b"PAR1")
 
@@ -92,7 +94,7 @@ def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandb
     assert (done.orphans, done.proved, done.broken) == (0, [JANUARY], [])
     assert orphan.is_file()
     long_ago = (utc_now() - timedelta(days=3)).timestamp()
-    for file in settings.lake_data.rglob("*.p*"):
+    for file in data.rglob("*.p*"):
         os.utime(file, (long_ago, long_ago))
 
     done = maintain(settings)

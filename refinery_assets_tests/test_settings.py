@@ -41,7 +41,7 @@ from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settin
         ("REFINERY_LOCK_RETRY_SECONDS", "soon", "a number of seconds, 0 or more"),
         ("REFINERY_MONTHS_PER_RUN", "0", "a whole number of months, 1 or more"),
         ("REFINERY_MONTHS_PER_RUN", "all", "a whole number of months, 1 or more"),
-        ("REFINERY_LAKE_DATA", "s3://bucket/lake", "a folder on this machine"),
+        ("REFINERY_LAKE_DATA", "s3://", "a folder on this machine, or s3://bucket/prefix"),
         ("REFINERY_LAKE_KEEP_DAYS", "0", "a whole number of days, 1 or more"),
         ("REFINERY_KEEP_RUNS_DAYS", "0", "a whole number of days, 1 or more"),
     ],

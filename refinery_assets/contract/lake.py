@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from refinery_assets.contract.places import ObjectPrefix, Place, as_place
+
 PREFIX = "ducklake:"
 EXPECTED = (
     "a DuckDB file on this machine, or ducklake: and its catalog, such as ducklake:postgres:dbname=refinery host=db"
@@ -56,7 +58,11 @@ class Lake:
 
     catalog: Catalog
     place: str
-    data: Path = Path()
+    data: Place = Path()
+
+    def __post_init__(self) -> None:
+        """Take the data's address as a path, too: the resources of a run hold it as one."""
+        object.__setattr__(self, "data", as_place(self.data))
 
     def __str__(self) -> str:
         """As it is set; it never holds a password."""
@@ -66,6 +72,11 @@ class Lake:
     def file(self) -> Path | None:
         """The catalog's file; None where it is not in a file."""
         return None if self.takes_many_writers else Path(self.place)
+
+    @property
+    def bucket(self) -> ObjectPrefix | None:
+        """Where the data lies in an object store; None where it lies in a folder."""
+        return self.data if isinstance(self.data, ObjectPrefix) else None
 
     @property
     def takes_many_writers(self) -> bool:

@@ -184,7 +184,7 @@ class Settings:
     contract: _ContractFile = _PACKAGED
     feed: _Place = PROJECT_ROOT / "data" / "legacy" / "inputs"
     warehouse: _Database = PROJECT_ROOT / "data" / "refinery.duckdb"
-    lake_data: _Folder = PROJECT_ROOT / "data" / "lake"
+    lake_data: _Place = PROJECT_ROOT / "data" / "lake"
     lake_keep_days: _DaysOfKeeping = 90
     read_copy: _DatabaseOrOff = _BESIDE_THE_WAREHOUSE
     telemetry: _Place = PROJECT_ROOT / "data" / "telemetry"
@@ -273,7 +273,10 @@ class Settings:
                 f"REFINERY_READ_COPY is '{settings.read_copy}', which is the warehouse itself; expected "
                 "another file than REFINERY_WAREHOUSE, or off."
             )
-        for variable, place in (("REFINERY_FEED", settings.feed), ("REFINERY_TELEMETRY", settings.telemetry)):
+        places = {"REFINERY_FEED": settings.feed, "REFINERY_TELEMETRY": settings.telemetry}
+        if settings.lake is not None:
+            places["REFINERY_LAKE_DATA"] = settings.lake_data
+        for variable, place in places.items():
             if isinstance(place, ObjectPrefix) and find_spec("obstore") is None:
                 raise SettingError(
                     f"{variable} is '{place}', and the library for object stores is not installed; install it with: "

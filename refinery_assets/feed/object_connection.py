@@ -29,7 +29,8 @@ Given = TypeVar("Given")
 
 # Of these the library takes the first that is set.
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+"""The variables of the keys, in a message."""
 
 # A run waits about a minute for a store that does not answer; a read that goes on is not cut off.
 _CLIENT: ClientConfig = {"connect_timeout": "5s", "read_timeout": "20s", "timeout": "15m"}
@@ -70,7 +71,7 @@ class Connection:
         Raises:
             StoreError: The endpoint is no web address.
         """
-        return cls(place, variable, _connect(place, frozenset(_aws_variables().items())))
+        return cls(place, variable, _connect(place, frozenset(aws_variables().items())))
 
     def ask(self, done: str, request: Callable[[S3Store], Given], name: str | None = None) -> Given:
         """Send a request; what goes wrong is raised as a sentence.
@@ -100,16 +101,16 @@ class Connection:
 
     def _cause(self, answer: Answer) -> str:
         """What went wrong, and what to check."""
-        name, server = _endpoint(_aws_variables()) or ("AWS_REGION", "AWS S3")
+        name, server = endpoint(aws_variables()) or ("AWS_REGION", "AWS S3")
         times = f" {answer.attempts} times" if answer.attempts > 1 else ""
         cause = f"{server} was tried{times} and did not answer, or broke off; see that it runs and check {name}"
         if answer.code == "NoSuchBucket":
             cause = f"{server} has no bucket {self.place.bucket}; create it, or correct {self.variable}"
         elif answer.lacks_keys:
-            cause = f"there are no keys for it; set {_KEYS}"
+            cause = f"there are no keys for it; set {KEYS}"
         elif answer.status in _FORBIDDEN:
             cause = (
-                f"{server} refused the keys ({answer.summary}); check {_KEYS}, and what they may do in the bucket of "
+                f"{server} refused the keys ({answer.summary}); check {KEYS}, and what they may do in the bucket of "
                 f"{self.variable}"
             )
         elif answer.status is not None:
@@ -119,25 +120,33 @@ class Connection:
         return cause
 
 
-def _aws_variables() -> dict[str, str]:
+def aws_variables() -> dict[str, str]:
     """What the library reads of the environment."""
     return {name: value for name, value in os.environ.items() if name.startswith("AWS_") and value}
 
 
-def _endpoint(variables: Mapping[str, str]) -> tuple[str, str] | None:
-    """The variable that names the server, and the address; None where it is that of AWS."""
-    return next(((name, variables[name]) for name in _ENDPOINTS if name in variables), None)
+def endpoint(variables: Mapping[str, str]) -> tuple[str, str] | None:
+    """The variable that names the server, and the address; None where it is that of AWS.
+
+    Raises:
+        StoreError: It is no web address.
+    """
+    for name in _ENDPOINTS:
+        if name in variables:
+            parts = urlsplit(variables[name])
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise StoreError(
+                    f"{name} is '{variables[name]}'; expected an address that begins with http:// or https://."
+                )
+            return name, variables[name]
+    return None
 
 
 @lru_cache(maxsize=8)
 def _connect(place: ObjectPrefix, variables: frozenset[tuple[str, str]]) -> S3Store:
     options = _CLIENT
-    if endpoint := _endpoint(dict(variables)):
-        name, address = endpoint
-        parts = urlsplit(address)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise StoreError(f"{name} is '{address}'; expected an address that begins with http:// or https://.")
-        options = {**_CLIENT, "allow_http": parts.scheme == "http"}
+    if server := endpoint(dict(variables)):
+        options = {**_CLIENT, "allow_http": urlsplit(server[1]).scheme == "http"}
     return S3Store(place.bucket, prefix=place.prefix or None, client_options=options, retry_config=_RETRIES)
 
 

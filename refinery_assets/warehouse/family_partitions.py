@@ -132,15 +132,15 @@ class Partition:
         return parts or {file.name: 1}
 
     @property
-    def lake_file(self) -> Path | None:
-        """The file in a lake that was written along with it; None where there was none."""
+    def lake_file(self) -> str | None:
+        """The path or address of the file in a lake that was written along with it; None where there was none."""
         try:
             name = pl.read_parquet_metadata(self.store.footer(self.name)).get(_LAKE_FILE_KEY)
         except (OSError, pl.exceptions.PolarsError):
             return None
-        return Path(name) if name else None
+        return name or None
 
-    def write(self, refined: Refined, lake_file: Path | None = None) -> None:
+    def write(self, refined: Refined, lake_file: str | None = None) -> None:
         """Write rows and summary, each atomically.
 
         Args:
@@ -153,7 +153,7 @@ class Partition:
             pl.exceptions.PolarsError: Likewise.
         """
         metadata = {STATS_KEY: refined.stats.as_json()}
-        of_lake = {_LAKE_FILE_KEY: str(lake_file)} if lake_file else {}
+        of_lake = {_LAKE_FILE_KEY: lake_file} if lake_file else {}
         write_parquet(refined.series, self.store, self.series_name, metadata)
         write_parquet(refined.partition, self.store, self.name, metadata | of_lake)
 

@@ -8,7 +8,9 @@ a DuckDB file. Here: opening it, and the messages when it cannot be opened. Not 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typing import Any
 import duckdb
 
 from refinery_assets.contract.lake import Catalog, Lake, without_passwords
+from refinery_assets.warehouse.lake_bucket import hand_keys_on
 from refinery_assets.warehouse.storage import WarehouseHeldError, WarehouseMissingError, WarehouseUnusableError
 
 NAME = "lake"
@@ -61,11 +64,14 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         WarehouseHeldError: Another process holds the catalog's file.
         WarehouseUnusableError: Catalog or data cannot be reached, or written.
     """
-    packaged = _genuine_packages(lake.catalog)
+    packaged = _genuine_packages(_extensions(lake))
     checked = {"allow_unsigned_extensions": True} if packaged else {}
-    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": f"{lake.data}.tmp"})
+    beside = lake.data if lake.bucket is None else Path(tempfile.gettempdir()) / f"refinery-{os.getpid()}"
+    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": f"{beside}.tmp"})
     try:
         _load_extensions(connection, lake, packaged)
+        if lake.bucket is not None:
+            hand_keys_on(connection, lake.bucket)
         options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
         _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
         yield connection
@@ -84,13 +90,18 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _extensions(lake: Lake) -> tuple[str, ...]:
+    """The extensions of DuckDB that the lake wants."""
+    return (*_EXTENSIONS[lake.catalog], *(() if lake.bucket is None else ("httpfs",)))
+
+
 def _load_extensions(connection: duckdb.DuckDBPyConnection, lake: Lake, packaged: Sequence[Path]) -> None:
     if packaged:
         # Straight from their packages, for installing would copy them into the user's home.
         for file in packaged:
             connection.load_extension(str(file))
         return
-    for name in _EXTENSIONS[lake.catalog]:
+    for name in _extensions(lake):
         try:
             connection.install_extension(name)
             connection.load_extension(name)
@@ -103,12 +114,12 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, lake: Lake, packaged
 
 
 @cache
-def _genuine_packages(catalog: Catalog) -> tuple[Path, ...]:
+def _genuine_packages(names: Sequence[str]) -> tuple[Path, ...]:
     """The extensions' files as they are packaged for this very DuckDB, their signatures checked; none unless all are.
 
     DuckDB checks the signature whenever a file is loaded, at a fifth of a second each. Once in a process will do.
     """
-    files = [_packaged(name) for name in _EXTENSIONS[catalog]]
+    files = [_packaged(name) for name in names]
     found = tuple(file for file in files if file is not None)
     if len(found) < len(files):
         return ()
@@ -167,7 +178,7 @@ def _attach(
             if "does not match existing data path" in str(error):
                 raise WarehouseUnusableError(
                     f"The lake {lake} keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {lake.data}; set "
-                    f"that to the folder that its catalog names. DuckDB says: {_first_line(error)}"
+                    f"that to the place that its catalog names. DuckDB says: {_first_line(error)}"
                 ) from error
             raise
     connection.execute(f"USE {NAME}")
@@ -189,9 +200,12 @@ def _held(lake: Lake, error: duckdb.Error, wait_seconds: float) -> WarehouseHeld
 
 
 def _unusable(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError:
+    data = f"the permissions and free space in {lake.data}"
+    if lake.bucket is not None:
+        data = f"that {lake.data} does, and what the keys in AWS_ACCESS_KEY_ID may do there"
     return WarehouseUnusableError(
         f"The lake {lake} cannot be used, and holds what was published before; check that its catalog answers, and "
-        f"the permissions and free space in {lake.data}, then run again. DuckDB says: {_first_line(error)}"
+        f"{data}, then run again. DuckDB says: {_first_line(error)}"
     )
 
 

@@ -22,7 +22,8 @@ import polars as pl
 from refinery_assets.contract.columns import PROCESSED_DATA
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 from refinery_assets.contract.months import Month
-from refinery_assets.feed.atomic_write import atomic_path
+from refinery_assets.contract.places import Place, as_place
+from refinery_assets.feed.store import OwnStore, open_store
 from refinery_assets.rows.family import Refined
 from refinery_assets.warehouse.family_partitions import COMPRESSION, Partition, SourceFacts, globs
 from refinery_assets.warehouse.lake import NAME
@@ -31,11 +32,17 @@ CATALOG = f"__ducklake_metadata_{NAME}"
 """The catalog's own tables, as DuckLake names what it has attached them as."""
 
 
-def write_lake_file(data: Path, refined: Refined, run_id: str) -> Path | None:
-    """Write the rows of a month to be published; None where there are none.
+def lake_store(data: Place) -> OwnStore:
+    """The store that a lake's files lie in."""
+    return open_store(as_place(data), "REFINERY_LAKE_DATA")
+
+
+def write_lake_file(data: Place, refined: Refined, run_id: str) -> str | None:
+    """Write the rows of a month to be published; gives the file's path or address, None where there are no rows.
 
     Raises:
         OSError: The file cannot be written.
+        StoreError: Likewise.
         pl.exceptions.PolarsError: Likewise.
     """
     stats = refined.stats
@@ -51,18 +58,18 @@ def write_lake_file(data: Path, refined: Refined, run_id: str) -> Path | None:
     )
     if rows.is_empty():
         return None
-    folder = data / PROCESSED_DATA.name / f"year={stats.month.year}" / f"month={stats.month.month}"
+    folder = f"{PROCESSED_DATA.name}/year={stats.month.year}/month={stats.month.month}/resource={resource}"
     # The token for a step that is tried again in its run.
-    name = f"{(stats.digest or '')[:16]}-{run_id}-{secrets.token_hex(4)}.parquet"
-    path = folder / f"resource={resource}" / name
-    with atomic_path(path) as temporary:
-        rows.write_parquet(temporary, compression=COMPRESSION)
-    return path
+    name = f"{folder}/{(stats.digest or '')[:16]}-{run_id}-{secrets.token_hex(4)}.parquet"
+    store = lake_store(data)
+    with store.writing(name) as target:
+        rows.write_parquet(target, compression=COMPRESSION)
+    return f"{store}/{name}"
 
 
 def files_to_register(
     connection: duckdb.DuckDBPyConnection,
-    data: Path,
+    data: Place,
     files: Sequence[Partition],
     sources: Mapping[Month, Mapping[str, SourceFacts]],
     *,
@@ -79,14 +86,22 @@ def files_to_register(
         files: The partitions.
         sources: What they were found to hold.
         respelled: Whether there are any `_refinery_respelled_hosts`.
+
+    Raises:
+        StoreError: The object store that the lake's files lie in cannot be reached.
     """
-    found = {}
-    for file, pattern in zip(files, globs(file.path for file in files), strict=True):
+    store = lake_store(data)
+
+    def registrable(file: Partition) -> str | None:
         facts = sources[file.month][file.family.resource]
         path = file.lake_file
-        is_ours = path is not None and path.is_relative_to(data) and path.is_file()
-        if is_ours and not (facts.bad_ds or facts.bad_host or facts.bad_y):
-            found[pattern] = str(path)
+        if path is None or not path.startswith(f"{store}/") or facts.bad_ds or facts.bad_host or facts.bad_y:
+            return None
+        return path if store.look(path.removeprefix(f"{store}/")) is not None else None
+
+    patterns = globs(file.path for file in files)
+    paths = store.ask_all(registrable, files)
+    found = {pattern: path for pattern, path in zip(patterns, paths, strict=True) if path is not None}
     if found and respelled:
         rows = connection.execute(
             "SELECT DISTINCT filename FROM read_parquet($paths, filename = true) "

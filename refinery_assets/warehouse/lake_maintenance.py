@@ -110,6 +110,9 @@ def _call(connection: duckdb.DuckDBPyConnection, function: str, older_than: date
 def _remove_unfinished(lake: Lake, older_than: datetime) -> int:
     """Delete what killed runs were about to write; DuckLake looks at Parquet files alone."""
     removed = 0
+    if not isinstance(lake.data, Path):
+        # An object is there whole or not at all.
+        return removed
     for path in Path(lake.data / PROCESSED_DATA.name).rglob(".*.partial"):
         if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
             path.unlink()

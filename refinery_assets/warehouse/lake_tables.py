@@ -13,10 +13,12 @@ import duckdb
 
 from refinery_assets.contract.columns import PROCESSED_DATA, QUARANTINED_ROWS, SERIES_MONTHS, TABLES
 from refinery_assets.contract.contract_file import Contract
+from refinery_assets.contract.places import Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.lake import NAME, open_lake, quoted
+from refinery_assets.warehouse.lake_files import lake_store
 from refinery_assets.warehouse.lake_snapshots import make_macro
 from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import make_table, table_names, transaction
@@ -64,6 +66,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
         ForeignTableError: Something of others has the name of a table or a view.
         WarehouseUnusableError: Catalog or data cannot be written.
         WarehouseHeldError: Another process holds the catalog's file.
+        StoreError: The data's object store cannot be reached or used.
     """
     if settings.lake is None:
         raise LakeError("There is no lake to make: REFINERY_WAREHOUSE is a file; set it to ducklake: and a catalog.")
@@ -72,12 +75,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
             f"The contract's inventory is the file {settings.contract.inventory_file}, which every run reads; leave "
             "out --inventory."
         )
-    try:
-        settings.lake_data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WarehouseUnusableError(
-            f"The folder {settings.lake_data} (REFINERY_LAKE_DATA) cannot be made: {error.strerror}."
-        ) from error
+    _prepare(settings.lake_data)
     with open_lake(settings.lake, read_only=False, wait_seconds=settings.lock_wait_seconds, make=True) as connection:
         # For whoever writes to the lake by other means, too.
         connection.execute(f"CALL {NAME}.set_option('data_inlining_row_limit', 0)")
@@ -100,6 +98,19 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
                 ) from error
         ((hosts,),) = connection.execute("SELECT count(*) FROM host_inventory").fetchall()
     return Made(tuple(made), hosts, taken_in)
+
+
+def _prepare(data: Place) -> None:
+    """Make the data's folder; an object store is asked for what is there, before a catalog names it."""
+    if isinstance(data, Path):
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WarehouseUnusableError(
+                f"The folder {data} (REFINERY_LAKE_DATA) cannot be made: {error.strerror}."
+            ) from error
+    else:
+        lake_store(data).names(".", 1)
 
 
 def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file: Path) -> None:
