@@ -14,6 +14,7 @@ from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, TABLES
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.lake_maintenance import prove
+from refinery_assets.warehouse.lake_snapshots import kept_publications
 from refinery_assets.warehouse.lake_tables import LakeError, make_lake
 from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
@@ -254,6 +255,14 @@ def test_the_commands_that_look_work_over_a_lake(
         ("2024-01", "as published"),
         ("2024-02", "not published"),
     ]
+    (kept,) = kept_publications(lake_sandbox.settings)
+    assert (months[0]["snapshot"], months[1]["snapshot"]) == (kept.snapshot, None)
+    january, february = said("status").splitlines()[:2]
+    assert january.endswith(f"| snapshot {kept.snapshot}")
+    assert february == "2024-02: not published"
+    listed = said("lake", "publications")
+    assert listed == f"{kept.snapshot}: 2024-01, published at {kept.published_at:%Y-%m-%d %H:%M} UTC by {kept.run_id}\n"
+    assert json.loads(said("lake", "publications", "--json"))["publications"][0]["snapshot"] == kept.snapshot
     assert "2024-01: passed" in said("audit")
     assert "was published by run" in said("explain", "2024-01")
     assert "# 2024-01 is published" in said("report", "2024-01")

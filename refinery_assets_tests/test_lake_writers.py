@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.warehouse import lake_snapshots
 from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
@@ -103,11 +107,46 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         assert sentences[0].endswith("Trying again in 0.0 s (attempt 2 of 8).")
         assert connection.execute("SELECT count(*) FROM waivers").fetchall() == [(1,)]
         attempts = 0
+        patched.undo()
+        pauses: list[float] = []
+        clock = SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
+        patched.setattr("refinery_assets.warehouse.lake_writers.time", clock)
         with pytest.raises(LostRaceError, match="run it again"):
             publish_in_turn(
                 connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, warn=sentences.append
             )
         assert attempts == MOST_ATTEMPTS
+        # Longer and longer at the most, and drawn anew each time.
+        limits = [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+        assert [pause for pause, limit in zip(pauses, limits, strict=True) if not 0 <= pause <= limit] == []
+        assert len(set(pauses)) == len(limits)
+
+
+def test_a_step_that_loses_a_race_says_so_in_the_log_of_its_run_and_is_done_at_the_next_attempt(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = replace(sandbox, settings=settings)
+    assert lake.refine(JANUARY, FEBRUARY).success
+    before = lake.processed()
+
+    def overtaken_once(connection: duckdb.DuckDBPyConnection, run_id: str, months: Iterable[Month]) -> None:
+        """At the end of the step's transaction, in which January was deleted and written."""
+        monkeypatch.undo()
+        lake.execute("DELETE FROM processed_data WHERE month(ds) = 2 AND day(ds) = 3")
+        lake_snapshots.sign(connection, run_id, months)
+
+    monkeypatch.setattr(lake_snapshots, "sign", overtaken_once)
+    outcome = lake.refine(JANUARY, force=True)
+
+    assert outcome.success
+    said = [entry.user_message for entry in lake.instance.all_logs(outcome.run_id)]
+    again = [sentence for sentence in said if sentence.startswith("Another writer of the lake was faster")]
+    assert len(again) == 1
+    assert again[0].endswith("(attempt 2 of 8).")
+    # The other's rows are gone, the step's are there once, and so is its receipt.
+    assert lake.processed() == [row for row in before if (row[0].month, row[0].day) != (2, 3)]
+    of_run = "SELECT count(*) FROM publications WHERE run_id = $run"
+    assert lake.query(of_run, {"run": outcome.run_id}) == [(1,)]
 
 
 def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(settings: Settings) -> None:
