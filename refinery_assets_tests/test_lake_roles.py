@@ -278,11 +278,22 @@ def test_no_password_is_left_by_runs_that_succeed_and_that_fail(
         code, said = _said(installation, *words)
         assert code == expected, said
         told.append(said)
+    as_anna = {"REFINERY_WAREHOUSE": str(roles.lake("anna"))}
+    reading = replace(installation, variables=installation.variables | as_anna)
+    for words in (
+        ("status",),
+        ("explain", "2024-01"),
+        ("lake", "publications"),
+        ("export", "--to", str(tmp_path / "out")),
+    ):
+        code, said = _said(reading, *words)
+        assert (code, "2024-01" in said) == (0, True), said
+        told.append(said)
     # A wrong one, and a role that may not write.
     for variables, words in (
         ({"PGPASSWORD": f"{_PASSWORD}-mistyped"}, ("status",)),
         ({"PGPASSWORD": f"{_PASSWORD}-mistyped"}, ("run", "2024-02")),
-        ({"REFINERY_WAREHOUSE": str(roles.lake("anna"))}, ("run", "2024-02")),
+        (as_anna, ("run", "2024-02")),
     ):
         failing = replace(installation, variables=installation.variables | variables)
         code, said = _said(failing, *words)
