@@ -280,23 +280,23 @@ def test_no_password_is_left_by_runs_that_succeed_and_that_fail(
         told.append(said)
     as_anna = {"REFINERY_WAREHOUSE": str(roles.lake("anna"))}
     reading = replace(installation, variables=installation.variables | as_anna)
-    for words in (
+    for looking in (
         ("status",),
         ("explain", "2024-01"),
         ("lake", "publications"),
         ("export", "--to", str(tmp_path / "out")),
     ):
-        code, said = _said(reading, *words)
+        code, said = _said(reading, *looking)
         assert (code, "2024-01" in said) == (0, True), said
         told.append(said)
     # A wrong one, and a role that may not write.
-    for variables, words in (
+    for variables, failing in (
         ({"PGPASSWORD": f"{_PASSWORD}-mistyped"}, ("status",)),
         ({"PGPASSWORD": f"{_PASSWORD}-mistyped"}, ("run", "2024-02")),
         (as_anna, ("run", "2024-02")),
     ):
-        failing = replace(installation, variables=installation.variables | variables)
-        code, said = _said(failing, *words)
+        changed = replace(installation, variables=installation.variables | variables)
+        code, said = _said(changed, *failing)
         assert code not in {0, 2}, said
         assert "password authentication failed" in said or "does not let this role" in said
         told.append(said)
