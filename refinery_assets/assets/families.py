@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from refinery_assets.assets.checks import check_specs, column_schema
-from refinery_assets.assets.io_manager import told_if_unwritable
+from refinery_assets.assets.io_manager import failing_if_unwritable
 from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
 from refinery_assets.assets.resources import (
     Warehouse,
@@ -93,7 +93,7 @@ def _odd_hosts(context: dg.AssetExecutionContext, warehouse: Warehouse, settings
 
 
 def _refuse(partition: Partition, why: str) -> None:
-    with told_if_unwritable(partition):
+    with failing_if_unwritable(partition):
         partition.mark_refused(why)
 
 

@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 from dagster_polars import PolarsParquetIOManager
 
-from refinery_assets.contract.places import ObjectPrefix, Place
+from refinery_assets.contract.places import Place, place_of
 from refinery_assets.feed.store import StoreError, telemetry_store
 from refinery_assets.rows.family import Refined
 from refinery_assets.warehouse.family_partitions import Partition, write_parquet
@@ -42,7 +41,7 @@ def failing_out_of_reach() -> Iterator[None]:
 
 
 @contextmanager
-def told_if_unwritable(partition: object, setting: str = "REFINERY_TELEMETRY") -> Iterator[None]:
+def failing_if_unwritable(partition: object, setting: str = "REFINERY_TELEMETRY") -> Iterator[None]:
     """Fail the step with a sentence where a partition, or what lies beside it, cannot be written."""
     try:
         with failing_out_of_reach():
@@ -89,15 +88,14 @@ class TelemetryIOManager(PolarsParquetIOManager):
             # Whoever has no lake need not load it.
             from refinery_assets.warehouse.lake_files import write_lake_file  # noqa: PLC0415
 
-            with told_if_unwritable(Path(self.lake_data), "REFINERY_LAKE_DATA"):
-                lake_file = write_lake_file(Path(self.lake_data), refined, run_id)
-        with told_if_unwritable(partition):
+            with failing_if_unwritable(self.lake_data, "REFINERY_LAKE_DATA"):
+                lake_file = write_lake_file(place_of(self.lake_data), refined, run_id)
+        with failing_if_unwritable(partition):
             partition.write(refined, lake_file)
 
     @property
     def _place(self) -> Place:
-        text = self.base_dir or ""
-        return ObjectPrefix.parse(text) if ObjectPrefix.is_meant(text) else Path(text)
+        return place_of(self.base_dir or "")
 
     def _name(self, path: UPath) -> str:
         """The name of a file of the stock manager's, below the root."""
@@ -113,7 +111,7 @@ class TelemetryIOManager(PolarsParquetIOManager):
     def write_df_to_path(self, context: dg.OutputContext, df: pl.DataFrame, path: UPath) -> None:
         """Write atomically; what was there before stays when it cannot be done."""
         del context
-        with told_if_unwritable(path):
+        with failing_if_unwritable(path):
             write_parquet(df, telemetry_store(self._place), self._name(path), {})
 
     def scan_df_from_path(

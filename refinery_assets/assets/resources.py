@@ -15,6 +15,7 @@ import duckdb
 from dagster_duckdb import DuckDBResource
 
 from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.contract.places import place_of
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.housekeeping import end_dead_runs
 from refinery_assets.operations.runs import PROCESS_TAG, enter_run
@@ -79,7 +80,7 @@ class Warehouse(DuckDBResource):
     def place(self) -> Path | Lake:
         """The file, or the lake."""
         if self.lake_data:
-            return Lake(Catalog(self.lake_catalog), self.database, Path(self.lake_data))
+            return Lake(Catalog(self.lake_catalog), self.database, place_of(self.lake_data))
         return Path(self.database)
 
     @contextmanager

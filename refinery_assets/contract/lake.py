@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from refinery_assets.contract.places import ObjectPrefix, Place, as_place
+from refinery_assets.contract.places import ObjectPrefix, Place
 
 PREFIX = "ducklake:"
 EXPECTED = (
@@ -59,10 +59,6 @@ class Lake:
     catalog: Catalog
     place: str
     data: Place = Path()
-
-    def __post_init__(self) -> None:
-        """Take the data's address as a path, too: the resources of a run hold it as one."""
-        object.__setattr__(self, "data", as_place(self.data))
 
     def __str__(self) -> str:
         """As it is set; it never holds a password."""

@@ -53,7 +53,10 @@ Place = Path | ObjectPrefix
 """A folder of this machine, or a prefix of a bucket."""
 
 
-def as_place(given: Place) -> Place:
-    """The place that a path is of: an address that was made a path has lost one of its two slashes."""
-    text = str(given).replace(":/", "://", 1)
-    return ObjectPrefix.parse(text) if isinstance(given, Path) and ObjectPrefix.is_meant(text) else given
+def place_of(text: str) -> Place:
+    """The place that a setting names.
+
+    Raises:
+        ValueError: It begins like an object store's address and is none.
+    """
+    return ObjectPrefix.parse(text) if ObjectPrefix.is_meant(text) else Path(text)

@@ -45,7 +45,11 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
     summary = ", ".join(parts)
     if facts.problem is not None:
         summary = f"there are no names to compare: {facts.problem}"
-    details = {"Repeated": facts.repeated, "Spelled in several ways": facts.respelled, "No day": _bad_days_told(facts)}
+    details = {
+        "Repeated": facts.repeated,
+        "Spelled in several ways": facts.respelled,
+        "No day": _sentences_of_bad_days(facts),
+    }
     return Finding(
         outcome(failed=bool(facts.problem or any(list(counts.values())[1:]))),
         f"{summary}.",
@@ -62,7 +66,7 @@ def _host_names_unique(facts: InventoryFacts) -> Finding:
 _SEE_INVENTORY = "See inventory_initialized."
 
 
-def _bad_days_told(facts: InventoryFacts) -> list[str]:
+def _sentences_of_bad_days(facts: InventoryFacts) -> list[str]:
     """The texts that are no days, each once, with the column and the first line that they stand in."""
     told = {
         (row["column"], row["text"]): f"{row['text']!r} ({row['source']}{_line(row)}, {row['column']})"

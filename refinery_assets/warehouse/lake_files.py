@@ -22,7 +22,7 @@ import polars as pl
 from refinery_assets.contract.columns import PROCESSED_DATA
 from refinery_assets.contract.families import UTILIZATION_CEILING_PERCENT
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.places import Place, as_place
+from refinery_assets.contract.places import Place
 from refinery_assets.feed.store import OwnStore, open_store
 from refinery_assets.rows.family import Refined
 from refinery_assets.warehouse.family_partitions import COMPRESSION, Partition, SourceFacts, globs
@@ -34,7 +34,7 @@ CATALOG = f"__ducklake_metadata_{NAME}"
 
 def lake_store(data: Place) -> OwnStore:
     """The store that a lake's files lie in."""
-    return open_store(as_place(data), "REFINERY_LAKE_DATA")
+    return open_store(data, "REFINERY_LAKE_DATA")
 
 
 def write_lake_file(data: Place, refined: Refined, run_id: str) -> str | None:
