@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.contract.lake import Catalog, Lake, without_passwords
-from refinery_assets.contract.places import ObjectPrefix
+from refinery_assets.contract.places import ObjectPrefix, place_of
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
 
 HIDDEN = "s3cret'"
@@ -100,7 +100,7 @@ def test_data_in_a_bucket_is_of_a_lake_alone_and_wants_the_library_for_it(monkey
     assert lake is not None
     assert lake.data == lake.bucket == bucket
     # As the resources of a run hand it on.
-    assert Lake(lake.catalog, lake.place, Path(str(lake.data))) == lake
+    assert place_of(str(lake.data)) == bucket
     assert Lake(lake.catalog, lake.place, Path("/srv/lake")).bucket is None
 
     monkeypatch.setitem(sys.modules, "obstore", None)
