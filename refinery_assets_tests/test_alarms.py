@@ -246,6 +246,7 @@ def test_the_line_is_posted_where_an_address_is_set(failed: Failed, tmp_path: Pa
     assert there.received == lines
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(failed: Failed, tmp_path: Path) -> None:
     sandbox, failed_run = failed
     with receiver(503, 200) as there:
@@ -255,6 +256,7 @@ def test_a_server_that_is_busy_for_a_while_gets_it_in_the_end(failed: Failed, tm
     assert len(lines) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "tries"), [(500, alarms.POST_TRIES), (403, 1), (302, 1)])
 def test_a_server_that_will_not_take_it_is_noted_without_the_token(
     failed: Failed, tmp_path: Path, answer: int, tries: int
@@ -269,6 +271,7 @@ def test_a_server_that_will_not_take_it_is_noted_without_the_token(
     assert TOKEN not in (tmp_path / "alerts.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_given_up(failed: Failed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox, failed_run = failed
     monkeypatch.setattr(alarms, "POST_SECONDS", 0.2)
@@ -280,6 +283,7 @@ def test_a_server_that_hangs_is_given_up(failed: Failed, tmp_path: Path, monkeyp
     assert note["not_delivered"] == "127.0.0.1 did not take it (ReadTimeoutError)"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_noted(failed: Failed, tmp_path: Path) -> None:
     sandbox, failed_run = failed
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -122,6 +122,7 @@ def job_backfill(instance: dg.DagsterInstance, *months: str) -> None:
     instance.add_backfill(backfill)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_backfill_leaves_out_a_month_that_is_not_exported_though_it_is_its_only_one(
     sandbox: Sandbox,
 ) -> None:
@@ -136,6 +137,7 @@ def test_a_run_of_a_backfill_leaves_out_a_month_that_is_not_exported_though_it_i
     assert "Left out, because the feed holds nothing of them yet: 2024-04 (1 month)." in left_out
 
 
+@pytest.mark.slow
 def test_a_backfill_over_nothing_but_months_that_are_not_exported_says_so(sandbox: Sandbox) -> None:
     one_each = Sandbox(replace(sandbox.settings, months_per_run=1), sandbox.instance)
     job_backfill(sandbox.instance, "2024-04", "2024-05")

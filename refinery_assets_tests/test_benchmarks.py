@@ -86,6 +86,7 @@ def test_rewriting_is_the_job_refine_with_a_tag_that_asks_for_it() -> None:
     assert {node.name for node in rewrite.nodes} == {node.name for node in refine.nodes}
 
 
+@pytest.mark.slow
 def test_limit_and_script_land_every_row_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:
     rows = sum(len(file.read_text().splitlines()) - 1 for file in sandbox.feed.rglob("*.csv"))
 

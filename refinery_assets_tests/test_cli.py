@@ -137,6 +137,7 @@ def test_a_warehouse_that_is_not_there_is_said(installation: Installation, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_held_warehouse_has_an_exit_code_of_its_own(installation: Installation) -> None:
     with warehouse_held(installation.settings.warehouse) as holder:
         run = refinery(installation, "run", "2024-01", **IMPATIENT)

@@ -183,6 +183,7 @@ def test_it_is_on_from_the_start(settings: Settings) -> None:
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_export_is_left_to_the_entrance_audit(sandbox: Sandbox) -> None:
     april = Month(2024, 4)
     put_a_file(sandbox.settings, april)

@@ -369,6 +369,7 @@ def test_of_a_foreign_file_spoiled_at_random_both_readers_say_the_same(
         assert fast.select(kept).equals(exact.select(kept))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "uncompressed"])
 def test_a_damaged_parquet_file_is_refused_or_adds_up(
     tmp_path: Path, compression: Literal["zstd", "snappy", "uncompressed"]

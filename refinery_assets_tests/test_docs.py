@@ -29,6 +29,7 @@ def test_the_rooms_of_data_logic_do_not_import_dagster() -> None:
     assert [str(each) for each in import_map.imports_of_dagster()] == []
 
 
+@pytest.mark.slow
 def test_the_rooms_of_data_logic_load_without_dagster() -> None:
     rooms = [PACKAGE / room for room in import_map.DATA_ROOMS]
     modules = sorted(

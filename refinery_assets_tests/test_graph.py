@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox, asset_and_check
 
 
+@pytest.mark.slow
 def test_three_months_are_refined_in_one_run(sandbox: Sandbox) -> None:
     outcome = sandbox.refine(JANUARY, FEBRUARY, MARCH)
 

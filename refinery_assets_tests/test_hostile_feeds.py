@@ -160,6 +160,7 @@ def test_the_fast_reader_agrees_or_stands_back(pollution: Pollution) -> None:
     assert fast.select(kept).equals(exact.select(kept))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pollution", TAKEN, ids=by_name)
 def test_a_file_taken_apart_in_many_blocks_reads_as_in_one(
     pollution: Pollution, monkeypatch: pytest.MonkeyPatch

@@ -47,6 +47,7 @@ def imported() -> set[str]:
     return names - set(sys.stdlib_module_names) - {PACKAGE.name}
 
 
+@pytest.mark.slow
 def test_every_package_that_is_imported_is_declared() -> None:
     distributions = packages_distributions()
 

@@ -292,6 +292,7 @@ def test_a_published_month_that_is_refused_later_fails_and_keeps_what_it_was(gra
         assert graph.instance.get_materialized_partitions(dg.AssetKey(asset)) == set(ALL)
 
 
+@pytest.mark.slow
 def test_a_month_refused_for_the_first_time_fails_on_its_own(graph: Graph) -> None:
     graph.run("2024-03")
 

@@ -62,6 +62,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str) -> None:
     assert facts.absent.startswith(f"{file.name} cannot be unpacked (")
 
 
+@pytest.mark.slow
 @by_suffix
 def test_a_bomb_is_refused_before_it_is_unpacked_whole(tmp_path: Path, suffix: str) -> None:
     file = packed_file(tmp_path, suffix, PACK[suffix](b"0" * 200 * MIB), max_mib=3)

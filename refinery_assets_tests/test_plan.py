@@ -43,6 +43,7 @@ def test_a_held_warehouse_without_a_read_copy_is_said(sandbox: Sandbox) -> None:
         make_plan(settings, [[JANUARY]])
 
 
+@pytest.mark.slow
 def test_while_a_run_holds_the_warehouse_the_read_copy_is_compared_with(
     sandbox: Sandbox, given_published: GivenPublished
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_plan_leaves_no_trace(sandbox: Sandbox, given_published: GivenPublishe
     assert sandbox.instance.get_run_records() == runs
 
 
+@pytest.mark.slow
 def test_a_plan_tells_series_and_hosts_that_come_and_go(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY)
     ((gone, new),) = sandbox.query("SELECT min(node_name), max(node_name) FROM hosts")

@@ -164,6 +164,7 @@ def test_a_run_started_here_publishes_and_is_seen_under_the_code_location(sandbo
     assert sandbox.query("SELECT DISTINCT month(ds) FROM processed_data ORDER BY 1") == [(1,), (2,)]
 
 
+@pytest.mark.slow
 def test_a_job_without_months_is_started_without_any(sandbox: Sandbox, given_published: GivenPublished) -> None:
     given_published(JANUARY)
 
