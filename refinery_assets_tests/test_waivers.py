@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from refinery_assets.assets.accept import ACCEPT
@@ -23,6 +24,7 @@ from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.status import Inputs, MonthStatus, Status, read_status
 from refinery_assets.warehouse.storage import open_warehouse
+from refinery_assets_tests.inventories import contract_with, publish_months, settings_with
 from refinery_assets_tests.scenario import (
     CPU,
     FEBRUARY,
@@ -31,6 +33,7 @@ from refinery_assets_tests.scenario import (
     MEMORY,
     GivenPublished,
     Sandbox,
+    folder,
     repeat_the_month_before,
     settings_in,
 )
@@ -79,6 +82,21 @@ def verdicts(sandbox: Sandbox, check: str = CHECK) -> list[str]:
     """What the check said of March, run by run."""
     asked = "SELECT verdict FROM audits WHERE month = '2024-03' AND check_name = $check ORDER BY audited_at"
     return [verdict for (verdict,) in sandbox.query(asked, {"check": check})]
+
+
+def test_a_month_is_accepted_where_the_inventory_is_a_file(refused: Sandbox) -> None:
+    with duckdb.connect(refused.settings.warehouse) as connection:
+        connection.execute("COPY hosts TO $file (HEADER)", {"file": str(folder(refused.settings.feed) / "hosts.csv")})
+    contract = contract_with(
+        folder(refused.settings.feed), 'source = "hosts.csv"\nhost = "node_name"\nbehavior = ["scenario", "variant"]'
+    )
+    settings = settings_with(refused.settings, contract)
+    assert publish_months(settings, MARCH)[MARCH].state is State.REFUSED
+
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        accept(connection, settings, MARCH, CHECK, why="the fleet was frozen for the audit", who="ops")
+
+    assert publish_months(settings, MARCH)[MARCH].state is State.PUBLISHED
 
 
 @pytest.mark.slow

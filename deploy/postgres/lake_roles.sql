@@ -1,6 +1,8 @@
 -- Roles for the lake's catalog. Once, as a superuser, with a password of your own:
 --
---   psql -v refinery=$(openssl rand -hex 24) -f deploy/postgres/lake_roles.sql postgres
+--   PASSWORD=$(openssl rand -hex 24)
+--   psql -v ON_ERROR_STOP=1 -v refinery="$PASSWORD" -f deploy/postgres/lake_roles.sql postgres
+--   echo "db:5432:refinery:refinery:$PASSWORD" >> ~/.pgpass && chmod 600 ~/.pgpass
 --
 -- `refinery` owns the catalog: `refinery lake init`, runs and maintenance use it, and nobody else. Members of `analysts`
 -- read the catalog and change nothing in it; the rows themselves are files, which they need the right to read as well.

@@ -47,11 +47,11 @@ def read_levels(
         SELECT month, resource, median(coalesce(median_y, mean_y)),
             quantile_cont(coalesce(median_y, mean_y), 0.75) - quantile_cont(coalesce(median_y, mean_y), 0.25),
             avg((distinct_values = 1 AND readings > 1)::INTEGER), sum(capacity)
-        FROM series_months WHERE month <= $last AND month >= (
+        FROM series_months WHERE month <= $last AND month >= coalesce((
             SELECT min(month) FROM (
                 SELECT DISTINCT month FROM series_months WHERE month <= $first ORDER BY month DESC LIMIT $most
             )
-        )
+        ), $first)
         GROUP BY month, resource ORDER BY month, resource
         """,
         {"first": str(asked[0]), "last": str(asked[-1]), "most": MONTHS_BEFORE + 1},

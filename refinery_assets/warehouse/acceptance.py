@@ -122,14 +122,15 @@ def _last_verdict(
     if AUDITS.name not in table_names(connection):
         return None, None
     ensure_table(connection, AUDITS)
-    said = connection.execute(
+    # All of the result is fetched: an open one is in the way when the inventory's file is registered.
+    found = connection.execute(
         f"""
         SELECT verdict, input_digest FROM audits a JOIN ({runs}) USING (month, run_id)
         WHERE month = $month AND check_name = $check ORDER BY audited_at DESC, a.rowid DESC LIMIT 1
         """,  # noqa: S608 - a constant of the package
         {"month": str(month), "check": check},
-    ).fetchone()
-    return said or (None, None)
+    ).fetchall()
+    return found[0] if found else (None, None)
 
 
 def _stats_now(settings: Settings, month: Month, check: str) -> list[Stats]:

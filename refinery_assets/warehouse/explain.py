@@ -75,7 +75,7 @@ def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResu
     run_id, last_found = None, []
     if AUDITS.name in tables:
         last = f"SELECT run_id FROM ({LAST_RUNS}) WHERE month = $month"  # noqa: S608 - a constant of ours
-        (run_id,) = connection.execute(last, asked).fetchone() or (None,)
+        run_id = next((found for (found,) in connection.execute(last, asked).fetchall()), None)
     if run_id is not None:
         last_found = [
             verdict

@@ -8,8 +8,8 @@ a DuckDB file. Here: opening it, and the messages when it cannot be opened. Not 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _EXTENSIONS = {
 # Of a catalog's file that is open elsewhere, by DuckDB in another process and in this one, and by SQLite.
 _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
 # PostgreSQL says so of a role that lacks a right; the statement that it was is not worth showing.
-_DENIED = re.compile(r"permission denied (?:for (?:database|schema|table) \S+|to create [^\n]+)")
+_DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
 _POLL_SECONDS = 0.2
 
 
@@ -66,8 +66,9 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
     """
     packaged = _genuine_packages(_extensions(lake))
     checked = {"allow_unsigned_extensions": True} if packaged else {}
-    beside = lake.data if lake.bucket is None else Path(tempfile.gettempdir()) / f"refinery-{os.getpid()}"
-    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": f"{beside}.tmp"})
+    # A folder of its own: this DuckDB names what it spills alike in every connection, and each would read the others'.
+    spill = tempfile.mkdtemp(prefix="refinery-")
+    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": spill})
     try:
         _load_extensions(connection, lake, packaged)
         if lake.bucket is not None:
@@ -83,6 +84,7 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         raise
     finally:
         connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
 
 
 def quoted(text: str) -> str:

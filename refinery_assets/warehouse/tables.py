@@ -64,8 +64,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def is_lake(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the database in use is a lake, and not a file."""
-    row = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchone()
-    return row == ("ducklake",)
+    rows = connection.execute("SELECT type FROM duckdb_databases() WHERE database_name = current_database()").fetchall()
+    return rows == [("ducklake",)]
 
 
 def rows_of(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
