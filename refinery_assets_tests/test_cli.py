@@ -396,6 +396,10 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     status = refinery(installation, "status").stdout
     assert "2024-02: acceptance withdrawn | " in status
     assert "accepted month_is_new (withdrawn)" in status
+    assert refinery(installation, "run", "changed").exit_code == 1
+    standing = refinery(installation, "run", "changed")
+    assert standing.exit_code == 1
+    assert "Refused by it, though what was published stands: 2024-02; see refinery explain 2024-02." in standing.stdout
 
 
 # What is loaded, and what is shown.

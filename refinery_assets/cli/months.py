@@ -36,7 +36,7 @@ def run(
     settings = settings_now()
     selected = _select(months, settings)
     if not selected:
-        _nothing_to_do("run", as_json=as_json)
+        _nothing_to_do("run", settings, as_json=as_json)
         return
     from refinery_assets.operations.home import dagster_home
 
@@ -70,7 +70,7 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
     settings = settings_now()
     selected = _select(months, settings)
     if not selected:
-        _nothing_to_do("plan", as_json=as_json)
+        _nothing_to_do("plan", settings, as_json=as_json)
         return
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_plan
@@ -211,8 +211,21 @@ def _read_status(settings: Settings) -> Status:
         return read_status(None, settings, settings.today)
 
 
-def _nothing_to_do(command: str, *, as_json: bool) -> None:
+def _nothing_to_do(command: str, settings: Settings, *, as_json: bool) -> None:
+    """Say that no month need be run; a month that would only be refused again is not well for that."""
+    from refinery_assets.checks.rules import listing
+
+    refused = [each.month for each in _read_status(settings).months if each.is_judged_as_it_is]
+    problem = (
+        f"No month has changed since the last run. Refused by it, though what was published stands: "
+        f"{listing(refused)}; see refinery explain {refused[0]}."
+        if refused
+        else ""
+    )
     if as_json:
-        print_json({"command": command, "success": True, "runs": [], "months": [], "problems": []})
+        problems = [problem] if problem else []
+        print_json({"command": command, "success": not problem, "runs": [], "months": [], "problems": problems})
     else:
-        typer.echo("Nothing to do: every month of the feed is as published.")
+        typer.echo(problem or "Nothing to do: every month of the feed is as published.")
+    if problem:
+        raise typer.Exit(EXIT_REFUSED)
