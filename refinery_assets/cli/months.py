@@ -34,9 +34,9 @@ def run(
     Dagster holds the run like one that its UI started.
     """
     settings = settings_now()
-    selected = _select(months, settings)
+    selected, refused = _select(months, settings)
     if not selected:
-        _nothing_to_do("run", settings, as_json=as_json)
+        _nothing_to_do("run", refused, as_json=as_json)
         return
     from refinery_assets.operations.home import dagster_home
 
@@ -68,9 +68,9 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
     The verdicts, and the exact difference from what is published.
     """
     settings = settings_now()
-    selected = _select(months, settings)
+    selected, refused = _select(months, settings)
     if not selected:
-        _nothing_to_do("plan", settings, as_json=as_json)
+        _nothing_to_do("plan", refused, as_json=as_json)
         return
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_plan
@@ -193,10 +193,18 @@ def accept(
     typer.echo(f"To publish it: refinery run {month}")
 
 
-def _select(words: Sequence[str], settings: Settings) -> list[Month]:
+def _select(words: Sequence[str], settings: Settings) -> tuple[list[Month], list[Month]]:
+    """The months asked for; and those that `changed` leaves out because they would only be refused again."""
     from refinery_assets.feed.selection import select_months
 
-    return select_months(words, settings, lambda: _read_status(settings).changed)
+    refused: list[Month] = []
+
+    def changed() -> list[Month]:
+        status = _read_status(settings)
+        refused.extend(each.month for each in status.months if each.is_judged_as_it_is)
+        return status.changed
+
+    return select_months(words, settings, changed), refused
 
 
 def _read_status(settings: Settings) -> Status:
@@ -211,11 +219,10 @@ def _read_status(settings: Settings) -> Status:
         return read_status(None, settings, settings.today)
 
 
-def _nothing_to_do(command: str, settings: Settings, *, as_json: bool) -> None:
+def _nothing_to_do(command: str, refused: Sequence[Month], *, as_json: bool) -> None:
     """Say that no month need be run; a month that would only be refused again is not well for that."""
     from refinery_assets.checks.rules import listing
 
-    refused = [each.month for each in _read_status(settings).months if each.is_judged_as_it_is]
     problem = (
         f"No month has changed since the last run. Refused by it, though what was published stands: "
         f"{listing(refused)}; see refinery explain {refused[0]}."
