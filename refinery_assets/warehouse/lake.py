@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,24 +66,23 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
     packaged = _genuine_packages(_extensions(lake))
     checked = {"allow_unsigned_extensions": True} if packaged else {}
     # A folder of its own: this DuckDB names what it spills alike in every connection, and each would read the others'.
-    spill = tempfile.mkdtemp(prefix="refinery-")
-    connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": spill})
-    try:
-        _load_extensions(connection, lake, packaged)
-        if lake.bucket is not None:
-            hand_keys_on(connection, lake.bucket)
-        options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
-        _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
-        yield connection
-    except duckdb.Error as error:
-        if denied := _DENIED.search(str(error)):
-            raise _may_not(lake, denied[0]) from error
-        if isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException):
-            raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
-        raise
-    finally:
-        connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="refinery-", ignore_cleanup_errors=True) as spill:
+        connection = duckdb.connect(config={**(config or {}), **checked, "temp_directory": spill})
+        try:
+            _load_extensions(connection, lake, packaged)
+            if lake.bucket is not None:
+                hand_keys_on(connection, lake.bucket)
+            options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
+            _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
+            yield connection
+        except duckdb.Error as error:
+            if denied := _DENIED.search(str(error)):
+                raise _may_not(lake, denied[0]) from error
+            if isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException):
+                raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
+            raise
+        finally:
+            connection.close()
 
 
 def quoted(text: str) -> str:
