@@ -44,8 +44,12 @@ def _run_as_user(folder: str, *command: str) -> None:
 
 
 @contextmanager
-def postgresql_server() -> Iterator[Path]:
-    """Run a server; gives the folder of its socket; who connects by it needs no password, and `ADMIN` is superuser."""
+def postgresql_server(*, durable: bool = False) -> Iterator[Path]:
+    """Run a server; gives the folder of its socket; who connects by it needs no password, and `ADMIN` is superuser.
+
+    Args:
+        durable: Whether a commit waits for the disk, as everywhere but in tests.
+    """
     initdb, control = program("initdb"), program("pg_ctl")
     # Not below pytest's folders, which nobody else may enter; and a socket's path has to be short.
     with tempfile.TemporaryDirectory(prefix="refinery-pg-") as folder:
@@ -56,7 +60,8 @@ def postgresql_server() -> Iterator[Path]:
             shutil.chown(data, "postgres")
         _run_as_user(folder, initdb, "-D", str(data), "-A", "trust", "-U", ADMIN, "--no-sync")
         server = (control, "-D", str(data), "-w", "-l", str(Path(folder, "log")))
-        _run_as_user(folder, *server, "-o", f"-k {folder} -h '' -c fsync=off", "start")
+        fsync = "on" if durable else "off"
+        _run_as_user(folder, *server, "-o", f"-k {folder} -h '' -c fsync={fsync}", "start")
         try:
             yield Path(folder)
         finally:

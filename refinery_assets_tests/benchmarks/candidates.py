@@ -133,7 +133,8 @@ class Candidate:
     folder: Path = field(default=PROJECT_ROOT)
 
 
-def _module(name: str, *arguments: str) -> list[str]:
+def module(name: str, *arguments: str) -> list[str]:
+    """The command for a module beside this one."""
     return [sys.executable, "-m", f"{_HERE}.{name}", *arguments]
 
 
@@ -167,18 +168,18 @@ def install_peer(name: str) -> bool:
 CANDIDATES: Mapping[str, Candidate] = {
     "limit": Candidate(
         "plain DuckDB: one INSERT a family with explicit columns, no checks",
-        lambda arena: _module("limit", str(arena.feed), str(arena.file("limit"))),
+        lambda arena: module("limit", str(arena.feed), str(arena.file("limit"))),
         file="limit",
         table="landed",
     ),
     "engine": Candidate(
         "our data work without Dagster: read, verdicts, Parquet, publish, audit",
-        lambda arena: _module("engine", str(arena.first), str(arena.last)),
+        lambda arena: module("engine", str(arena.first), str(arena.last)),
         file="refinery",
     ),
     "script": Candidate(
         "the plain script: `read_csv_auto` over globs, a row count, a behaviour count",
-        lambda arena: _module("script", str(arena.feed), str(arena.file("script"))),
+        lambda arena: module("script", str(arena.feed), str(arena.file("script"))),
         file="script",
         table="processed",
     ),

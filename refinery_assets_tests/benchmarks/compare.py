@@ -83,8 +83,7 @@ def _measure_all(arena: Arena, names: Sequence[str], runs: int) -> dict[str, obj
         "months": len(list(Month.span(arena.first, arena.last))),
         "rows": arena.rows,
         "taken": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, {_memory_gib():.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}, DuckDB {duckdb.__version__}",
+        "machine": machine(),
         "costs": {name: [vars(cost) for cost in taken] for name, taken in costs.items()},
         "bytes": sizes,
         "milliseconds_of_one_series": point_query,
@@ -113,8 +112,13 @@ def _time_of_one_series(arena: Arena) -> float:
     return median(taken)
 
 
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+def machine() -> str:
+    """What it was measured on, in words."""
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores, {gib:.0f} GiB, {platform.system()}, "
+        f"Python {platform.python_version()}, DuckDB {duckdb.__version__}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+"""The table of what `lake.py` measured, over all sizes: a part of `benchmarks.md`.
+
+Here: what the candidates are, ratios, and how they are shown. Not here: any measuring.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+Measured = dict[str, Any]
+"""One size, as `lake.py` keeps it."""
+
+LAKE_CANDIDATES: Mapping[str, str] = {
+    "script": "the plain script, into a file",
+    "engine_file": "our data work without Dagster, into a file",
+    "engine_lake": "the same into a lake, without a copy",
+    "engine_lake_insert": "the same into a lake by INSERT",
+    "file": "our whole graph, all months, all checks, into a file",
+    "lake": "the same into a lake",
+    "lake_two": "the same by two processes side by side, each half of the months",
+    "lake_three": "by three, each a third",
+}
+"""What is compared, in the order in which it is run."""
+
+_SIZES_WITH_AIM = {"20000x36": 0.8}
+
+
+def lake_part(folder: Path) -> str | None:
+    """The part over every size below `folder`; None where nothing has been measured."""
+    sizes = [
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted(folder.glob("*x*.json"), key=lambda file: [int(n) for n in file.stem.split("x")])
+    ]
+    if not sizes:
+        return None
+    first = sizes[0]
+    head = (
+        "## The lake\n\n"
+        "A lake with its catalog in PostgreSQL and its data in a folder, against the file; all on one machine "
+        f"({first['machine']}), everything on the DuckDB that DuckLake is packaged for. Medians of the whole process, "
+        "in seconds; the last process to end counts where there are several."
+    )
+    return "\n\n".join([head, _seconds(sizes), _publishing(sizes), _rest(sizes)])
+
+
+def _wall(measured: Measured, name: str) -> float | None:
+    runs = measured["costs"].get(name)
+    return median(run["wall"] for run in runs) if runs else None
+
+
+def _table(sizes: list[Measured], rows: Mapping[str, Callable[[Measured], str]]) -> str:
+    header = ["what", *(f"{each['hosts']:,} hosts x {each['months']}" for each in sizes)]
+    lines = [header, ["---"] + ["---:"] * len(sizes)]
+    lines += [[what, *(show(each) for each in sizes)] for what, show in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _seconds(sizes: list[Measured]) -> str:
+    def shown(name: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            wall = _wall(measured, name)
+            return "" if wall is None else f"{wall:.1f}"
+
+        return show
+
+    def ratio(upper: str, lower: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            costs = measured["costs"]
+            if not costs.get(upper) or not costs.get(lower):
+                return ""
+            pairs = zip(costs[upper], costs[lower], strict=True)
+            found = f"{median(above['wall'] / below['wall'] for above, below in pairs):.2f}"
+            aim = _SIZES_WITH_AIM.get(f"{measured['hosts']}x{measured['months']}")
+            return f"{found} (aim: at most {aim:g})" if aim and (upper, lower) == ("lake", "script") else found
+
+        return show
+
+    def millions(measured: Measured) -> str:
+        return f"{measured['rows'] / 1e6:.1f}"
+
+    def runs(measured: Measured) -> str:
+        return str(max(map(len, measured["costs"].values())))
+
+    rows: dict[str, Callable[[Measured], str]] = {"rows, millions": millions, "rounds": runs}
+    rows |= {f"`{name}`: {meaning}": shown(name) for name, meaning in LAKE_CANDIDATES.items()}
+    rows |= {
+        "`lake` / `script`": ratio("lake", "script"),
+        "`lake` / `file`": ratio("lake", "file"),
+        "`lake` / `lake_two`": ratio("lake", "lake_two"),
+        "`lake` / `lake_three`": ratio("lake", "lake_three"),
+    }
+    return _table(sizes, rows)
+
+
+def _publishing(sizes: list[Measured]) -> str:
+    def stage(name: str, stage: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            runs = measured["stages"].get(name)
+            return f"{median(run[stage] for run in runs):.1f}" if runs else ""
+
+        return show
+
+    rows = {
+        "families, file": stage("engine_file", "families"),
+        "families, lake (writes the clean rows as well)": stage("engine_lake", "families"),
+        "publish, file": stage("engine_file", "publish"),
+        "publish, lake without a copy": stage("engine_lake", "publish"),
+        "publish, lake by INSERT": stage("engine_lake_insert", "publish"),
+    }
+    return "Of `engine`, the seconds of two stages:\n\n" + _table(sizes, rows)
+
+
+def _rest(sizes: list[Measured]) -> str:
+    def megabytes(place: str, what: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            found = measured["bytes"].get(place, {}).get(what)
+            return "" if found is None else f"{found / 1e6:,.1f}"
+
+        return show
+
+    def files(measured: Measured) -> str:
+        return str(measured["bytes"].get("lake", {}).get("files", ""))
+
+    def series(place: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            found = measured["milliseconds_of_one_series"].get(place)
+            return "" if found is None else f"{found:.0f}"
+
+        return show
+
+    def peak(name: str) -> Callable[[Measured], str]:
+        def show(measured: Measured) -> str:
+            runs = measured["costs"].get(name)
+            return f"{median(run['peak'] for run in runs):,.0f}" if runs else ""
+
+        return show
+
+    def memory(measured: Measured) -> str:
+        return f"{measured['memory_mib']:,}"
+
+    rows = {
+        "warehouse file, MB": megabytes("file", "data"),
+        "lake: data, MB": megabytes("lake", "data"),
+        "lake: files": files,
+        "lake: catalog, MB (an empty database of PostgreSQL: 7.5)": megabytes("lake", "catalog"),
+        "one series by host and resource, file, ms": series("file"),
+        "the same, lake, ms": series("lake"),
+        "REFINERY_MEMORY_MIB": memory,
+        "peak memory of `file`, MiB": peak("file"),
+        "peak memory of `lake`, MiB": peak("lake"),
+    }
+    return "Storage, reading, memory:\n\n" + _table(sizes, rows)
