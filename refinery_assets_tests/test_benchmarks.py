@@ -24,6 +24,7 @@ from refinery_assets_tests.benchmarks import anew, engine, limit, script
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES, PEERS
 from refinery_assets_tests.benchmarks.measuring import CommandFailedError, measure
 from refinery_assets_tests.benchmarks.report import write_report
+from refinery_assets_tests.benchmarks.workers import slices
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox
 
 MONTHS = [JANUARY, FEBRUARY, MARCH]
@@ -149,3 +150,57 @@ def test_the_table_holds_every_aim_and_leaves_open_what_was_not_measured(tmp_pat
     assert "| `unchanged` / `noop` |  | at most 1.6 |  | at most 3 |" in table
     assert "| `full` / `script` |  | at most 2.2 |  | at most 1.4 |" in table
     assert any("Not installed: sqlmesh." in line for line in table)
+
+
+def test_what_a_lake_was_measured_at_stands_below_the_rest_with_its_aim(tmp_path: Path) -> None:
+    def runs(*walls: float) -> list[dict[str, float]]:
+        return [{"wall": wall, "cpu": 1.0, "peak": 500.0} for wall in walls]
+
+    measured = {
+        "hosts": 20_000,
+        "months": 36,
+        "rows": 86_000_000,
+        "memory_mib": 384,
+        "machine": "a machine",
+        "costs": {"script": runs(10.0, 20.0, 40.0), "lake": runs(8.0, 30.0, 24.0), "lake_two": runs(4.0, 10.0, 12.0)},
+        "stages": {"engine_lake": [{"families": 5.0, "publish": 1.25}]},
+        "bytes": {"lake": {"data": 2_000_000, "files": 144, "catalog": 9_000_000}},
+        "milliseconds_of_one_series": {"lake": 12.0},
+    }
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "20000x36.json").write_text(json.dumps(measured))
+
+    write_report(tmp_path)
+
+    table = (tmp_path / "benchmarks.md").read_text().splitlines()
+    assert "| `lake` / `script` | 0.80 (aim: at most 0.8) |" in table
+    assert "| `lake` / `lake_two` | 2.00 |" in table
+    assert "| `lake` / `lake_three` |  |" in table, "not measured"
+    assert "| publish, lake without a copy | 1.2 |" in table
+    assert "| lake: data, MB | 2.0 |" in table
+
+
+def test_an_instance_in_postgresql_is_held_against_the_same_round_in_sqlite(tmp_path: Path) -> None:
+    runs = {"full_sqlite": (10.0, 20.0), "full_postgres": (12.0, 30.0)}
+    runs |= {"unchanged_sqlite": (4.0, 4.0), "unchanged_postgres": (8.0, 4.0)}
+    costs = {name: [{"wall": wall, "cpu": 1.0, "peak": 1.0} for wall in walls] for name, walls in runs.items()}
+    (tmp_path / "instances").mkdir()
+    measured = {"hosts": 2000, "months": 36, "taken": "2026-01-01", "machine": "a machine", "costs": costs}
+    (tmp_path / "instances" / "2000x36.json").write_text(json.dumps(measured))
+
+    write_report(tmp_path)
+
+    table = (tmp_path / "benchmarks.md").read_text()
+    assert "into an empty file | 15.0 | 21.0 | 1.35 (aim: at most 1.3) |" in table
+    assert "nothing to do | 4.0 | 6.0 | 1.50 |" in table
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_workers_share_the_months_whole_and_in_order(number: int) -> None:
+    months = list(Month.span(JANUARY, MARCH))
+
+    shares = slices(months, number)
+
+    assert [month for share in shares for month in share] == months
+    assert len(shares) == min(number, len(months))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -15,6 +15,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES
+from refinery_assets_tests.benchmarks.instances_report import instances_part
 from refinery_assets_tests.benchmarks.lake_report import lake_part
 
 Measured = dict[str, Any]
@@ -80,8 +81,7 @@ def write_report(folder: Path) -> None:
         for file in sorted(folder.glob("*x*.json"), key=lambda file: [int(n) for n in file.stem.split("x")])
     }
     parts = [_targets(sizes), *(_figures(measured) for measured in sizes.values()), _growth(sizes)]
-    if lake := lake_part(folder / "lake"):
-        parts.append(lake)
+    parts += filter(None, [lake_part(folder / "lake"), instances_part(folder / "instances")])
     (folder / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     _draw(sizes, folder / "benchmarks.png")
 
