@@ -53,12 +53,9 @@ def running_store(program: str, folder: Path) -> Iterator[str]:
         _wait_for(url, server, folder / "log")
         yield url
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        # Asked to end, it takes more than ten seconds, and what it holds is thrown away.
+        server.kill()
+        server.wait()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -86,18 +83,20 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 @dataclass
 class Relay:
-    """Passes on what clients and a server say, until one of them has said so many bytes; then it is dead.
+    """Passes on what clients and a server say, until one of them has said so many bytes; then it is dead, or hangs up.
 
     Attributes:
         server: The port of the server.
         told_left: How much the server may still say; None: all that it wants.
         asked_left: How much its clients may still say; None: likewise.
+        hangs_up: Whether it only ends the connections that are open then, once, and takes new ones.
         url: Where clients find it.
     """
 
     server: int
     told_left: int | None = None
     asked_left: int | None = None
+    hangs_up: bool = False
     url: str = ""
     _open: list[socket.socket] = field(default_factory=list)
     _listener: socket.socket | None = None
@@ -129,7 +128,11 @@ class Relay:
                     setattr(self, limit, left - len(data))
                 target.sendall(data)
                 if getattr(self, limit) == 0:
-                    self._die()
+                    if self.hangs_up:
+                        setattr(self, limit, None)
+                        self._hang_up()
+                    else:
+                        self._die()
                     return
         for each in (source, target):
             with suppress(OSError):
@@ -141,6 +144,10 @@ class Relay:
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """What is being said breaks off."""
         for each in self._open:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -12,6 +12,7 @@ import pytest
 
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.feed.atomic_write import atomic_path, atomic_write
+from refinery_assets.feed.store import Folder
 
 ROUNDS = 400
 # Each content is one letter over and over, so that a torn or mixed read shows.
@@ -75,6 +76,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["report.png"]
+
+
+def test_a_file_whose_name_is_used_once_is_not_replaced(tmp_path: Path) -> None:
+    store = Folder(tmp_path)
+    with store.creating("once/rows.parquet") as target:
+        target.write_bytes(b"first")
+
+    with pytest.raises(FileExistsError, match=r"once/rows\.parquet"), store.creating("once/rows.parquet") as target:
+        target.write_bytes(b"second")
+
+    assert (tmp_path / "once" / "rows.parquet").read_bytes() == b"first"
+    assert names(tmp_path / "once") == ["rows.parquet"]
 
 
 def test_a_temporary_file_that_cannot_be_removed_does_not_hide_the_first_error(tmp_path: Path) -> None:

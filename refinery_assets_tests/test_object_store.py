@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import secrets
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +37,7 @@ from refinery_assets.warehouse.family_partitions import (
     partitions_there,
     source_facts,
 )
+from refinery_assets.warehouse.lake_files import write_lake_file
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets_tests.object_store import BUCKET, Relay, free_ports
@@ -276,6 +280,69 @@ def test_the_ledger_of_a_run_is_kept_in_an_object_store_until_it_is_forgotten(te
 
     assert ledger.records() == []
     assert [record.left_out for record in other.records()] == [[JANUARY], []]
+
+
+def test_writers_of_a_name_that_is_used_once_never_replace_each_others_object(telemetry: ObjectPrefix) -> None:
+    store = telemetry_store(telemetry)
+    told = []
+
+    def write(content: bytes) -> bool:
+        try:
+            with store.creating("once") as target:
+                assert isinstance(target, io.BytesIO)
+                target.write(content)
+        except StoreError as error:
+            told.append(str(error))
+            return False
+        return True
+
+    contents = [letter.encode() * 10_000 for letter in "abc"]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        won = list(pool.map(write, contents))
+
+    assert won.count(True) == 1
+    written = contents[won.index(True)]
+    assert store.read_back("once") == written
+    sentence = (
+        f"{telemetry}/once could not be written: its name is used once, and another object has it; see who else writes "
+        "below REFINERY_TELEMETRY, then run again."
+    )
+    assert told == [sentence, sentence]
+    # Who finds what it was about to write has written it.
+    assert write(written)
+
+
+def test_an_object_whose_answer_was_lost_was_created_all_the_same(
+    telemetry: ObjectPrefix, relay: Relay, object_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay.hangs_up = True
+    relay.told_left = 0
+
+    with telemetry_store(telemetry).creating("once") as target:
+        assert isinstance(target, io.BytesIO)
+        target.write(b"first")
+
+    # The server took it, and nobody heard that it did.
+    assert relay.told_left is None
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    assert telemetry_store(telemetry).read_back("once") == b"first"
+
+
+def test_the_file_of_a_months_rows_for_a_lake_is_never_replaced(
+    settings_of_copy: Settings, telemetry: ObjectPrefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refined = refine_file(feed_file(settings_of_copy, CPU, JANUARY), settings_of_copy)
+    fewer = replace(refined, partition=refined.partition.head(100))
+    # As if two drew the same.
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "c0ffee00")
+
+    first = write_lake_file(telemetry, refined, "this-run")
+
+    assert first is not None
+    with pytest.raises(StoreError, match=r"c0ffee00\.parquet could not be written: its name is used once"):
+        write_lake_file(telemetry, fewer, "this-run")
+    rows = pl.read_parquet(telemetry_store(telemetry).read_back(first.removeprefix(f"{telemetry}/")))
+    assert rows.height == refined.partition.filter(pl.col("fault").is_null()).height > fewer.partition.height
 
 
 def a_store_error(settings: Settings) -> str:

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from refinery_assets.contract.places import ObjectPrefix
@@ -106,6 +106,21 @@ class Bucket:
         whole = io.BytesIO()
         yield whole
         self.write(name, whole.getvalue())
+
+    @contextmanager
+    def creating(self, name: str) -> Iterator[io.BytesIO]:
+        """As `OwnStore.creating`, which the store itself sees to (If-None-Match), whoever else writes there."""
+        whole = io.BytesIO()
+        yield whole
+        content = whole.getvalue()
+        if self._ask("written", lambda objects: _create(objects, name, content), name):
+            return
+        # A request whose answer was lost is repeated, and then finds what it has written itself.
+        if self.read_back(name) != content:
+            raise StoreError(
+                f"{self}/{name} could not be written: its name is used once, and another object has it; see who else "
+                f"writes below {self.connection.variable}, then run again."
+            )
 
     def footer(self, name: str) -> io.BytesIO:
         """The end of the object, which readers of Parquet begin with."""
@@ -248,6 +263,15 @@ def _all(objects: S3Store, folders: Sequence[str]) -> Iterator[ObjectMeta]:
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         for found in pool.map(lambda folder: list(chain(*objects.list(folder))), folders):
             yield from found
+
+
+def _create(objects: S3Store, name: str, content: bytes) -> bool:
+    """Put an object where there is none; whether there was none."""
+    try:
+        objects.put(name, content, mode="create")
+    except AlreadyExistsError:
+        return False
+    return True
 
 
 @cache

@@ -11,12 +11,13 @@ Here: what a store can be asked, and the folder. Not here: objects (`object_stor
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -99,6 +100,9 @@ class OwnStore(Store, Protocol):
 
     def writing(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
         """Where a library is to write a file to; on leaving it is put in its place, whole or not at all."""
+
+    def creating(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
+        """As `writing`, for a name that is used once: what stands there already is never replaced, but an error."""
 
     def footer(self, name: str) -> Path | io.BytesIO:
         """What shows the footer of a Parquet file; FileNotFoundError where there is none."""
@@ -215,6 +219,15 @@ class Folder:
     def writing(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
         """As `OwnStore.writing`."""
         return atomic_path(self.path_of(name))
+
+    @contextmanager
+    def creating(self, name: str) -> Iterator[Path]:
+        """As `OwnStore.creating`; looked for before it is put in its place, for not every file system can refuse it."""
+        path = self.path_of(name)
+        with atomic_path(path) as temporary:
+            yield temporary
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     def footer(self, name: str) -> Path:
         """The file itself."""

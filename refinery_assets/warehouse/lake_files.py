@@ -62,7 +62,7 @@ def write_lake_file(data: Place, refined: Refined, run_id: str) -> str | None:
     # The token for a step that is tried again in its run.
     name = f"{folder}/{(stats.digest or '')[:16]}-{run_id}-{secrets.token_hex(4)}.parquet"
     store = lake_store(data)
-    with store.writing(name) as target:
+    with store.creating(name) as target:
         rows.write_parquet(target, compression=COMPRESSION)
     return f"{store}/{name}"
 
