@@ -9,8 +9,10 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import pytest
@@ -25,9 +27,11 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets_tests.installation import Installation, install, make_home
 from refinery_assets_tests.lakes import Postgres, make_lake_in, why_no_lake
-from refinery_assets_tests.object_store import KEYS, running_store, weed
+from refinery_assets_tests.object_store import KEYS, Relay, running_store, weed
 from refinery_assets_tests.postgresql import postgresql_server
 from refinery_assets_tests.scenario import JANUARY, MARCH, GivenPublished, Sandbox, settings_in
+
+_NOT_TRIED_FOR_LONG = {"max_retries": 2, "backoff": {"init_backoff": timedelta(milliseconds=1)}}
 
 # For scikit-learn, before it is loaded: its threads spin while they wait, at the cost of what else is tested.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -189,3 +193,16 @@ def object_store(object_store_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in {**KEYS, "AWS_ENDPOINT_URL": object_store_url}.items():
         monkeypatch.setenv(name, value)
     return object_store_url
+
+
+@pytest.fixture
+def relay(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """A way to the object store that can break, and that the environment names."""
+    from refinery_assets.feed import object_connection as module  # noqa: PLC0415 - is skipped where the library is not there
+
+    monkeypatch.setattr(module, "_RETRIES", _NOT_TRIED_FOR_LONG)
+    port = urlsplit(object_store).port
+    assert port is not None
+    with Relay(port) as found:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
+        yield found

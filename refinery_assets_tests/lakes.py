@@ -1,4 +1,4 @@
-"""Lakes for tests: whether DuckLake can be had, a lake beside a sandbox's file, and lakes with catalogs in PostgreSQL.
+"""Lakes for tests: whether DuckLake can be had, lakes beside a sandbox's file and in PostgreSQL, and what they hold.
 
 Here: making them. Not here: the PostgreSQL server (`postgresql.py`), and anything that asserts.
 """
@@ -14,12 +14,17 @@ from pathlib import Path
 
 import duckdb
 
+from refinery_assets.contract.columns import TABLES
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_tables import make_lake
-from refinery_assets.warehouse.storage import WarehouseUnusableError
+from refinery_assets.warehouse.storage import WarehouseUnusableError, open_warehouse
 from refinery_assets_tests.postgresql import ADMIN, create_database
+from refinery_assets_tests.scenario import Rows, Sandbox
+
+# Of a run, and not of what it found.
+_OF_THE_RUN = {"run_id", "audited_at", "published_at"}
 
 
 @cache
@@ -46,6 +51,22 @@ def make_lake_in(settings: Settings, lake: Lake | None = None) -> Settings:
     )
     make_lake(there, settings.warehouse)
     return there
+
+
+def content_of(sandbox: Sandbox) -> dict[str, Rows]:
+    """All rows of a warehouse that the refinery wrote, by table, but for what differs from run to run."""
+    found = {}
+    with open_warehouse(sandbox.settings.place, read_only=True, wait_seconds=0.0) as connection:
+        for table in TABLES:
+            names = [column.name for column in table.columns]
+            columns = ", ".join(name for name in names if name not in _OF_THE_RUN)
+            if "published_at" in names:
+                columns += ", published_at IS NULL"
+            # Means of the same numbers in another order differ in their last digits.
+            columns = columns.replace("counts", "regexp_replace(counts::VARCHAR, '(\\d\\.\\d{9})\\d+', '\\1', 'g')")
+            found[table.name] = connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY ALL").fetchall()
+        found["series"] = connection.execute("SELECT * FROM series ORDER BY unique_id").fetchall()
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A real object store on loopback: SeaweedFS, started and ended; and a relay before it that breaks.
+"""A real object store on loopback: SeaweedFS, started, filled and ended; and a relay before it that breaks.
 
 Here: the servers. Not here: fixtures (`conftest.py`) and anything that asserts.
 """
@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from refinery_assets.contract.places import ObjectPrefix
 
 KEYS = {"AWS_ACCESS_KEY_ID": "refinery", "AWS_SECRET_ACCESS_KEY": "secret-4711"}
 BUCKET = "refinery"
@@ -79,6 +81,20 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
         assert server.poll() is None, log.read_text(errors="replace")
         assert time.monotonic() < give_up, log.read_text(errors="replace")
         time.sleep(0.1)
+
+
+def upload(folder: Path, prefix: ObjectPrefix) -> None:
+    """Put all files of a folder below a prefix."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            put(prefix, path.relative_to(folder).as_posix(), path.read_bytes())
+
+
+def put(prefix: ObjectPrefix, name: str, data: bytes) -> None:
+    """Put an object, by no code of the refinery's."""
+    from obstore.store import S3Store  # noqa: PLC0415 - not everywhere installed
+
+    S3Store(prefix.bucket, prefix=prefix.prefix, client_options={"allow_http": True}).put(name, data)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refinery_assets.cli import app
-from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, TABLES
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.lake_maintenance import prove
@@ -27,27 +27,10 @@ from refinery_assets.warehouse.storage import (
 from refinery_assets.warehouse.tables import LakeNotReadyError, ensure_table, transaction
 from refinery_assets.warehouse.views import renew_views
 from refinery_assets_tests.inventories import contract_with
-from refinery_assets_tests.lakes import Postgres, make_lake_in
+from refinery_assets_tests.lakes import Postgres, content_of, make_lake_in
 from refinery_assets_tests.scenario import CPU, DISK, FEBRUARY, JANUARY, MARCH, MEMORY, NETWORK, Rows, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
-
-# Of a run, and not of what it found.
-_OF_THE_RUN = {"run_id", "audited_at", "published_at"}
-
-
-def _content(sandbox: Sandbox) -> dict[str, Rows]:
-    found = {}
-    for table in TABLES:
-        names = [column.name for column in table.columns]
-        columns = ", ".join(name for name in names if name not in _OF_THE_RUN)
-        if "published_at" in names:
-            columns += ", published_at IS NULL"
-        # Means of the same numbers in another order differ in their last digits.
-        columns = columns.replace("counts", "regexp_replace(counts::VARCHAR, '(\\d\\.\\d{9})\\d+', '\\1', 'g')")
-        found[table.name] = sandbox.query(f"SELECT {columns} FROM {table.name} ORDER BY ALL")
-    found["series"] = sandbox.query("SELECT * FROM series ORDER BY unique_id")
-    return found
 
 
 def _spoil(sandbox: Sandbox) -> None:
@@ -83,7 +66,7 @@ def test_file_and_lake_hold_the_same_of_the_same_feed_row_for_row(sandbox: Sandb
     assert not of_lake.success
     assert of_lake.message == of_file.message
     assert "2024-03" in of_lake.message
-    expected, found = _content(sandbox), _content(lake)
+    expected, found = content_of(sandbox), content_of(lake)
     for name, rows in expected.items():
         assert found[name] == rows, name
     assert {row[0] for row in found["publications"]} == {"2024-01", "2024-02"}

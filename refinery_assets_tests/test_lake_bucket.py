@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from refinery_assets.contract.lake import Catalog, Lake
@@ -24,9 +25,9 @@ from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import utc_now
-from refinery_assets_tests.lakes import Postgres
-from refinery_assets_tests.object_store import BUCKET, KEYS, free_ports
-from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, GivenPublished, Sandbox
+from refinery_assets_tests.lakes import Postgres, content_of
+from refinery_assets_tests.object_store import BUCKET, KEYS, Relay, free_ports, put, upload
+from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MEMORY, GivenPublished, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.heavy, pytest.mark.slow]
 
@@ -103,6 +104,76 @@ def test_a_lake_in_a_bucket_publishes_without_a_copy_is_read_as_it_was_and_maint
     assert secret not in "\n".join(told)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
     assert secret not in str(lake.query("FROM duckdb_secrets()"))
+
+
+def test_feed_partitions_and_lake_in_buckets_hold_what_file_and_folders_hold_row_for_row(
+    sandbox: Sandbox, postgres: Postgres, data: ObjectPrefix, tmp_path: Path
+) -> None:
+    prefix = replace(data, prefix=tmp_path.name)
+    feed, telemetry = replace(prefix, prefix=f"{prefix.prefix}/feed"), replace(prefix, prefix=f"{prefix.prefix}/rows")
+    settings = _in_bucket(replace(sandbox.settings, feed=feed), data, postgres.new_lake())
+    settings = replace(settings, telemetry=telemetry, reports=tmp_path / "reports_of_buckets")
+    make_lake(settings, sandbox.settings.warehouse)
+    dirt = sandbox.lines(MEMORY, JANUARY)[9].replace("2024-01", "2024-1")
+    sandbox.edit_line(MEMORY, JANUARY, 10, dirt)
+    file = sandbox.file(CPU, FEBRUARY)
+    good = file.read()
+    stranger = sandbox.lines(CPU, FEBRUARY)[1].split(",")
+    sandbox.write_lines(
+        CPU, FEBRUARY, [*sandbox.lines(CPU, FEBRUARY), ",".join([stranger[0], "stranger", *stranger[2:]])]
+    )
+    upload(sandbox.feed, feed)
+    with dg.DagsterInstance.ephemeral() as instance:
+        buckets = Sandbox(settings, instance)
+
+        of_folders, of_buckets = sandbox.refine(JANUARY, FEBRUARY), buckets.refine(JANUARY, FEBRUARY)
+
+        assert "stranger" in of_buckets.message
+        assert of_buckets.message == of_folders.message
+        before = sandbox.published()
+        assert {ds.month for ds, *_ in before[0]} == {1}
+        assert buckets.published() == before
+
+        file.path.write_bytes(good)
+        put(feed, file.name, good)
+        assert sandbox.refine(JANUARY, FEBRUARY).success
+        assert buckets.refine(JANUARY, FEBRUARY).success
+        done = maintain(settings, grace=timedelta(days=-1), now=utc_now() + timedelta(days=settings.lake_keep_days))
+
+        assert (done.proved, done.broken) == ([JANUARY, FEBRUARY], [])
+        # The one of the refused month that the repaired one does not have.
+        assert done.orphans == 1
+        expected = content_of(sandbox)
+        assert {row[0] for row in expected["publications"]} == {"2024-01", "2024-02"}
+        assert len(expected["quarantined_rows"]) == 1
+        assert content_of(buckets) == expected
+    # Nothing was kept on this machine instead.
+    assert not (tmp_path / "lake_telemetry").exists()
+    assert list(tmp_path.rglob("*.parquet")) == list(sandbox.settings.warehouse.parent.rglob("telemetry/**/*.parquet"))
+
+
+def test_a_server_that_dies_while_a_months_rows_are_written_publishes_nothing_and_the_next_run_heals(
+    sandbox: Sandbox, data: ObjectPrefix, relay: Relay, object_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _in_bucket(sandbox.settings, data)
+    make_lake(settings, sandbox.settings.warehouse)
+    lake = replace(sandbox, settings=settings)
+    relay.asked_left = 5_000
+
+    outcome = lake.refine(JANUARY)
+
+    assert relay.asked_left == 0
+    sentence = outcome.failures["cpu_utilization"]
+    assert sentence.startswith(f"{data}/processed_data/year=2024/month=1/resource=cpu/")
+    assert f"could not be written: {relay.url} was tried" in sentence
+    assert "\n" not in sentence
+    assert outcome.failed_checks == set()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
+    assert lake.query("SELECT count(*) FROM publications") == [(0,)]
+    assert lake.processed() == []
+    assert lake.refine(JANUARY).success
+    assert lake.query("SELECT count(*) FROM processed_data") == [(4 * 20 * 31,)]
+    assert len(lake.query(_FILES)) == 4
 
 
 def test_a_bucket_that_refuses_the_keys_is_told_before_a_catalog_is_made(

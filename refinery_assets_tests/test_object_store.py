@@ -7,13 +7,10 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import dagster as dg
 import duckdb
@@ -40,7 +37,7 @@ from refinery_assets.warehouse.family_partitions import (
 from refinery_assets.warehouse.lake_files import write_lake_file
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets_tests.object_store import BUCKET, Relay, free_ports
+from refinery_assets_tests.object_store import BUCKET, Relay, free_ports, put, upload
 from refinery_assets_tests.scenario import (
     CPU,
     DISK,
@@ -56,7 +53,6 @@ from refinery_assets_tests.scenario import (
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 LONG_REST = 10**9
-_NOT_TRIED_FOR_LONG = {"max_retries": 2, "backoff": {"init_backoff": timedelta(milliseconds=1)}}
 
 
 @pytest.fixture
@@ -77,36 +73,6 @@ def telemetry(object_store: str, tmp_path: Path) -> ObjectPrefix:
 def in_bucket(sandbox: Sandbox, telemetry: ObjectPrefix) -> Sandbox:
     """The small fleet, with its partitions in the object store."""
     return Sandbox(replace(sandbox.settings, telemetry=telemetry), sandbox.instance)
-
-
-@pytest.fixture
-def relay(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    """A way to the object store that can break, and that the environment names."""
-    from refinery_assets.feed import object_connection as module  # noqa: PLC0415 - is skipped where the library is not there
-
-    monkeypatch.setattr(module, "_RETRIES", _NOT_TRIED_FOR_LONG)
-    port = urlsplit(object_store).port
-    assert port is not None
-    with Relay(port) as found:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", found.url)
-        yield found
-
-
-def upload(folder: Path, prefix: ObjectPrefix) -> None:
-    """Put all files of a folder below a prefix."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            put(prefix, path.relative_to(folder).as_posix(), path.read_bytes())
-
-
-def put(prefix: ObjectPrefix, name: str, data: bytes) -> None:
-    objects(prefix).put(name, data)
-
-
-def objects(prefix: ObjectPrefix) -> Any:
-    from obstore.store import S3Store  # noqa: PLC0415 - is skipped where it is not installed
-
-    return S3Store(prefix.bucket, prefix=prefix.prefix, client_options={"allow_http": True})
 
 
 def said(outcome: Outcome) -> dict[Any, Any]:
