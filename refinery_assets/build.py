@@ -28,6 +28,7 @@ from refinery_assets.operations.runs import in_this_process
 def build_defs(settings: Settings) -> dg.Definitions:
     """The graph over the given settings; tests call it with their own."""
     partitions = monthly_partitions(settings)
+    lake_jobs, lake_schedules = _of_lake(settings)
     return dg.Definitions(
         assets=[
             build_legacy_feed(settings, partitions),
@@ -37,8 +38,8 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_monthly_report(settings, partitions),
         ],
         asset_checks=[build_host_inventory_checks(settings, partitions)],
-        jobs=[*build_jobs(), build_accept(settings)],
-        schedules=[build_daily_refine(settings)],
+        jobs=[*build_jobs(), build_accept(settings), *lake_jobs],
+        schedules=[build_daily_refine(settings), *lake_schedules],
         sensors=[
             build_feed_changes(settings),
             build_failed_runs(settings),
@@ -54,3 +55,16 @@ def build_defs(settings: Settings) -> dg.Definitions:
         # The steps share the machine's cores within themselves; a process for each costs seconds a step.
         executor=in_this_process,
     )
+
+
+def _of_lake(settings: Settings) -> tuple[list[dg.JobDefinition], list[dg.ScheduleDefinition]]:
+    """The jobs and schedules that there are with a lake alone."""
+    if settings.lake is None:
+        return [], []
+    # Whoever has no lake need not load it.
+    from refinery_assets.assets.lake_maintenance import (  # noqa: PLC0415
+        build_daily_lake_maintenance,
+        build_lake_maintenance,
+    )
+
+    return [build_lake_maintenance(settings)], [build_daily_lake_maintenance(settings)]

@@ -18,6 +18,7 @@ from upath import UPath
 
 from refinery_assets.assets.io_manager import MonthlyFrames, TelemetryIOManager
 from refinery_assets.build import build_defs
+from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
@@ -41,17 +42,23 @@ def test_a_bad_setting_stops_loading_with_one_sentence(monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 def test_what_loading_makes_is_not_collected_and_the_process_ends_without_a_word(tmp_path: Path) -> None:
+    program = (
+        "import gc, sys, refinery_assets.definitions; print(gc.isenabled(), gc.get_freeze_count()); "
+        "print(*(name for name in sys.modules if name.endswith('.lake_maintenance')))"
+    )
     loading = subprocess.run(
-        [sys.executable, "-c", "import gc, refinery_assets.definitions; print(gc.isenabled(), gc.get_freeze_count())"],
+        [sys.executable, "-c", program],
         env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
     )
 
-    is_on, frozen = loading.stdout.split()
+    is_on, frozen, *of_a_lake = loading.stdout.split()
     assert is_on == "True"
     assert int(frozen) > 100_000
+    # Whoever has no lake does without.
+    assert of_a_lake == []
     # DuckDB's bindings complain of types that are still there.
     assert loading.stderr == ""
 
@@ -92,6 +99,22 @@ def test_names_are_those_of_the_contract() -> None:
         "processed_data.levels_plausible",
     }
     assert {job.name for job in defs.jobs or []} == {"refine", "audit", "accept"}
+    assert {schedule.name for schedule in defs.schedules or []} == {"daily_refine"}
+
+
+@pytest.mark.parametrize(("catalog", "pool"), [(Catalog.POSTGRES, None), (Catalog.SQLITE, "warehouse")])
+def test_a_lake_is_maintained_every_night(catalog: Catalog, pool: str | None) -> None:
+    defs = build_defs(Settings(lake=Lake(catalog, "dbname=refinery"), timezone="Europe/Vienna"))
+    dg.Definitions.validate_loadable(defs)
+
+    assert {job.name for job in defs.jobs or []} == {"refine", "audit", "accept", "lake_maintenance"}
+    schedule = defs.resolve_schedule_def("daily_lake_maintenance")
+    assert (schedule.job_name, schedule.cron_schedule) == ("lake_maintenance", "0 3 * * *")
+    assert schedule.execution_timezone == "Europe/Vienna"
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    (maintaining,) = defs.resolve_job_def("lake_maintenance").nodes
+    # Where the catalog is a file, nobody may publish meanwhile.
+    assert getattr(maintaining.definition, "pool") == pool  # noqa: B009
 
 
 def test_runs_of_a_few_months_are_what_every_asset_asks_for_so_that_dagster_keeps_them_in_one_run() -> None:

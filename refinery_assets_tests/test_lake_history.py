@@ -6,17 +6,23 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from refinery_assets.build import build_defs
+from refinery_assets.operations.alerts import describe_failure
+from refinery_assets.operations.runs import start_run
 from refinery_assets.rows.family import refine_file
+from refinery_assets.warehouse import lake_maintenance
 from refinery_assets.warehouse.export import export_months, published_months
 from refinery_assets.warehouse.lake_files import write_lake_file
-from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.lake_maintenance import maintain, prove
 from refinery_assets.warehouse.lake_snapshots import NoSuchPublicationError, kept_publications
 from refinery_assets.warehouse.lake_tables import LakeError
 from refinery_assets.warehouse.lake_writers import locked
+from refinery_assets.warehouse.receipts import latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
@@ -104,13 +110,52 @@ def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandb
     assert lake_sandbox.processed() == expected
 
 
-def test_a_month_that_does_not_sum_to_its_receipt_is_named_by_maintenance(lake_sandbox: Sandbox) -> None:
+def test_a_month_that_does_not_sum_to_its_receipt_fails_the_nightly_maintenance_and_is_named_by_its_alert(
+    lake_sandbox: Sandbox,
+) -> None:
     assert lake_sandbox.refine(JANUARY, FEBRUARY).success
+    instance, defs = lake_sandbox.instance, build_defs(lake_sandbox.settings)
+    well = start_run(instance, defs, "lake_maintenance")
+    assert well.success
+    logged = [entry.user_message for entry in instance.all_logs(well.run_id)]
+    assert any("2 published months sum to the receipt." in message for message in logged)
     lake_sandbox.execute("UPDATE processed_data SET y = y + 1 WHERE month(ds) = 2 AND resource = 'cpu' AND day(ds) = 3")
 
-    done = maintain(lake_sandbox.settings)
+    ill = start_run(instance, defs, "lake_maintenance")
 
-    assert (done.proved, done.broken) == ([JANUARY], [FEBRUARY])
+    assert not ill.success
+    run = instance.get_run_by_id(ill.run_id)
+    assert run is not None
+    alert = describe_failure(instance, run)
+    assert (alert["job"], alert["months"]) == ("lake_maintenance", "")
+    (problem,) = alert["problems"]
+    assert problem == (
+        "2024-02 does not sum to its receipt. Somebody has changed the tables; refinery audit says how, and refinery "
+        "run puts the month right."
+    )
+    assert alert["recovery"] == [f"Look at run {run.run_id} in the UI, mend what it names, and run it again."]
+
+
+def test_a_month_that_is_published_while_it_is_proved_is_not_called_wrong(
+    sandbox: Sandbox, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_lake_in(sandbox.settings, postgres.new_lake())
+    lake = replace(sandbox, settings=settings)
+    assert lake.refine(JANUARY).success
+    _raise_first_reading(lake)
+    published = []
+
+    def read_and_wait(*arguments: Any) -> Any:
+        receipts = latest_receipts(*arguments)
+        published.append(lake.refine(JANUARY).success)
+        return receipts
+
+    monkeypatch.setattr(lake_maintenance, "latest_receipts", read_and_wait)
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        assert prove(connection) == ([JANUARY], [])
+    assert published == [True]
+    assert lake.query("SELECT rows_changed FROM publications ORDER BY rowid") == [(0,), (1,)]
 
 
 def test_a_file_has_no_history_and_no_maintenance(sandbox: Sandbox) -> None:

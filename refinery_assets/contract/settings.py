@@ -160,7 +160,8 @@ class Settings:
             (`REFINERY_MIN_COVERAGE`).
         max_loss: Largest share of a month's published rows that publishing it again may lose
             (`REFINERY_MAX_LOSS`).
-        timezone: Where the days begin and the daily run starts at 06:00 (`REFINERY_TIMEZONE`).
+        timezone: Where the days begin, the daily run starts at 06:00, and a lake is maintained at 03:00
+            (`REFINERY_TIMEZONE`).
         late_days: Days of a month during which the daily run takes the month before, too
             (`REFINERY_LATE_DAYS`).
         quiet_seconds: How long a changed file must rest before the feed sensor takes it for finished

@@ -108,6 +108,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
     ]
     if will_run_again(run):
         recovery.append("Dagster starts the run again by itself; look at it only if that one fails, too.")
+    again = "materialize its months again" if months_in(run.tags) else "run it again"
     refusals = [
         sentence if month in sentence else f"{month}: {sentence}"
         for month, sentences in sorted(outcome.refused.items())
@@ -129,7 +130,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
         ],
         "problems": list(dict.fromkeys([*refusals, *outcome.causes])),
         "recovery": list(dict.fromkeys(recovery))
-        or [f"Look at run {run.run_id} in the UI, mend what it names, and materialize its months again."],
+        or [f"Look at run {run.run_id} in the UI, mend what it names, and {again}."],
     }
 
 

@@ -1,7 +1,8 @@
 """What keeps a lake small: merging files, forgetting snapshots, deleting what nothing refers to; and a proof after it.
 
 Each part keeps publishers out for as long as it takes, so that neither loses to the other, and no file is deleted that
-a publisher is about to register. Here: the parts and their order. Not here: who asks for it (`refinery_assets/cli`).
+a publisher is about to register. Here: the parts and their order. Not here: who asks for it (`cli/lake.py`,
+`assets/lake_maintenance.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from refinery_assets.checks.rules import counted, listing
 from refinery_assets.contract.columns import PROCESSED_DATA
 from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
@@ -47,6 +49,33 @@ class Maintained:
     orphans: int
     proved: Sequence[Month]
     broken: Sequence[Month]
+
+    @property
+    def summary(self) -> str:
+        """What was done, in a sentence."""
+        return (
+            f"{counted(self.merged, 'small file')} merged, {counted(self.expired, 'snapshot')} expired, "
+            f"{counted(self.deleted, 'old file')} and {counted(self.orphans, 'orphan')} deleted."
+        )
+
+    @property
+    def proof(self) -> str:
+        """What was found to be right, in a sentence."""
+        count = len(self.proved)
+        return f"{counted(count, 'published month')} sum{'s' * (count == 1)} to the receipt."
+
+    @property
+    def problem(self) -> str | None:
+        """What was found to be wrong, and what to do; None where nothing was."""
+        if not self.broken:
+            return None
+        wrong, put_right = "do not sum to their receipts", "the months"
+        if len(self.broken) == 1:
+            wrong, put_right = "does not sum to its receipt", "the month"
+        return (
+            f"{listing(self.broken)} {wrong}. Somebody has changed the tables; refinery audit says how, and refinery "
+            f"run puts {put_right} right."
+        )
 
 
 def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | None = None) -> Maintained:
@@ -84,6 +113,15 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
 
 def prove(connection: duckdb.DuckDBPyConnection) -> tuple[list[Month], list[Month]]:
     """The published months whose rows sum to their receipts, and those whose rows do not."""
+    # All of one snapshot: months are published meanwhile.
+    connection.execute("BEGIN")
+    try:
+        return _prove(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _prove(connection: duckdb.DuckDBPyConnection) -> tuple[list[Month], list[Month]]:
     keys = connection.execute("SELECT DISTINCT month FROM publications ORDER BY month").fetchall()
     receipts = latest_receipts(connection, [Month.parse(key) for (key,) in keys])
     digests = table_digests(connection, receipts)
