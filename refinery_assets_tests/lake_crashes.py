@@ -117,14 +117,15 @@ class Harness:
             time.sleep(_POLL_SECONDS)
         return writer
 
-    def end(self, writer: Writer, *, killed: bool) -> None:
-        """Count what has become of a writer; one that was not killed must have come to its end."""
+    def end(self, writer: Writer, *, killed: bool) -> bool:
+        """Count what has become of a writer, which must have come to its end if it was not killed; whether it was."""
         code = writer.process.wait()
         self.writers.remove(writer)
         if code not in ({0, -signal.SIGKILL} if killed else {0}):
             raise BrokenPromiseError(f"a writer ended with {code}: {writer.log.read_text(encoding='utf-8')}")
         self.found["killed" if code else "ended before the kill" if killed else "undisturbed"] += 1
         self.found["lost races"] += writer.lost_races
+        return code != 0
 
     def run_undisturbed(self) -> dict[Month, int]:
         """Let one writer publish all months once; gives the turn that each is of."""
@@ -140,9 +141,9 @@ class Harness:
             time.sleep(self.draw.uniform(0, 2 * gap))
             victim = self.draw.choice(self._at_work())
             victim.process.send_signal(signal.SIGKILL)
-            self.end(victim, killed=True)
+            was_killed = self.end(victim, killed=True)
             self.look()
-            if self.found["killed"] % _MAINTAINED_EVERY == 0:
+            if was_killed and self.found["killed"] % _MAINTAINED_EVERY == 0:
                 self._prove(maintain(replace(self.settings, lock_wait_seconds=_WAIT_SECONDS)))
         for writer in list(self.writers):
             self.end(writer, killed=False)

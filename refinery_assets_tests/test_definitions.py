@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import subprocess
@@ -22,6 +24,7 @@ from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.operations import garbage
 from refinery_assets.rows.family import Refined
 from refinery_assets.rows.stats import Stats
 from refinery_assets.warehouse.family_partitions import Partition
@@ -61,6 +64,21 @@ def test_what_loading_makes_is_not_collected_and_the_process_ends_without_a_word
     assert of_a_lake == []
     # DuckDB's bindings complain of types that are still there.
     assert loading.stderr == ""
+
+
+def test_what_is_to_be_done_at_the_end_of_the_process_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(atexit, "register", asked.append)
+    remembered = garbage._collect_at_the_end  # noqa: SLF001 - as in a process that has loaded none
+    remembered.cache_clear()
+
+    for _ in range(3):
+        with garbage.collected_later():
+            pass
+
+    assert asked == [gc.unfreeze]
+    # It was asked of nobody.
+    remembered.cache_clear()
 
 
 def test_names_are_those_of_the_contract() -> None:

@@ -11,6 +11,7 @@ import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 @contextmanager
@@ -25,5 +26,10 @@ def collected_later() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-        # Libraries report what they find not collected at the end.
-        atexit.register(gc.unfreeze)
+        _collect_at_the_end()
+
+
+@cache
+def _collect_at_the_end() -> None:
+    """Libraries report what they find not collected then; asked once, however often definitions are loaded."""
+    atexit.register(gc.unfreeze)
