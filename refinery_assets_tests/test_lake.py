@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -13,6 +16,7 @@ from refinery_assets.cli import app
 from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.warehouse.fleet import name_fleet
+from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import prove
 from refinery_assets.warehouse.lake_snapshots import kept_publications
 from refinery_assets.warehouse.lake_tables import LakeError, make_lake
@@ -281,6 +285,48 @@ def test_a_catalog_in_sqlite_is_read_while_it_is_written(sandbox: Sandbox, tmp_p
         writer.execute("COMMIT")
     with open_warehouse(place, read_only=True, wait_seconds=0.0) as reader:
         assert reader.execute("SELECT count(*) FROM waivers").fetchall() == [(1,)]
+
+
+def test_connections_of_one_process_that_spill_at_once_read_what_is_theirs_and_leave_nothing(tmp_path: Path) -> None:
+    little = {"memory_limit": "32MiB", "threads": 1}
+    rows = 3_000_000
+
+    def sort(connection: duckdb.DuckDBPyConnection, factor: int) -> set[Path]:
+        # More than the memory holds, so that a part of it stays where it was spilt to.
+        connection.execute(
+            "CREATE TEMP TABLE spilt AS SELECT i * $factor AS n, hash(i) AS h FROM range($rows) t(i) ORDER BY h",
+            {"factor": factor, "rows": rows},
+        )
+        return {Path(path) for (path,) in connection.execute("SELECT path FROM duckdb_temporary_files()").fetchall()}
+
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(
+                open_lake(
+                    Lake(Catalog.DUCKDB, str(tmp_path / f"{name}.ducklake"), tmp_path / name),
+                    read_only=False,
+                    wait_seconds=0.0,
+                    config=little,
+                    make=True,
+                )
+            )
+            for name in ("one", "other")
+        ]
+        with ThreadPoolExecutor() as pool:
+            one, other = pool.map(sort, connections, (1, 2))
+        assert all(file.is_file() for file in one | other)
+        folders = [{file.parent for file in files} for files in (one, other)]
+        assert [len(each) for each in folders] == [1, 1]
+        assert folders[0] != folders[1]
+        for connection, factor in zip(connections, (1, 2), strict=True):
+            found = connection.execute(
+                "SELECT count(*), sum(n), bool_and(h = hash(n // $factor)), bool_and(h >= before) "
+                "FROM (SELECT *, lag(h) OVER () AS before FROM spilt)",
+                {"factor": factor},
+            ).fetchall()
+            assert found == [(rows, factor * rows * (rows - 1) // 2, True, True)]
+
+    assert [each for each in set.union(*folders) if each.exists()] == []
 
 
 def test_a_catalog_that_does_not_answer_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
