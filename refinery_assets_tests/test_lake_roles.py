@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import duckdb
@@ -26,7 +27,7 @@ from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.lakes import Postgres
-from refinery_assets_tests.postgresql import demand_passwords, program, run_psql
+from refinery_assets_tests.postgresql import ADMIN, create_database, demand_passwords, program, run_psql
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -167,6 +168,40 @@ def test_the_documented_statements_are_those_of_the_file() -> None:
 
     assert len(statements) == 10
     assert "".join(f"        {line}\n" for line in statements) in documented
+
+
+@pytest.mark.usefixtures("password")
+def test_a_catalog_that_a_superuser_made_is_handed_over_by_the_documented_statements(
+    sandbox: Sandbox, roles: Roles, tmp_path: Path
+) -> None:
+    run_psql(roles.socket, "postgres", "-c", "DROP DATABASE refinery WITH (FORCE)")
+    create_database(roles.socket, "refinery")
+    as_admin = replace(sandbox.settings, lake=roles.lake(ADMIN), lake_data=tmp_path / "lake")
+    make_lake(as_admin, sandbox.settings.warehouse)
+    assert replace(sandbox, settings=as_admin).refine(JANUARY).success
+    settings = replace(as_admin, lake=roles.lake("refinery"))
+    for user in ("refinery", "anna"):
+        with pytest.raises(WarehouseUnusableError, match="does not let this role do that in the lake"):
+            replace(sandbox, settings=replace(settings, lake=roles.lake(user))).processed()
+
+    documented = (PROJECT_ROOT / "docs" / "many-machines.md").read_text().partition("before there were roles")[2]
+    lines = list(takewhile(lambda line: line, dropwhile(lambda line: not line.startswith(" "), documented.split("\n"))))
+    assert len(lines) == 9
+    (tmp_path / "hand_over.sql").write_text("\n".join(line.strip() for line in lines))
+    run_psql(roles.socket, "postgres", "-f", str(tmp_path / "hand_over.sql"))
+
+    made = make_lake(settings, sandbox.settings.warehouse)
+    assert (made.tables, made.hosts, made.taken_in) == ((), 20, False)
+    writer = replace(sandbox, settings=settings)
+    assert writer.refine(JANUARY, FEBRUARY).success
+    assert maintain(settings).proved == [JANUARY, FEBRUARY]
+    analyst = replace(sandbox, settings=replace(settings, lake=roles.lake("anna")))
+    assert analyst.processed() == writer.processed()
+    assert {ds.month for ds, *_ in analyst.processed()} == {1, 2}
+    with pytest.raises(WarehouseUnusableError, match="does not let this role do that in the lake"):
+        analyst.execute(_WRITES[0])
+    with pytest.raises(subprocess.CalledProcessError, match="returned non-zero"):
+        run_psql(roles.socket, "refinery", "-c", "SELECT 1", user="somebody")
 
 
 def test_postgresql_itself_keeps_an_analyst_from_writing_and_others_out(roles: Roles) -> None:
