@@ -166,13 +166,16 @@ def test_a_file_has_no_history_and_no_maintenance(sandbox: Sandbox) -> None:
 
 
 def test_maintenance_waits_for_publishers_and_says_for_which(sandbox: Sandbox, postgres: Postgres) -> None:
-    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_wait_seconds=0.0)
-    lake = settings.lake
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_wait_seconds=0.0, lock_retries=0)
+    lake, instance = settings.lake, sandbox.instance
     assert lake is not None
     with (
         open_warehouse(lake, read_only=False, wait_seconds=0.0) as publisher,
         locked(publisher, lake, [JANUARY], alone=False, wait_seconds=0.0),
-        pytest.raises(WarehouseHeldError, match="Another process is still publishing a month"),
     ):
-        maintain(settings)
+        with pytest.raises(WarehouseHeldError, match="Another process is still publishing a month") as held:
+            maintain(settings)
+        run = instance.get_run_by_id(start_run(instance, build_defs(settings), "lake_maintenance").run_id)
+        assert run is not None
+        assert describe_failure(instance, run)["problems"] == [str(held.value)]
     assert maintain(settings).proved == []
