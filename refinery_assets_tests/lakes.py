@@ -16,9 +16,14 @@ import duckdb
 
 from refinery_assets.contract.columns import TABLES
 from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.rows.family import refine_file
+from refinery_assets.warehouse.family_partitions import Partition
 from refinery_assets.warehouse.lake import open_lake
+from refinery_assets.warehouse.lake_files import write_lake_file
 from refinery_assets.warehouse.lake_tables import make_lake
+from refinery_assets.warehouse.month_state import MonthResult
 from refinery_assets.warehouse.storage import WarehouseUnusableError, open_warehouse
 from refinery_assets_tests.postgresql import ADMIN, create_database
 from refinery_assets_tests.scenario import Rows, Sandbox
@@ -67,6 +72,18 @@ def content_of(sandbox: Sandbox) -> dict[str, Rows]:
             found[table.name] = connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY ALL").fetchall()
         found["series"] = connection.execute("SELECT * FROM series ORDER BY unique_id").fetchall()
     return found
+
+
+def publish_in_lake(sandbox: Sandbox, *months: Month) -> dict[Month, MonthResult]:
+    """Refine the files of the months, and publish them without a copy; without Dagster, which costs most of a run."""
+    settings = sandbox.settings
+    for month in months:
+        for family in settings.contract.families:
+            refined = refine_file(sandbox.file(family, month), settings)
+            Partition(settings.telemetry, family, month).write(
+                refined, write_lake_file(settings.lake_data, refined, "by-hand")
+            )
+    return sandbox.publish_again(*months)
 
 
 @dataclass(frozen=True)

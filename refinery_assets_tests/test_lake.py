@@ -288,8 +288,8 @@ def test_a_catalog_in_sqlite_is_read_while_it_is_written(sandbox: Sandbox, tmp_p
 
 
 def test_connections_of_one_process_that_spill_at_once_read_what_is_theirs_and_leave_nothing(tmp_path: Path) -> None:
-    little = {"memory_limit": "32MiB", "threads": 1}
-    rows = 3_000_000
+    little = {"memory_limit": "24MiB", "threads": 1}
+    rows = 2_000_000
 
     def sort(connection: duckdb.DuckDBPyConnection, factor: int) -> set[Path]:
         # More than the memory holds, so that a part of it stays where it was spilt to.

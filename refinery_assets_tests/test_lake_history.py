@@ -22,12 +22,13 @@ from refinery_assets.warehouse.lake_maintenance import maintain, prove
 from refinery_assets.warehouse.lake_snapshots import NoSuchPublicationError, kept_publications
 from refinery_assets.warehouse.lake_tables import LakeError
 from refinery_assets.warehouse.lake_writers import locked
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.receipts import latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
-from refinery_assets_tests.lakes import Postgres, make_lake_in
+from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -113,7 +114,7 @@ def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandb
 def test_a_month_that_does_not_sum_to_its_receipt_fails_the_nightly_maintenance_and_is_named_by_its_alert(
     lake_sandbox: Sandbox,
 ) -> None:
-    assert lake_sandbox.refine(JANUARY, FEBRUARY).success
+    publish_in_lake(lake_sandbox, JANUARY, FEBRUARY)
     instance, defs = lake_sandbox.instance, build_defs(lake_sandbox.settings)
     well = start_run(instance, defs, "lake_maintenance")
     assert well.success
@@ -141,20 +142,20 @@ def test_a_month_that_is_published_while_it_is_proved_is_not_called_wrong(
 ) -> None:
     settings = make_lake_in(sandbox.settings, postgres.new_lake())
     lake = replace(sandbox, settings=settings)
-    assert lake.refine(JANUARY).success
+    publish_in_lake(lake, JANUARY)
     _raise_first_reading(lake)
-    published = []
+    published: list[State] = []
 
     def read_and_wait(*arguments: Any) -> Any:
         receipts = latest_receipts(*arguments)
-        published.append(lake.refine(JANUARY).success)
+        published.extend(each.state for each in publish_in_lake(lake, JANUARY).values())
         return receipts
 
     monkeypatch.setattr(lake_maintenance, "latest_receipts", read_and_wait)
 
     with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
         assert prove(connection) == ([JANUARY], [])
-    assert published == [True]
+    assert published == [State.PUBLISHED]
     assert lake.query("SELECT rows_changed FROM publications ORDER BY rowid") == [(0,), (1,)]
 
 

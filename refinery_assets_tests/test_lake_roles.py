@@ -23,10 +23,11 @@ from refinery_assets.warehouse.lake_maintenance import maintain
 from refinery_assets.warehouse.lake_snapshots import kept_publications
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.lake_writers import locked
+from refinery_assets.warehouse.month_state import State
 from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.installation import Installation, install
-from refinery_assets_tests.lakes import Postgres
+from refinery_assets_tests.lakes import Postgres, publish_in_lake
 from refinery_assets_tests.postgresql import ADMIN, create_database, demand_passwords, program, run_psql
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 
@@ -178,7 +179,7 @@ def test_a_catalog_that_a_superuser_made_is_handed_over_by_the_documented_statem
     create_database(roles.socket, "refinery")
     as_admin = replace(sandbox.settings, lake=roles.lake(ADMIN), lake_data=tmp_path / "lake")
     make_lake(as_admin, sandbox.settings.warehouse)
-    assert replace(sandbox, settings=as_admin).refine(JANUARY).success
+    publish_in_lake(replace(sandbox, settings=as_admin), JANUARY)
     settings = replace(as_admin, lake=roles.lake("refinery"))
     for user in ("refinery", "anna"):
         with pytest.raises(WarehouseUnusableError, match="does not let this role do that in the lake"):
@@ -193,7 +194,8 @@ def test_a_catalog_that_a_superuser_made_is_handed_over_by_the_documented_statem
     made = make_lake(settings, sandbox.settings.warehouse)
     assert (made.tables, made.hosts, made.taken_in) == ((), 20, False)
     writer = replace(sandbox, settings=settings)
-    assert writer.refine(JANUARY, FEBRUARY).success
+    results = publish_in_lake(writer, JANUARY, FEBRUARY)
+    assert {each.state for each in results.values()} == {State.PUBLISHED}
     assert maintain(settings).proved == [JANUARY, FEBRUARY]
     analyst = replace(sandbox, settings=replace(settings, lake=roles.lake("anna")))
     assert analyst.processed() == writer.processed()
