@@ -1,14 +1,16 @@
 """Tries a run launcher for real: `python -m refinery_assets_tests.engines celery`, or `ray`; by hand, in minutes.
 
 A fleet on this machine's disk, Dagster's instance in a PostgreSQL of its own, the daemon, and workers that share one
-DuckDB file by way of the pool `warehouse`. A backfill over the months becomes runs of one month each. In the middle of
-a month a worker's process is killed, and then a whole worker. In the end every month must be published, none twice,
-with the rows that one process publishes from the same feed. All servers listen on loopback or a Unix socket, and end
-with the script. Ray listens everywhere and wants a network of its own:
+DuckDB file by way of the pool `warehouse`, or with `--lake` a DuckLake, into which they publish side by side. A
+backfill over the months becomes runs of one month each. In the middle of a month a worker's process is killed, and
+then a whole worker, the second one while it publishes where that is into a lake. In the end every month must be
+published, none twice, with the rows that one process publishes from the same feed into a file. All servers listen on
+loopback or a Unix socket, and end with the script. Ray listens everywhere and wants a network of its own:
 
     unshare --net sh -c 'ip link set lo up && python -m refinery_assets_tests.engines ray'
 
-Not here: whether Dagster takes the files in deploy/ (`test_deploy.py`).
+Here: the trial. Not here: starting the workers (`workers.py`), and whether Dagster takes the files in deploy/
+(`test_deploy.py`).
 """
 
 from __future__ import annotations
@@ -18,16 +20,15 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -38,15 +39,14 @@ from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.operations.processes import RunProcess
 from refinery_assets.operations.runs import PROCESS_TAG
 from refinery_assets.sample.feed import make_sample
+from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.installation import BIN, Installation
+from refinery_assets_tests.lakes import Postgres, make_lake_in
 from refinery_assets_tests.postgresql import create_database, dagster_variables, postgresql_server
 from refinery_assets_tests.scenario import Sandbox, settings_in
+from refinery_assets_tests.workers import ADDRESSES, Crew, celery, ray, wait_until
 
-Answer = TypeVar("Answer")
 Rows = list[tuple[Any, ...]]
-_REDIS_PORT = 16379
-# Ray gives all ports from 10002 to 19999 to its workers.
-_RAY_PORT, _RAY_JOBS = 6390, 8275
 # In this trial nobody wants to wait for as long as at night.
 _SOONER = {
     "poll_interval_seconds: 60": "poll_interval_seconds: 5",
@@ -66,22 +66,16 @@ _TABLE = "SELECT * FROM processed_data ORDER BY resource, host_id, ds"
 
 
 class _Trial:
-    def __init__(self, installation: Installation, engine: str, logs: Path) -> None:
-        self.installation, self.engine, self.logs = installation, engine, logs
+    def __init__(self, crew: Crew) -> None:
+        self.crew, self.installation = crew, crew.installation
         self.started = time.monotonic()
-        self.workers: dict[str, subprocess.Popen[str]] = {}
+
+    @property
+    def settings(self) -> Settings:
+        return self.installation.settings
 
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self.started:6.1f} s  {text}", flush=True)
-
-    @contextmanager
-    def process(self, name: str, *command: str) -> Iterator[subprocess.Popen[str]]:
-        with (self.logs / f"{name}.log").open("a") as output:
-            process = self.installation.start_into(output, *command)
-        try:
-            yield process
-        finally:
-            end(process)
 
     def backfill(self, months: list[Month]) -> None:
         assets = ["legacy_feed", "cpu_utilization", "memory_stats", "storage_usage", "net_throughput"]
@@ -95,41 +89,24 @@ class _Trial:
             text=True,
             check=True,
         )
-        self.say(f"asked for a backfill: {done.stdout.strip()}")
+        answer = next(line for line in done.stdout.splitlines() if line.startswith("{"))
+        self.say(f"asked for a backfill: {answer}")
 
 
 WORKSPACE = str(PROJECT_ROOT / "refinery_assets" / "operations" / "workspace.yaml")
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """End a process and its group."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            process.wait(20)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def wait_until(what: str, is_so: Callable[[], Answer | None], seconds: float = 300) -> Answer:
-    """Ask again until the answer is true, and give it back."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := is_so():
-            return answer
-        time.sleep(0.2)
-    raise TimeoutError(what)
-
-
-def run_in_mid_month(instance: dg.DagsterInstance, but: Collection[str] = ()) -> dg.DagsterRun | None:
-    """A run that has judged the entrance and is now refining."""
+def run_in_mid_month(
+    instance: dg.DagsterInstance, but: Collection[str] = (), *, publishing: bool = False
+) -> dg.DagsterRun | None:
+    """A run that has judged the entrance and is now refining; or one that is publishing."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         if PROCESS_TAG not in run.tags or run.run_id in but:
             continue
-        done = {stat.step_key for stat in instance.get_run_step_stats(run.run_id) if stat.end_time}
-        if "legacy_feed" in done and "processed_data" not in done:
+        steps = {stat.step_key: stat for stat in instance.get_run_step_stats(run.run_id) if stat.start_time}
+        ended = {key for key, stat in steps.items() if stat.end_time}
+        so_far = "processed_data" in steps if publishing else "legacy_feed" in ended
+        if so_far and "processed_data" not in ended:
             return run
     return None
 
@@ -139,62 +116,15 @@ def pid_of(run: dg.DagsterRun) -> int:
     return RunProcess.parse(run.tags[PROCESS_TAG]).pid
 
 
-@contextmanager
-def celery(trial: _Trial, names: list[str]) -> Iterator[None]:
-    """Redis, and workers of one process each."""
-    redis = shutil.which("redis-server")
-    assert redis, "redis-server is not installed (Debian: apt-get install redis-server)"
-    with ExitStack() as stack:
-        options = ["--bind", "127.0.0.1", "--port", str(_REDIS_PORT), "--save", "", "--appendonly", "no"]
-        stack.enter_context(trial.process("redis", redis, *options))
-        for name in names:
-            command = ["celery", "-A", "refinery_worker", "worker", "-n", f"{name}@%h", "-c", "1", "-Q", "dagster"]
-            start = trial.process(
-                name, str(BIN / command[0]), "--workdir", str(PROJECT_ROOT / "deploy" / "celery"), *command[1:]
-            )
-            trial.workers[name] = stack.enter_context(start)
-        yield
-
-
-@contextmanager
-def ray(trial: _Trial, names: list[str]) -> Iterator[None]:
-    """A head node that runs nothing, and a node for each worker."""
-    base = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
-    head = [
-        "--head",
-        "--port",
-        str(_RAY_PORT),
-        "--dashboard-port",
-        str(_RAY_JOBS),
-        "--num-cpus",
-        "0",
-        "--temp-dir",
-        str(trial.logs / "ray"),
-    ]
-    with ExitStack() as stack:
-        stack.enter_context(trial.process("head", *base, *head))
-        wait_until("Ray's job server", is_job_server_up)
-        for name in names:
-            node = ["--address", f"127.0.0.1:{_RAY_PORT}", "--num-cpus", "2", "--memory", "3000000000"]
-            trial.workers[name] = stack.enter_context(trial.process(name, *base, *node))
-        yield
-
-
-def is_job_server_up() -> bool:
-    """Whether the head node answers."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", _RAY_JOBS)) == 0
-
-
-def settings_for(engine: str, postgres: Path) -> Mapping[str, str]:
-    """The variables of every process."""
+def variables_for(engine: str, postgres: Path, settings: Settings) -> dict[str, str]:
+    """The variables of every process, beside those of the installation."""
     database = f"trial-{engine}"
     create_database(postgres, database)
+    lake = {"REFINERY_WAREHOUSE": str(settings.place), "REFINERY_LAKE_DATA": str(settings.lake_data)}
     return {
         **dagster_variables(postgres, database),
-        "CELERY_BROKER_URL": f"redis://127.0.0.1:{_REDIS_PORT}/0",
-        "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{_REDIS_PORT}/1",
-        "RAY_JOB_SERVER": f"http://127.0.0.1:{_RAY_JOBS}",
+        **ADDRESSES,
+        **(lake if settings.lake else {}),
         "REFINERY_MONTHS_PER_RUN": "1",
         "PYTHONPATH": str(PROJECT_ROOT),
     }
@@ -211,9 +141,11 @@ def alone(folder: Path, settings: Settings, months: list[Month]) -> Rows:
         return connection.execute(_TABLE).fetchall()
 
 
-def judge(trial: _Trial, instance: dg.DagsterInstance, months: list[Month], expected: Rows) -> None:
+def judge(
+    trial: _Trial, instance: dg.DagsterInstance, months: list[Month], expected: Rows, killed: Mapping[str, float]
+) -> None:
     """Every month is published, once, as one process would have."""
-    with duckdb.connect(trial.installation.settings.warehouse, read_only=True) as connection:
+    with open_warehouse(trial.settings.place, read_only=True, wait_seconds=60) as connection:
         rows = connection.execute(_TABLE).fetchall()
         twice = connection.execute(
             "SELECT count(*) FROM (SELECT ds FROM processed_data GROUP BY ds, host_id, resource HAVING count(*) > 1)"
@@ -221,12 +153,22 @@ def judge(trial: _Trial, instance: dg.DagsterInstance, months: list[Month], expe
         published = connection.execute(
             "SELECT month, count(*) FROM publications GROUP BY month ORDER BY month"
         ).fetchall()
+    publishing = []
     for run in reversed(instance.get_runs()):
         retried = f", in the stead of {run.parent_run_id[:8]}" if run.parent_run_id else ""
         record = instance.get_run_record_by_id(run.run_id)
         assert record is not None
         took = (record.end_time or 0) - (record.start_time or 0)
         trial.say(f"run {run.run_id[:8]} of {month_of(run)}: {run.status.value} after {took:.1f} s{retried}")
+        if run.run_id in killed:
+            trial.say(f"  it had failed {(record.end_time or 0) - killed[run.run_id]:.1f} s after the kill")
+        publishing += [
+            (stat.start_time, stat.end_time)
+            for stat in instance.get_run_step_stats(run.run_id, ["processed_data"])
+            if stat.start_time and stat.end_time
+        ]
+    most = max(sum(start <= begun < stop for start, stop in publishing) for begun, _ in publishing)
+    trial.say(f"{len(publishing)} steps that published, at most {most} at the same time")
     for backfill in instance.get_backfills():
         trial.say(f"backfill {backfill.backfill_id}: {backfill.status.value} {backfill.description or ''}")
     trial.say(f"{len(rows)} rows, {twice} rows twice, publications {published}")
@@ -243,6 +185,7 @@ def main() -> None:
     """Run the trial."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=["celery", "ray"])
+    parser.add_argument("--lake", action="store_true", help="publish into a DuckLake on PostgreSQL (the extra `lake`)")
     parser.add_argument("--hosts", type=int, default=1000)
     parser.add_argument("--months", type=int, default=9)
     options = parser.parse_args()
@@ -253,7 +196,9 @@ def main() -> None:
         settings = replace(settings_in(folder), last_month=months[-1])
         expected = alone(folder / "alone", settings, months)
         postgres = stack.enter_context(postgresql_server())
-        installation = Installation(folder, settings, dict(settings_for(options.engine, postgres)))
+        if options.lake:
+            settings = make_lake_in(settings, Postgres(postgres).new_lake())
+        installation = Installation(folder, settings, variables_for(options.engine, postgres, settings))
         text = (PROJECT_ROOT / "deploy" / options.engine / "dagster.yaml").read_text(encoding="utf-8")
         for usual, sooner in _SOONER.items():
             text = text.replace(usual, sooner)
@@ -262,15 +207,17 @@ def main() -> None:
         os.environ.update(installation.variables)
         instance = stack.enter_context(installation.instance())
         instance.get_runs(limit=1)
-        trial = _Trial(installation, options.engine, folder)
+        crew = Crew(installation, folder)
+        trial = _Trial(crew)
         engine = {"celery": celery, "ray": ray}[options.engine]
         try:
-            stack.enter_context(engine(trial, ["ada", "bob", "cy"]))
+            stack.enter_context(engine(crew, ["ada", "bob", "cy"]))
+            trial.say("the workers are there")
             command = (str(BIN / "dagster-daemon"), "run", "--workspace", WORKSPACE)
-            stack.enter_context(trial.process("daemon", *command))
+            stack.enter_context(crew.process("daemon", *command))
             trial.backfill(months)
-            watch(trial, instance, months)
-            judge(trial, instance, months, expected)
+            killed = watch(trial, instance, months)
+            judge(trial, instance, months, expected, killed)
         except BaseException:
             for log in folder.glob("*.log"):
                 sys.stderr.write(f"--- {log.name}\n{log.read_text()[-3000:]}\n")
@@ -278,13 +225,19 @@ def main() -> None:
         trial.say("all months are there, none twice")
 
 
-def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> None:
-    """Kill a process and a worker in mid-month, and wait for the end."""
+def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> dict[str, float]:
+    """Kill a process and a worker in mid-month, and wait for the end; gives the runs, and when they were killed."""
+    killed: dict[str, float] = {}
     first = wait_until("a run in mid-month", lambda: run_in_mid_month(instance))
     os.kill(pid_of(first), signal.SIGKILL)
+    killed[first.run_id] = time.time()
     trial.say(f"killed the process of {first.run_id[:8]} in the middle of {month_of(first)}")
-    second = wait_until("another run in mid-month", lambda: run_in_mid_month(instance, {first.run_id}))
+    publishing = trial.settings.lake is not None
+    second = wait_until(
+        "another run in mid-month", lambda: run_in_mid_month(instance, {first.run_id}, publishing=publishing)
+    )
     kill_worker_of(trial, second)
+    killed[second.run_id] = time.time()
 
     def published() -> bool:
         counted = instance.get_materialized_partitions(dg.AssetKey("monthly_report"))
@@ -298,6 +251,7 @@ def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> N
     wait_until(
         "the backfill's end", lambda: [one for one in instance.get_backfills() if one.status.value in ended], 120
     )
+    return killed
 
 
 def kill_worker_of(trial: _Trial, run: dg.DagsterRun) -> None:
@@ -305,10 +259,12 @@ def kill_worker_of(trial: _Trial, run: dg.DagsterRun) -> None:
     import psutil  # noqa: PLC0415 - where it is used
 
     ancestors = {parent.pid for parent in psutil.Process(pid_of(run)).parents()}
-    name, worker = next((name, each) for name, each in trial.workers.items() if each.pid in ancestors)
+    name, worker = next((name, each) for name, each in trial.crew.workers.items() if each.pid in ancestors)
     family = psutil.Process(worker.pid).children(recursive=True)
     for process in [psutil.Process(worker.pid), *family]:
-        process.kill()
+        # Some go with the first.
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     trial.say(f"killed the worker {name} with {len(family)} processes in the middle of {month_of(run)}")
 
 
