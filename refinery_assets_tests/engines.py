@@ -44,7 +44,7 @@ from refinery_assets_tests.installation import BIN, Installation
 from refinery_assets_tests.lakes import Postgres, make_lake_in
 from refinery_assets_tests.postgresql import create_database, dagster_variables, postgresql_server
 from refinery_assets_tests.scenario import Sandbox, settings_in
-from refinery_assets_tests.workers import ADDRESSES, Crew, celery, ray, wait_until
+from refinery_assets_tests.workers import VARIABLES, Crew, celery, ray, wait_until
 
 Rows = list[tuple[Any, ...]]
 # In this trial nobody wants to wait for as long as at night.
@@ -123,7 +123,7 @@ def variables_for(engine: str, postgres: Path, settings: Settings) -> dict[str, 
     lake = {"REFINERY_WAREHOUSE": str(settings.place), "REFINERY_LAKE_DATA": str(settings.lake_data)}
     return {
         **dagster_variables(postgres, database),
-        **ADDRESSES,
+        **VARIABLES,
         **(lake if settings.lake else {}),
         "REFINERY_MONTHS_PER_RUN": "1",
         "PYTHONPATH": str(PROJECT_ROOT),
@@ -158,8 +158,11 @@ def judge(
         retried = f", in the stead of {run.parent_run_id[:8]}" if run.parent_run_id else ""
         record = instance.get_run_record_by_id(run.run_id)
         assert record is not None
-        took = (record.end_time or 0) - (record.start_time or 0)
-        trial.say(f"run {run.run_id[:8]} of {month_of(run)}: {run.status.value} after {took:.1f} s{retried}")
+        begun = record.start_time or record.create_timestamp.timestamp()
+        took = f"{(record.end_time or 0) - begun:.1f} s" + ("" if record.start_time else " without a beginning")
+        trial.say(f"run {run.run_id[:8]} of {month_of(run)}: {run.status.value} after {took}{retried}")
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+            trial.say(f"  {entry.message or entry.get_dagster_event().message}")
         if run.run_id in killed:
             trial.say(f"  it had failed {(record.end_time or 0) - killed[run.run_id]:.1f} s after the kill")
         publishing += [

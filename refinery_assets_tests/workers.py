@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from refinery_assets.contract.settings import PROJECT_ROOT
@@ -26,18 +26,20 @@ from refinery_assets_tests.installation import BIN, Installation
 Answer = TypeVar("Answer")
 _REDIS_PORT = 16379
 # Ray gives all ports from 10002 to 19999 to its workers.
-_RAY_PORT, _RAY_JOBS = 6390, 8275
+_RAY_PORT, _RAY_JOBS, _RAY_CLIENTS = 6390, 8275, 10001
 _RAY_STARTS = 3
 # A run is given two cores, so this is a node for one run at a time. Objects are not shared here.
 _RAY_NODE = ("--num-cpus", "2", "--memory", "3000000000")
 _RAY_OBJECTS = ("--object-store-memory", "100000000")
 
-ADDRESSES = {
+VARIABLES = {
     "CELERY_BROKER_URL": f"redis://127.0.0.1:{_REDIS_PORT}/0",
     "CELERY_RESULT_BACKEND": f"redis://127.0.0.1:{_REDIS_PORT}/1",
     "RAY_JOB_SERVER": f"http://127.0.0.1:{_RAY_JOBS}",
+    # On a busy machine its job server is up after a minute and more.
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "240",
 }
-"""The variables that say where they are."""
+"""The variables that say where they are, and how long Ray waits for itself."""
 
 
 class WorkerError(Exception):
@@ -112,7 +114,7 @@ def ray(crew: Crew, names: list[str]) -> Iterator[None]:
     base = [str(BIN / "ray"), "start", "--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1"]
     base += _RAY_OBJECTS
     head = ["--head", "--port", str(_RAY_PORT), "--dashboard-port", str(_RAY_JOBS), "--num-cpus", "0"]
-    head += ["--temp-dir", str(crew.logs / "ray")]
+    head += ["--ray-client-server-port", str(_RAY_CLIENTS), "--temp-dir", str(crew.logs / "ray")]
     with ExitStack() as stack:
         _start_node(stack, crew, "head", [*base, *head], nodes=1)
         for number, name in enumerate(names, start=2):
@@ -143,10 +145,14 @@ def _up_or_gone(process: subprocess.Popen[str], nodes: int) -> str | None:
 
 
 def _nodes_alive() -> int:
-    """How many nodes the head node's job server counts; 0 while it does not answer."""
+    """How many nodes the head node's job server counts; 0 until all servers of the head node answer.
+
+    The one for Ray's own clients is for nobody here, but if it is not up within 30 s, the head node goes with it.
+    """
     try:
-        with urlopen(f"{ADDRESSES['RAY_JOB_SERVER']}/api/v0/nodes", timeout=30) as answer:  # noqa: S310 - our own
+        socket.create_connection(("127.0.0.1", _RAY_CLIENTS), timeout=30).close()
+        with urlopen(f"{VARIABLES['RAY_JOB_SERVER']}/api/v0/nodes", timeout=30) as answer:  # noqa: S310 - our own
             found = json.load(answer)
-    except (URLError, TimeoutError, ConnectionError):
+    except OSError:
         return 0
     return sum(node["state"] == "ALIVE" for node in found["data"]["result"]["result"])
