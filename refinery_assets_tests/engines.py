@@ -162,7 +162,8 @@ def judge(
         took = f"{(record.end_time or 0) - begun:.1f} s" + ("" if record.start_time else " without a beginning")
         trial.say(f"run {run.run_id[:8]} of {month_of(run)}: {run.status.value} after {took}{retried}")
         for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-            trial.say(f"  {entry.message or entry.get_dagster_event().message}")
+            said = entry.get_dagster_event().message or entry.message or "nothing"
+            trial.say(f"  {said.splitlines()[0]}")
         if run.run_id in killed:
             trial.say(f"  it had failed {(record.end_time or 0) - killed[run.run_id]:.1f} s after the kill")
         publishing += [
