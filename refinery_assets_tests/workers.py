@@ -128,7 +128,6 @@ def _start_node(stack: ExitStack, crew: Crew, name: str, command: list[str], *, 
 
     A node that is not up within 30 s ends itself, and no option gives it longer: on a busy machine it is started again.
     """
-
     for _ in range(_RAY_STARTS):
         process = crew.start(name, *command)
         stack.callback(end, process)
