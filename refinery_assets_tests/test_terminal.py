@@ -39,6 +39,10 @@ def explained(found: Explanation) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+def receipt_of(month: Month) -> Receipt:
+    return Receipt(month, "run", NOW, "", "digest", 1, 40, 0, 0, 40, 0, 0, "1")
+
+
 def refused(month: Month) -> MonthStatus:
     audit = LastAudit("run", NOW, published=False, failed=["legacy_feed source_files_present"])
     return MonthStatus(month, Inputs.NOT_PUBLISHED, audit=audit)
@@ -87,7 +91,7 @@ def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -
 
 def published(month: Month, **last: Any) -> MonthStatus:
     """A month that was published, and of which `last` says what the last run made of it since."""
-    receipt = Receipt(month, "run", NOW, "", "digest", 1, 40, 0, 0, 40, 0, 0, "1")
+    receipt = receipt_of(month)
     audit = LastAudit("later", NOW, published=False, **last)
     return MonthStatus(month, Inputs.AS_PUBLISHED, receipt, audit)
 
@@ -239,3 +243,33 @@ def test_raw_lines_stand_in_columns_and_a_cut_is_marked() -> None:
     assert lines[4] == "    cpu.csv         5  not_a_number   '[bold]a,n o'"
     assert lines[5].startswith("    memory.csv  12345  malformed_row  'xxx")
     assert lines[5].endswith("x…")
+
+
+@pytest.mark.parametrize("now", [State.REFUSED, State.PUBLISHED, None])
+def test_quarantined_lines_of_an_earlier_delivery_are_said_to_be_of_that(now: State | None) -> None:
+    line: Row = {"source_file": "cpu.csv", "source_line": 2, "fault": "malformed_row", "raw": "the line of old"}
+    of_now: Row = {"file": "cpu.csv", "source_line": 2, "fault": "bad_timestamp", "raw": "the line of now"}
+    finding = Finding(Outcome.FAILED, "Too many.", {"faulty rows": [of_now]})
+    verdict = Verdict("cpu", "quarantine_within_tolerance", MARCH, finding, "Have it exported again.")
+    result = MonthResult(MARCH, now, [verdict]) if now else None
+
+    lines = explained(
+        Explanation(MARCH, receipt_of(MARCH), now=result, quarantined={"cpu malformed_row": 1}, sample=[line])
+    )
+
+    assert lines[-3:] == [
+        (
+            "In quarantine, from the delivery published at 2024-05-20 00:00 UTC (the files may have changed since): "
+            "cpu malformed_row 1, for example:"
+        ),
+        "    file     line  fault          raw",
+        "    cpu.csv     2  malformed_row  'the line of old'",
+    ]
+
+
+def test_quarantined_lines_of_the_files_as_they_are_are_shown_without_a_word_about_it() -> None:
+    now = MonthResult(MARCH, State.UNCHANGED, [])
+
+    lines = explained(Explanation(MARCH, receipt_of(MARCH), now=now, quarantined={"cpu malformed_row": 1}))
+
+    assert lines[-1] == "In quarantine: cpu malformed_row 1."

@@ -17,6 +17,7 @@ from refinery_assets.reports.terminal import print_check
 
 if TYPE_CHECKING:
     from refinery_assets.warehouse.explain import Explanation
+    from refinery_assets.warehouse.receipts import Receipt
 
 _LONGEST_CELL = 200
 
@@ -30,7 +31,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
         console.print(f"{found.month} is not published.")
     else:
         console.print(
-            f"{found.month} was published by run {receipt.run_id} at {receipt.published_at:%Y-%m-%d %H:%M} UTC: "
+            f"{found.month} was published by run {receipt.run_id} at {_moment(receipt)}: "
             f"{counted(receipt.rows, 'row')}, {receipt.imputed:,} of them imputed, {receipt.quarantined:,} quarantined."
         )
     failed, warnings = checks_of(found.now.verdicts) if found.now else ([], [])
@@ -53,9 +54,18 @@ def print_explanation(found: Explanation, console: Console) -> None:
         console.print(f"Accepted: {waiver.sentence}", markup=False)
     if found.quarantined:
         faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
+        delivery = ""
+        if receipt is not None and not found.is_as_published:
+            # A line of these files may have the number of another line of those.
+            shown = set()
+            delivery = f", from the delivery published at {_moment(receipt)} (the files may have changed since)"
         others = [row for row in found.sample if (row["source_file"], row["source_line"]) not in shown]
-        console.print(f"In quarantine: {escape(faults)}{', for example:' if others else '.'}")
+        console.print(f"In quarantine{delivery}: {escape(faults)}{', for example:' if others else '.'}")
         _print_sample(others, console)
+
+
+def _moment(receipt: Receipt) -> str:
+    return f"{receipt.published_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _print_last_run(found: Explanation, found_now: set[tuple[str, str, str]], console: Console) -> None:
@@ -65,7 +75,7 @@ def _print_last_run(found: Explanation, found_now: set[tuple[str, str, str]], co
         console.print(f"{run} found nothing wrong.")
         return
     failed = [each for each in found.last_found if each.failed]
-    if failed and found.now is not None and str(found.now.state) == "unchanged":
+    if failed and found.is_as_published:
         # What to do about it is done.
         console.print(f"{run} refused it for what has been mended since; refinery run {found.month} clears that:")
         for verdict in failed:

@@ -15,7 +15,7 @@ from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, QUARANTINED_R
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.audits import LAST_RUNS, verdicts_of_run
-from refinery_assets.warehouse.month_state import MonthResult
+from refinery_assets.warehouse.month_state import MonthResult, State
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
@@ -36,7 +36,7 @@ class Explanation:
         last_found: Failures and warnings of the last run's checks; empty where all passed.
         run_id: That run; None: no run has published or refused the month.
         now: What would become of it if it were run now; None: the feed holds nothing of it yet.
-        quarantined: How many rows of it are quarantined, by resource and fault.
+        quarantined: How many rows of its last publication are quarantined, by resource and fault.
         sample: Some of these rows: `source_file`, `source_line`, `fault`, `raw`.
         waivers: What somebody has accepted of it.
     """
@@ -49,6 +49,11 @@ class Explanation:
     quarantined: Mapping[str, int] = field(default_factory=dict)
     sample: Sequence[Row] = ()
     waivers: Sequence[Waiver] = ()
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether what is published, quarantine included, is what the present files give."""
+        return self.now is not None and self.now.state is State.UNCHANGED
 
 
 def explain(settings: Settings, month: Month) -> Explanation:
