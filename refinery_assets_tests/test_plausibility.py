@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -342,6 +343,84 @@ def test_a_finding_tells_what_it_saw_with_the_month_before_and_now_and_how_to_ac
     first = [str(row["host_id"]) for row in finding.offenders[:3]]
     assert finding.detail == f"For example: cpu of {', '.join(first)}."
     assert not any(host in finding.summary for host in first)
+
+
+def the_other_side(finding: Finding) -> str:
+    """What a recovery says of the month that this one was held against."""
+    assert finding.recovery is not None
+    (said,) = re.findall(r"If [^.]* the wrong one, [^.]*\.", finding.recovery)
+    return str(said)
+
+
+def test_an_honest_month_after_a_lie_is_told_that_either_of_the_two_may_be_the_wrong_one() -> None:
+    lie = tell(named("CPU as fractions"), fleet(), 1.0)
+    honest = sample_months(60, 11, 16)[-1]
+
+    finding = judge(honest, [lie]).findings["units_plausible"]
+
+    assert finding.outcome is Outcome.FAILED
+    assert the_other_side(finding) == (
+        f"If {lie.month} is the wrong one, have that exported again (or, if it was accepted, withdraw that: refinery "
+        f"accept {lie.month} units_plausible --withdraw), then run both: refinery run {lie.month} {honest.month}."
+    )
+    assert finding.recovery is not None
+    assert finding.recovery.endswith(
+        f"If {honest.month} is right as it is, accept it: refinery accept {honest.month} units_plausible --why TEXT."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lie", "check"),
+    [
+        ("all that is free for all that is used", "units_plausible"),
+        ("disk capacity in GB for MB", "units_plausible"),
+        ("all cores doubled", "units_plausible"),
+        ("memory capacity empty", "units_plausible"),
+        ("p95 and memory exchanged", "units_plausible"),
+        ("hosts shuffled", "hosts_in_place"),
+        ("hosts shuffled, limits with them", "hosts_in_place"),
+        ("CPU and memory exchanged", "families_distinct"),
+        ("twenty points more", "levels_plausible"),
+        ("last month under new dates", "month_is_new"),
+        ("second half from last month", "month_is_new"),
+        ("last month and a little noise", "month_is_new"),
+    ],
+)
+def test_what_is_held_against_another_month_names_both(lie: str, check: str) -> None:
+    before, month = (each.month for each in fleet()[-2:])
+
+    assert the_other_side(finding_of(lie, check)).endswith(f"then run both: refinery run {before} {month}.")
+
+
+@pytest.mark.parametrize(
+    ("lie", "check"),
+    [
+        ("fractions on the first days", "units_plausible"),
+        ("memory holding CPU's content", "families_distinct"),
+        ("one week twice", "month_is_new"),
+        ("one constant", "sensors_alive"),
+    ],
+)
+def test_a_month_that_speaks_against_itself_blames_no_other(lie: str, check: str) -> None:
+    finding = finding_of(lie, check)
+
+    assert finding.outcome is Outcome.FAILED
+    assert finding.recovery is not None
+    assert "the wrong one" not in finding.recovery
+
+
+def test_several_months_that_a_month_is_held_against_are_all_named() -> None:
+    lie, month = tell(named("CPU as fractions"), fleet(), 1.0), sample_months(60, 11, 16)[-1]
+    hosts = fleet()[-1].hosts
+    (older,), (last,) = (with_hosts([each], some) for each, some in ((fleet()[-2], hosts[:30]), (lie, hosts[30:])))
+
+    said = the_other_side(judge(month, [as_fractions(older), last]).findings["units_plausible"])
+
+    assert said == (
+        f"If one of {older.month}, {lie.month} is the wrong one, have that exported again (or, if it was accepted, "
+        "withdraw that: refinery accept MONTH units_plausible --withdraw), then run all of them: refinery run "
+        f"{older.month} {lie.month} {month.month}."
+    )
 
 
 def test_a_copied_month_is_told_with_the_month_that_it_repeats() -> None:

@@ -64,6 +64,7 @@ def _exchanged(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion
             number,
             number / there,
             worst(series, hits, "capacity"),
+            series.last_months(hits),
         )
 
 
@@ -85,6 +86,7 @@ def _gone(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
             number,
             number / judged,
             worst(series, hits, "capacity", by=np.nan_to_num(before)),
+            series.last_months(hits),
         )
 
 
@@ -124,6 +126,7 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
                     number,
                     number / judged,
                     worst(series, hits, "capacity"),
+                    series.last_months(hits),
                 )
                 return
     median = float(np.median(ratio[changed]))
@@ -139,5 +142,6 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
                 number,
                 number / judged,
                 worst(series, hits, "capacity"),
+                series.last_months(hits),
             )
             return

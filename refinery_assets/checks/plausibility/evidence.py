@@ -128,9 +128,13 @@ class ResourceSeries:
         back = np.array([self.month.months_since(each) for each in self.earlier], dtype=np.float64)
         return np.where(self.has_past, back[self._last_at], 1.0)
 
+    def last_months(self, hosts: Flags) -> list[str]:
+        """The months that `last` is of, in order."""
+        return sorted({self.last_month(int(host)) for host in np.flatnonzero(hosts)} - {""})
+
     def when(self, hosts: Flags) -> str:
         """The months that `last` is of, in words: `in 2024-04`."""
-        months = sorted({self.last_month(int(host)) for host in np.flatnonzero(hosts)} - {""})
+        months = self.last_months(hosts)
         if not months:
             return "before"
         return f"in {months[0]}" if len(months) == 1 else f"in the last month of each, {months[0]} to {months[-1]}"

@@ -120,4 +120,5 @@ def _swapped(evidence: Evidence, one: ResourceSeries, other: ResourceSeries) -> 
             number,
             share,
             [*worst(one, hits)[:10], *worst(other, hits)[:10]],
+            one.last_months(hits),
         )

@@ -143,6 +143,7 @@ def _moved(evidence: Evidence, series: ResourceSeries, far: Flags) -> Iterator[S
         number,
         number / judged,
         worst(series, far),
+        series.last_months(both),
     )
 
 
@@ -187,6 +188,7 @@ def _redealt_capacities(evidence: Evidence, series: ResourceSeries) -> Iterator[
         number,
         number / judged,
         worst(series, changed, "capacity"),
+        series.last_months(changed),
     )
 
 

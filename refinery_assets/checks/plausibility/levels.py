@@ -166,6 +166,7 @@ def _moved(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
             int(series.is_there.sum()),
             1.0,
             worst(series, series.is_there & ~np.isnan(series.last("median_y"))),
+            [str(evidence.earlier[-1])],
         )
         return
 

@@ -43,7 +43,7 @@ _STANDS_OUT = 0.2
 them, look alike in all months."""
 _STANDS_OUT_FAR = 0.5
 
-_AGAIN = "Have the month exported again; or, if it is the other month that repeats this one, have that one."
+_AGAIN = "Have the month exported again."
 _PERHAPS = "Compare the two months: the one may be made from the other."
 
 
@@ -105,6 +105,7 @@ def _copied(evidence: Evidence) -> Iterator[Suspicion]:
             copies.series,
             copies.series / judged,
             rows,
+            [copies.other_month],
         )
 
 
@@ -158,6 +159,7 @@ def _copied_parts(evidence: Evidence, series: ResourceSeries, told: Collection[s
         number,
         number / judged,
         rows,
+        [there],
     )
 
 
@@ -246,6 +248,7 @@ def _alike_beyond_chance(
         number,
         best.share,
         rows,
+        [best.month],
     )
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from refinery_assets.checks.plausibility.days import DayFacts
 from refinery_assets.checks.plausibility.evidence import Evidence, Flags, Floats, ResourceSeries
 from refinery_assets.checks.rules import SAMPLE_SIZE, Cell, Finding, Outcome, Row, counted, listing, outcome
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import Mode
 
 _EXAMPLES = 3
 """How many hosts a message names; the sample has more."""
 
-ACCEPT = "If the month is right as it is, accept it: refinery accept {month} {check} --why TEXT."
+ACCEPT = "If {month} is right as it is, accept it: refinery accept {month} {check} --why TEXT."
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Suspicion:
         series: How many series it is about.
         share: Of those judged.
         rows: The worst of them: month before and month now.
+        against: The months that it was held against, any of which may be the one that is wrong; empty where the month
+            speaks against itself.
     """
 
     sentence: str
@@ -41,6 +44,7 @@ class Suspicion:
     series: int = 0
     share: float = 0.0
     rows: Sequence[Row] = ()
+    against: Sequence[str] = ()
 
 
 def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], looked_at: Callable[[], str]) -> Finding:
@@ -65,6 +69,8 @@ def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], lo
     most = max(1, SAMPLE_SIZE // len(found))
     accept = ACCEPT.format(month=evidence.month, check=check)
     recoveries = list(dict.fromkeys(each.recovery for each in found))
+    if against := sorted({month for each in found for month in each.against}):
+        recoveries.append(_the_other_side(check, evidence.month, against))
     return Finding(
         outcome(failed=failed, warned=True),
         f"{'; '.join(each.sentence for each in found)}.{_aside(check, evidence)}",
@@ -72,6 +78,17 @@ def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], lo
         _examples(found),
         offenders=[row for each in found for row in each.rows[:most]],
         recovery=" ".join([*recoveries, accept] if failed else recoveries),
+    )
+
+
+def _the_other_side(check: str, month: Month, against: Sequence[str]) -> str:
+    """What to do where another month is the wrong one. A month that a run refuses is none that it compares with."""
+    one = len(against) == 1
+    wrong = f"{against[0]} is" if one else f"one of {listing(against)} is"
+    return (
+        f"If {wrong} the wrong one, have that exported again (or, if it was accepted, withdraw that: refinery accept "
+        f"{against[0] if one else 'MONTH'} {check} --withdraw), then run {'both' if one else 'all of them'}: refinery "
+        f"run {' '.join(sorted({*against, str(month)}))}."
     )
 
 

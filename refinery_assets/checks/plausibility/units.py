@@ -118,6 +118,7 @@ def _factors(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]:
         number,
         number / judged,
         worst(series, hit),
+        series.last_months(hit),
     )
 
 
@@ -141,6 +142,7 @@ def _mirrored(evidence: Evidence, series: ResourceSeries) -> Iterator[Suspicion]
             number,
             number / judged,
             worst(series, hits),
+            series.last_months(hits),
         )
 
 
