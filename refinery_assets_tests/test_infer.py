@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from refinery_assets.contract.contract_file import Contract, load_contract, read
 from refinery_assets.contract.families import DateFormat, Encoding, Unit
 from refinery_assets.feed.infer.findings import NothingToInferError
 from refinery_assets.feed.infer.proposal import propose_contract
+from refinery_assets.feed.infer.words import CHOOSE, comment, open_points
 
 HOSTS = ("web-1", "web-2", "db-1")
 
@@ -254,6 +256,42 @@ def test_how_the_inventory_writes_days_is_declared_or_left_to_a_person(
 
 
 @pytest.mark.parametrize(
+    ("header", "rows", "keys", "told"),
+    [
+        (
+            "since,valid_to",
+            ["2022-03-01,"] * 3,
+            ["valid_from=since", "valid_to=valid_to"],
+            "and valid_to, which is empty",
+        ),
+        ("decommissioned,rack", [",7"] * 3, ["valid_to=decommissioned"], "CHOOSE: decommissioned, which is empty"),
+        ("validFrom,retired_on", [","] * 3, ["valid_from=validFrom", "valid_to=retired_on"], "which are empty"),
+        # By its name, and not because it is the only column of days.
+        ("retired_on,reports_to", ["2024-02-09,", ",", ","], ["valid_to=retired_on"], "CHOOSE: 1 column of days"),
+        (
+            "last_seen,end_date",
+            ["2024-02-09,"] * 3,
+            ["valid_from=last_seen", "valid_to=end_date"],
+            "end_date, which is",
+        ),
+    ],
+)
+def test_columns_that_say_when_a_host_counts_are_told_by_name_be_they_empty(
+    tmp_path: Path, header: str, rows: list[str], keys: list[str], told: str
+) -> None:
+    write(tmp_path / "feed/2024/02/cpu_202402.csv", lines("date,host,cpu_p95,cores", 2, iso))
+    hosts = [f"{host},{row}" for host, row in zip(HOSTS, rows, strict=True)]
+    write(tmp_path / "hosts.csv", "\n".join([f"host,{header}", *hosts]) + "\n")
+
+    _, text = inferred(tmp_path / "feed", tmp_path / "hosts.csv")
+
+    assert re.findall(r'# (valid_(?:from|to)) = "(\w+)"', text) == [tuple(each.split("=")) for each in keys]
+    assert told in text
+    # What holds no day does not say how days are written.
+    assert ('date_format = "YYYY-MM-DD"' in text.partition("[inventory]")[2]) == any("2" in row for row in rows)
+
+
+@pytest.mark.parametrize(
     ("form", "expected"),
     [
         ("%Y/%m/cpu_%d.csv", "{year}/{month}/cpu_{day}.csv"),
@@ -372,10 +410,24 @@ def test_of_a_resources_columns_the_95th_percentile_is_taken(tmp_path: Path) -> 
     assert "Not used: cpu_avg, cpu_max, note?." in said
 
 
+def test_open_points_are_found_by_line_and_only_in_comments() -> None:
+    text = "\n".join(
+        [
+            "[inventory]",
+            *comment(f"Seen. {CHOOSE} first, {'and so on ' * 20}"),
+            f'host = "{CHOOSE}"',
+            *comment(f"{CHOOSE} second"),
+            "# other",
+        ]
+    )
+
+    assert open_points(text) == [(2, f"first, {'and so on ' * 20}".strip()), (6, "second")]
+
+
 # The commands.
 
 
-def test_the_commands_check_show_and_infer(tmp_path: Path) -> None:
+def test_the_commands_check_show_and_infer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed, file = tmp_path / "feed", tmp_path / "contract.toml"
     write(feed / "2024" / "01" / "cpu_202401.csv", lines("date,host,cpu_p95,cores", 1, iso))
 
@@ -398,6 +450,18 @@ def test_the_commands_check_show_and_infer(tmp_path: Path) -> None:
     assert load_contract(file).family[0].path == "{year}/{month}/cpu_{year}{month}.csv"
     assert run("infer", str(feed), "--to", str(file))[0] == 2
     assert run("infer", str(feed))[1].startswith("# A contract proposed by")
+    written = file.read_text()
+    (mark,) = [number for number, line in enumerate(written.splitlines(), start=1) if "CHOOSE:" in line]
+    assert run("check", str(file)) == (
+        2,
+        "",
+        (
+            f"The contract {file} leaves 1 point open. Decide it, delete the mark CHOOSE or its whole comment, and "
+            f"check again:\n  line {mark}: none of the files lists the hosts. Name a CSV or Parquet file beside this "
+            "one, or a table or view of the warehouse, with one row for each host, and its column of the host's name.\n"
+        ),
+    )
+    file.write_text(written.replace("CHOOSE: ", ""))
     assert run("check", str(file))[:2] == (0, f"The contract {file} is valid: 1 family, cpu_utilization (cpu).\n")
 
     with_hosts = tmp_path / "with_hosts.toml"
@@ -427,3 +491,7 @@ def test_the_commands_check_show_and_infer(tmp_path: Path) -> None:
     assert (code, "# max_loss = 0.5" in shown, "# max_gap_days = 3" in shown) == (0, True, True)
     assert read_contract(shown, file) == load_contract(file)
     assert run("check")[1].startswith("The packaged contract is valid: 4 families, cpu_utilization (cpu), ")
+    # The file of the settings names it, too.
+    write(tmp_path / ".env", f"REFINERY_CONTRACT={file}\n")
+    monkeypatch.chdir(tmp_path)
+    assert run("check")[1] == f"The contract {file} is valid: 1 family, cpu_utilization (cpu).\n"

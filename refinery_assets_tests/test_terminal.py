@@ -249,7 +249,7 @@ def test_raw_lines_stand_in_columns_and_a_cut_is_marked() -> None:
 def test_quarantined_lines_of_an_earlier_delivery_are_said_to_be_of_that(now: State | None) -> None:
     line: Row = {"source_file": "cpu.csv", "source_line": 2, "fault": "malformed_row", "raw": "the line of old"}
     of_now: Row = {"file": "cpu.csv", "source_line": 2, "fault": "bad_timestamp", "raw": "the line of now"}
-    finding = Finding(Outcome.FAILED, "Too many.", {"faulty rows": [of_now]})
+    finding = Finding(Outcome.FAILED, "Too many.", {}, offenders=[of_now])
     verdict = Verdict("cpu", "quarantine_within_tolerance", MARCH, finding, "Have it exported again.")
     result = MonthResult(MARCH, now, [verdict]) if now else None
 

@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
-from refinery_assets.checks.rules import counted
+from refinery_assets.checks.rules import counted, shortened
+from refinery_assets.cli.errors import EXIT_USAGE, fail
+from refinery_assets.contract.contract_file import PACKAGED_FILE, Contract
 from refinery_assets.contract.contract_text import contract_as_toml, toml_value
 from refinery_assets.contract.settings import Settings
 
@@ -28,14 +30,21 @@ File = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="a contract file; else REFINERY_CONTRACT, or the packaged one")
 ]
 
+_LONGEST_POINT = 240
+
 
 @contract_app.command()
 def check(file: File = None) -> None:
-    """Say whether a contract file can be used, and if not, why."""
+    """Say whether a contract file can be used, and if not, why.
+
+    Not while comments of `refinery contract infer` in it are marked CHOOSE.
+    """
     from refinery_assets.warehouse.own_rules import publish_rules
 
-    settings, name = _settings(file), _name(file)
+    settings = _settings(file)
+    name = _name(settings.contract, file)
     publish_rules(settings.contract)
+    _look_for_open_points(settings.contract, name)
     families = [f"{family.name} ({family.resource})" for family in settings.contract.families]
     count = counted(len(families), "family", "families")
     rules = [rule.name for rule in settings.contract.rule]
@@ -79,6 +88,22 @@ def infer(
     typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
 
 
+def _look_for_open_points(contract: Contract, name: str) -> None:
+    """Fail where somebody has yet to choose; the text has been read as a contract before."""
+    from refinery_assets.feed.infer.words import open_points
+
+    points = open_points(contract.file.read_text(encoding="utf-8-sig"))
+    if not points:
+        return
+    said = "".join(f"\n  line {number}: {shortened(point, _LONGEST_POINT)}" for number, point in points)
+    it = "it" if len(points) == 1 else "each"
+    fail(
+        f"{name} leaves {counted(len(points), 'point')} open. Decide {it}, delete the mark CHOOSE or its whole "
+        f"comment, and check again:{said}",
+        EXIT_USAGE,
+    )
+
+
 def _look_at_inventory(settings: Settings) -> None:
     """Warn of an inventory file with which every month would be refused; the contract is valid all the same."""
     if settings.contract.inventory_file is None:
@@ -115,6 +140,7 @@ def _settings(file: Path | None) -> Settings:
     return Settings.from_environment({**os.environ, **chosen})
 
 
-def _name(file: Path | None) -> str:
-    named = str(file) if file is not None else os.environ.get("REFINERY_CONTRACT", "").strip()
-    return f"The contract {named}" if named else "The packaged contract"
+def _name(contract: Contract, file: Path | None) -> str:
+    if file is None and contract.file == PACKAGED_FILE:
+        return "The packaged contract"
+    return f"The contract {file or contract.file}"

@@ -144,12 +144,12 @@ class Contract(Part):
     tolerances: FeedTolerances = FeedTolerances()
     plausibility: PlausibilitySettings = PlausibilitySettings()
     rule: Annotated[tuple[OwnRule, ...], Field(description="one [[rule]] or more, or none")] = ()
-    _folder: Path = PrivateAttr(Path())
+    _file: Path = PrivateAttr(Path())
 
     def model_post_init(self, context: Any) -> None:
         """Remember where the file lies, which is no part of what it declares."""
         if context is not None:
-            self._folder = context["folder"]
+            self._file = context["file"]
 
     def __eq__(self, other: object) -> bool:
         """Contracts that declare the same are the same, wherever their files lie."""
@@ -160,9 +160,14 @@ class Contract(Part):
         return hash(self.digest)
 
     @property
+    def file(self) -> Path:
+        """The file that it was read from."""
+        return self._file
+
+    @property
     def inventory_file(self) -> Path | None:
         """The file that the inventory is; None where it is a table or view of the warehouse."""
-        return self._folder / self.inventory.source if self.inventory.is_file else None
+        return self._file.parent / self.inventory.source if self.inventory.is_file else None
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -214,7 +219,7 @@ def read_contract(text: str, path: Path) -> Contract:
     except tomllib.TOMLDecodeError as error:
         raise ContractError(f"The contract {path} is not TOML: {error}.") from None
     try:
-        contract = Contract.model_validate(_with_feed_in_families(declared), context={"folder": path.absolute().parent})
+        contract = Contract.model_validate(_with_feed_in_families(declared), context={"file": path.absolute()})
     except ValidationError as error:
         raise ContractError(f"The contract {path}: {_mistake(error, declared)}") from None
     for clash in _clashes(contract):

@@ -19,6 +19,18 @@ from refinery_assets.feed.infer.days import Place, day_in, read_days
 from refinery_assets.feed.infer.findings import InventoryFile
 from refinery_assets.feed.infer.words import CHOOSE, comment
 
+_WORDS = {
+    "valid_from": frozenset({
+        "from", "since", "seit", "start", "started", "begin", "beginn", "commissioned", "installed", "created",
+        "deployed", "added", "purchased", "inbetriebnahme",
+    }),
+    "valid_to": frozenset({
+        "to", "until", "till", "bis", "end", "ended", "ende", "decommissioned", "decommission", "decom", "retired",
+        "retire", "retirement", "removed", "deleted", "terminated", "disposed", "expired", "stilllegung",
+    }),
+}  # fmt: skip
+_BESIDE = {"valid", "active", "effective", "live", "date", "day"}
+
 
 def inventory_section(inventory: InventoryFile | None, contract: Path) -> Iterator[str]:
     """The section's lines.
@@ -77,22 +89,36 @@ def _attributes(inventory: InventoryFile) -> Iterator[str]:
 
 
 def _validity(inventory: InventoryFile, source: str) -> Iterator[str]:
-    """The columns that hold days, for a person to say which tell when a host counts, and how days are written."""
+    """The columns that hold days, for a person to say which tell when a host counts, and how days are written.
+
+    A column without any day is one of them by its name: no host may have retired yet.
+    """
     dated = {
         column.name: (column, days.formats)
         for column in inventory.others
         if (days := read_days(column.places, is_named=False))
     }
-    if not dated:
-        return
     columns = [column for column, _ in dated.values()]
+    empty = [
+        column
+        for column in inventory.others
+        if not column.places and any(_says(column, words) for words in _WORDS.values())
+    ]
+    if not columns and not empty:
+        return
+    if columns:
+        seen = f"{counted(len(columns), 'column')} of days, such as {_at(columns[0].places[0], source)}"
+        seen += f", and {_named_only(empty)}" if empty else ""
+    else:
+        seen = _named_only(empty)
     yield from comment(
-        f"{CHOOSE} {counted(len(columns), 'column')} of days, such as {_at(columns[0].places[0], source)}. "
-        "Does one say the first day on which a host counts (valid_from), or the first on which it counts no more "
-        "(valid_to)?"
+        f"{CHOOSE} {seen}. Does one say the first day on which a host counts (valid_from), or the first on which it "
+        "counts no more (valid_to)?"
     )
-    for key, column in zip(("valid_from", "valid_to"), columns, strict=False):
+    for key, column in _by_key(columns, empty).items():
         yield f"# {key} = {toml_value(column.name)}"
+    if not columns:
+        return
     # Days written YYYY-MM-DD are read whatever is declared.
     others = [formats for _, formats in dated.values() if DateFormat.ISO not in formats]
     fitting = (
@@ -102,6 +128,35 @@ def _validity(inventory: InventoryFile, source: str) -> Iterator[str]:
         yield from _date_format(columns, fitting, source)
     elif others:
         yield from comment(f"{CHOOSE} these days are not read as they are written; have them written {DateFormat.ISO}.")
+
+
+def _named_only(empty: Sequence[Column]) -> str:
+    """Columns that are known by their names alone, in words."""
+    names = listing(column.name for column in empty)
+    return (
+        f"{names}, which is empty in the lines looked at and named like one"
+        if len(empty) == 1
+        else f"{names}, which are empty in the lines looked at and named like such"
+    )
+
+
+def _by_key(dated: Sequence[Column], empty: Sequence[Column]) -> dict[str, Column]:
+    """The columns for `valid_from` and `valid_to`: by their names; then those with days, in their order."""
+    found: dict[str, Column] = {}
+    for key, words in _WORDS.items():
+        named = [column for column in (*dated, *empty) if _says(column, words) and column not in found.values()]
+        if named:
+            found[key] = named[0]
+    unnamed = [column for column in dated if column not in found.values()]
+    found |= dict(zip([key for key in _WORDS if key not in found], unnamed, strict=False))
+    return {key: found[key] for key in _WORDS if key in found}
+
+
+def _says(column: Column, words: frozenset[str]) -> bool:
+    """Whether a column is named like one of days on which hosts begin or cease to count."""
+    # Much is from or to somewhere.
+    vague = {"from", "to"}
+    return bool(column.words & words - vague or (column.words & words and column.words <= vague | _BESIDE))
 
 
 def _date_format(columns: Sequence[Column], fitting: Sequence[DateFormat], source: str) -> Iterator[str]:

@@ -52,7 +52,8 @@ def _head(found: Findings) -> Iterator[str]:
     samples = {sample.file.path: sample for family in found.families for sample in family.table.samples}
     yield from comment(
         f"A contract proposed by `refinery contract infer` from the files in {found.root}. Read it through and edit "
-        f"it; what the files do not say is marked {CHOOSE.rstrip(':')}. Then: refinery contract check FILE"
+        f"it; what the files do not say is marked {CHOOSE.rstrip(':')}, for you to decide and to delete the mark. "
+        "Then: refinery contract check FILE"
     )
     yield from comment(f"Set REFINERY_FEED={found.root} and REFINERY_CONTRACT to this file.")
     rows = sum(len(sample.rows) for sample in samples.values())
