@@ -132,6 +132,35 @@ def test_a_file_of_the_sample_that_somebody_has_changed_is_not_replaced_by_anoth
     assert folder.prepare(LARGER)
 
 
+def test_a_file_of_the_samples_content_is_the_samples_whoever_put_it_there(tmp_path: Path) -> None:
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    cut = folder.cut_file(ORDER)
+    assert cut is not None
+    # Copied and not moved, as from a backup.
+    cut.file.write_bytes(cut.redelivered.read_bytes())
+    cpu_of_march(tmp_path).write_bytes(cpu_of_march(tmp_path).read_bytes())
+
+    assert folder.prepare(LARGER)
+
+    # Of the same size, and another.
+    changed = cpu_of_march(tmp_path).read_bytes().replace(b"1", b"2")
+    cpu_of_march(tmp_path).write_bytes(changed)
+    with pytest.raises(DemoError, match=r"cpu_utilization_202403\.csv in .* is in the demo's way"):
+        folder.prepare(ORDER)
+    assert cpu_of_march(tmp_path).read_bytes() == changed
+
+
+def test_a_list_of_files_without_digests_tells_them_by_size_and_time(tmp_path: Path) -> None:
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    note = json.loads((tmp_path / "demo.json").read_text())
+    note["files"] = {name: stamp and stamp[:2] for name, stamp in note["files"].items()}
+    (tmp_path / "demo.json").write_text(json.dumps(note))
+
+    assert folder.prepare(LARGER)
+
+
 def test_a_warehouse_that_another_process_holds_is_named_and_nothing_is_touched(tmp_path: Path) -> None:
     DemoFolder(tmp_path).prepare(ORDER)
     before = contents(tmp_path)

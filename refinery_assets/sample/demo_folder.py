@@ -34,6 +34,7 @@ from refinery_assets.operations.home import dagster_yaml
 from refinery_assets.reports.monthly_report import report_files
 from refinery_assets.sample.feed import REDELIVERED, make_sample, source_file
 from refinery_assets.sample.fleet import Fleet
+from refinery_assets.sample.stamp import Stamp
 from refinery_assets.sample.story import Story
 from refinery_assets.warehouse.family_partitions import partitions
 
@@ -68,10 +69,6 @@ class SampleOrder:
             ValueError: There is no such fleet; one sentence says why.
         """
         return Fleet.make(hosts=self.hosts, first=Month.parse(self.first), last=Month.parse(self.last), seed=self.seed)
-
-
-Stamp = tuple[int, int]
-"""A file's size and time of change, by which a file that somebody else has written since is known."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +191,7 @@ class DemoFolder:
         )
         atomic_write(self.settings_file, self._shell_settings(settings).encode())
         atomic_write(self._dagster_file, dagster_yaml())
-        stamps = {self._name(path): _stamp(path) for path in (*feed, *redelivered)}
+        stamps = {self._name(path): Stamp.of(path) for path in (*feed, *redelivered)}
         self._write_manifest(Manifest(order, {**planned, **stamps}))
         return True
 
@@ -215,7 +212,7 @@ class DemoFolder:
             is_whole = content["order"] and content.get("edition") == _EDITION
             return Manifest(
                 order=SampleOrder(**content["order"]) if is_whole else None,
-                files={name: stamp and (stamp[0], stamp[1]) for name, stamp in content["files"].items()},
+                files={name: stamp and Stamp(*stamp) for name, stamp in content["files"].items()},
             )
         except FileNotFoundError:
             return Manifest()
@@ -232,12 +229,14 @@ class DemoFolder:
 
     def _demand_free_way(self, manifest: Manifest, planned: Iterable[str]) -> None:
         """Refuse to replace or remove what the demo did not write, or somebody has changed since."""
-        # The file that was delivered again keeps its stamp when it is moved into the feed.
+        # The file that was delivered again may have been moved into the feed.
         redelivered = {Path(name).name: stamp for name, stamp in manifest.files.items() if name.startswith(REDELIVERED)}
         in_the_way = [name for name in planned if name not in manifest.files and self.root.joinpath(name).exists()] + [
             name
             for name, stamp in manifest.files.items()
-            if stamp is not None and _stamp(self.root / name) not in {None, stamp, redelivered.get(Path(name).name)}
+            if stamp is not None
+            and (path := self.root / name).exists()
+            and not any(each is not None and each.fits(path) for each in (stamp, redelivered.get(path.name)))
         ]
         if in_the_way:
             be, it, it_has = ("is", "it", "it has") if len(in_the_way) == 1 else ("are", "them", "they have")
@@ -292,12 +291,3 @@ def _drop_tables(warehouse: Path) -> None:
             f"The demo's warehouse {warehouse} cannot be written; close what has it open and run again. "
             f"DuckDB says: {str(error).splitlines()[0]}"
         ) from error
-
-
-def _stamp(path: Path) -> Stamp | None:
-    """The file's stamp; None when it is not there."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_size, found.st_mtime_ns
