@@ -102,6 +102,27 @@ def test_months_that_cannot_be_asked_for_are_refused(
     assert result.stderr.startswith(sentence)
 
 
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_a_month_outside_the_window_of_which_nothing_is_known_is_refused(
+    installation: Installation, given_published: GivenPublished, command: str
+) -> None:
+    given_published(JANUARY)
+    before = refinery(installation, command, "2023-12")
+    assert (before.exit_code, before.stdout) == (2, "")
+    assert before.stderr.startswith("2023-12 is before 2024-01, where the window begins; set REFINERY_FIRST_MONTH to ")
+    after = refinery(installation, command, "2025-01")
+    assert (after.exit_code, after.stdout) == (2, "")
+    assert "set REFINERY_LAST_MONTH to 2025-01 or later to include it" in after.stderr
+
+
+def test_a_report_on_a_published_month_is_there_wherever_the_window_begins(
+    installation: Installation, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY)
+    result = refinery(installation, "report", "2024-01", REFINERY_FIRST_MONTH="2024-02")
+    assert (result.exit_code, result.stdout.partition(":")[0]) == (0, "# 2024-01 is published")
+
+
 @pytest.mark.parametrize("months", ["all", "changed"])
 def test_an_empty_feed_is_said(installation: Installation, tmp_path: Path, months: str) -> None:
     result = refinery(installation, "run", months, REFINERY_FEED=str(tmp_path / "nowhere"))

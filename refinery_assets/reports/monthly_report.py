@@ -36,6 +36,7 @@ class ReportFigures:
         headline: Its outcome, in one sentence.
         recovery: What to do about it where it was refused, a line for each failed check; else empty.
         is_refused: Whether its last audit refused it.
+        is_known: Whether anything of it was ever published or refused.
         markdown: The report; it shows the charts by the names of their files, which lie beside it.
         charts: PNG files by name, without `.png`; none where there is no history to draw.
         figures: The month's figures by name, measurements rounded; none where nothing is known of the month.
@@ -45,6 +46,7 @@ class ReportFigures:
     headline: str
     recovery: str
     is_refused: bool
+    is_known: bool
     markdown: str
     charts: Mapping[str, bytes] = field(default_factory=dict)
     figures: Mapping[str, int | float] = field(default_factory=dict)
@@ -100,7 +102,14 @@ def monthly_reports(
         charts = {name: chart.marked(month) for name, chart in drawn[page[0]].items()} if page else {}
         text = report_text(found, data, charts)
         reports[month] = ReportFigures(
-            month, headline(found), recovery(found), found.is_refused, text, charts, month_figures(found)
+            month,
+            headline(found),
+            recovery(found),
+            found.is_refused,
+            found.is_known,
+            text,
+            charts,
+            month_figures(found),
         )
     return reports
 

@@ -106,6 +106,11 @@ class MonthData:
         """Whether the last run that audited the month refused it; an earlier publication may still stand."""
         return self.audit is not None and not self.audit.is_published
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything of the month was ever published or refused."""
+        return bool(self.audit or self.receipt or self.rows_without_receipt)
+
 
 @dataclass(frozen=True)
 class ReportData:
