@@ -218,3 +218,16 @@ def test_the_contract_in_the_docs_can_be_used(tmp_path: Path) -> None:
     assert (found.tolerances.overshoot, found.families[1].tolerances.quarantine_tolerance) == (20, 0.05)
     # The packaged layout, but for who lists the hosts.
     assert found.families[0] == packaged_contract().families[0]
+
+
+def test_a_first_run_by_the_docs_writes_into_no_folder_but_the_one_that_they_name() -> None:
+    page = (PROJECT_ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"(?m)^    mkdir (\S+)", page)
+    given = [pair.split("=") for line in re.findall(r"(?m)^    export (.*)", page) for pair in line.split()]
+    variables: dict[str, str] = dict(given)
+
+    settings = Settings.from_environment({**variables, "REFINERY_CONTRACT": ""})
+
+    written = [settings.warehouse, settings.read_copy, settings.telemetry, settings.reports, settings.alert_log]
+    written += [variables[name] for name in ("REFINERY_CONTRACT", "DAGSTER_HOME")]
+    assert {str(Path(str(each)).parent) for each in written} == {folder}
