@@ -229,5 +229,5 @@ def test_a_first_run_by_the_docs_writes_into_no_folder_but_the_one_that_they_nam
     settings = Settings.from_environment({**variables, "REFINERY_CONTRACT": ""})
 
     written = [settings.warehouse, settings.read_copy, settings.telemetry, settings.reports, settings.alert_log]
-    written += [variables[name] for name in ("REFINERY_CONTRACT", "DAGSTER_HOME")]
-    assert {str(Path(str(each)).parent) for each in written} == {folder}
+    named = [variables["REFINERY_CONTRACT"], variables["DAGSTER_HOME"]]
+    assert {str(Path(str(each)).parent) for each in (*written, *named)} == {folder}
