@@ -76,7 +76,7 @@ def test_an_acceptance_that_holds_no_longer_is_named() -> None:
 
     lapsed, to_be_run = status_lines(status)
 
-    assert lapsed.startswith("Acceptance holds no longer: month_is_new of 2024-03 was accepted for other files")
+    assert lapsed.startswith("Acceptance no longer holds: month_is_new of 2024-03 was accepted for other files")
     assert to_be_run == "To be run: 2024-03 (1 month), by refinery run changed."
 
 

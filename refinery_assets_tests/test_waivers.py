@@ -236,7 +236,7 @@ def test_an_audit_of_what_is_published_neither_undoes_a_refusal_nor_stands_for_o
     said("refused", "inputs", source_files_present=Outcome.PASSED, month_is_new=Outcome.FAILED)
     said("audited", None, month_is_new=Outcome.PASSED, keys_unique=Outcome.FAILED)
     assert status_of_march(sandbox).is_refused
-    assert why_not().startswith("2024-03 cannot be accepted, for it cannot be told which files are meant")
+    assert why_not().startswith("2024-03 cannot be accepted, because it is not clear which files are meant")
 
     said("run", "inputs", source_files_present=Outcome.FAILED, month_is_new=Outcome.PASSED)
     assert "month_is_new of 2024-03 did not fail" in why_not()

@@ -70,7 +70,7 @@ def _print_open_months(status: Status, console: Console) -> None:
             console.print(_withdrawn(each))
         if each.lapsed:
             console.print(
-                f"Acceptance holds no longer: {listing(each.lapsed)} of {each.month} was accepted for other files, "
+                f"Acceptance no longer holds: {listing(each.lapsed)} of {each.month} was accepted for other files, "
                 "settings or inventory, or by an older version; the next run judges it without."
             )
     refused = [each.month for each in status.months if each.is_refused and each.month not in status.awaited]
@@ -146,7 +146,7 @@ def _status_row(each: MonthStatus) -> Sequence[str]:
         verdict,
         listing(
             [
-                *(f"{name} (holds no longer)" if name in each.lapsed else name for name in accepted),
+                *(f"{name} (no longer holds)" if name in each.lapsed else name for name in accepted),
                 *(f"{name} (withdrawn)" for name in each.withdrawn),
             ]
         ),

@@ -45,7 +45,7 @@ def compare_days(grid: Grid) -> list[DayFacts]:
     looked_at = slice(None, None, -(-hosts // MOST_HOSTS))
     values, in_order = grid.values[:, looked_at], grid.in_order[:, looked_at]
     lively = (in_order[1:] > in_order[:-1]).sum(axis=0) >= _FEWEST_VALUES - 1
-    # Hosts with the same readings, which is for another look to find, agree on their days at one stroke.
+    # Hosts with the same readings, which is for another look to find, would all agree on their days.
     _, first = np.unique(np.nansum(values, axis=0), return_index=True)
     lively &= np.isin(np.arange(values.shape[1]), first)
     if not lively.any():

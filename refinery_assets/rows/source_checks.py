@@ -191,7 +191,7 @@ def _headers_match_contract(feed: MonthOfFeed) -> Finding:
 def _fragmentation_complete(feed: MonthOfFeed) -> Finding:
     if all(file.absent for file in feed.files):
         return Finding(Outcome.FAILED, "There is no file to judge.", {"rows": 0}, recovery=_SEE_FILES)
-    # Of a wide file, which is several families' file, everything is told once.
+    # Of a wide file, which is several families' file, everything is said once.
     unfinished = _once(f"{file.name} {file.unfinished}" for file in feed.files if file.unfinished)
     undated, misdated = _without_the_month(feed)
     # A file that is already reported as absent, cut or unreadable says nothing about the others.

@@ -138,7 +138,7 @@ def _stats_now(settings: Settings, month: Month, check: str) -> list[Stats]:
     stats = [partition.stats() for partition in partitions(settings, [month])]
     problems = [each.problem for each in stats if each.problem]
     if problems:
-        raise WaiverError(f"{month} cannot be accepted, for it cannot be told which files are meant: {problems[0]}")
+        raise WaiverError(f"{month} cannot be accepted, because it is not clear which files are meant: {problems[0]}")
     for each in stats:
         try:
             lies_there = feed_file(settings, each.family, month).digest()
