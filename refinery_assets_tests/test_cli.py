@@ -179,6 +179,19 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
     assert "Traceback (most recent call last)" in log.read_text()
 
 
+def test_an_export_whose_last_month_is_before_its_first_is_wrong_usage(installation: Installation) -> None:
+    result = refinery(installation, "export", "--first", "2024-03", "--last", "2024-01")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the last month, 2024-01, is before the first, 2024-03." in result.stderr
+
+
+@pytest.mark.slow
+def test_what_fails_several_steps_is_said_once(installation: Installation) -> None:
+    result = refinery(installation, "run", "2024-01", REFINERY_TELEMETRY="/dev/null/telemetry")
+    assert result.exit_code == 4
+    assert result.stdout.count("The folder /dev/null/telemetry cannot be written") == 1
+
+
 @pytest.mark.slow
 def test_an_export_says_what_it_wrote_and_names_a_file_that_is_in_its_way(
     installation: Installation, given_published: GivenPublished, tmp_path: Path
@@ -329,6 +342,11 @@ def test_status_works_without_a_warehouse(installation: Installation) -> None:
     result = refinery(installation, "status")
     assert result.exit_code == 0
     assert "2024-01: not published" in result.stdout
+    missing = (
+        f"every month is refused: The warehouse {installation.settings.warehouse} is not there; load the inventory"
+    )
+    assert missing in result.stdout
+    assert "by refinery run changed once the inventory is mended." in result.stdout
 
 
 @pytest.mark.slow
@@ -394,7 +412,10 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     assert refinery(installation, "run", "2024-01..2024-02").exit_code == 1
     for arguments, why_not in (
         (["row_parity", "--why", "it is"], "row_parity cannot be accepted; expected one of month_is_new, "),
-        (["levels_plausible", "--why", "it is"], "levels_plausible of 2024-02 did not fail; it came out as passed."),
+        (
+            ["levels_plausible", "--why", "it is"],
+            "levels_plausible of 2024-02 passed in its last run. Only what is refused can be",
+        ),
         (["month_is_new"], "A month is not accepted without a reason: give it with --why."),
         (["month_is_new", "--withdraw"], "month_is_new of 2024-02 is not accepted, so there is nothing to take back."),
     ):
@@ -420,7 +441,9 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     assert refinery(installation, "run", "changed").exit_code == 1
     standing = refinery(installation, "run", "changed")
     assert standing.exit_code == 1
-    assert "Refused by it, though what was published stands: 2024-02; see refinery explain 2024-02." in standing.stdout
+    assert standing.stdout == (
+        "No month has changed since it was run last. 2024-02 was refused then; see refinery explain 2024-02.\n"
+    )
 
 
 # What is loaded, and what is shown.

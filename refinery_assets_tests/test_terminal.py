@@ -140,6 +140,24 @@ def test_a_month_that_was_run_before_its_export_is_awaited_and_not_refused() -> 
     ]
 
 
+def test_a_hole_in_the_feed_that_was_refused_is_one_that_a_run_would_only_refuse_again() -> None:
+    hole = replace(refused(FEBRUARY), inputs=Inputs.NO_FILES)
+    around = [MonthStatus(month, Inputs.AS_PUBLISHED) for month in (JANUARY, MARCH)]
+
+    assert Status([around[0], hole, around[1]]).refused_again == [FEBRUARY]
+    # What the feed held once and holds no more, at its beginning or for its end, is not a hole.
+    assert Status([hole, around[1]]).refused_again == []
+    assert Status([around[0], hole]).refused_again == []
+
+
+def test_a_feed_that_has_lost_every_month_is_named_by_its_setting() -> None:
+    gone = [MonthStatus(month, Inputs.NO_FILES) for month in (JANUARY, FEBRUARY)]
+
+    assert status_lines(Status(gone)) == [
+        "The feed holds no file of these months; look whether REFINERY_FEED is right. What is published stays."
+    ]
+
+
 def test_where_many_months_are_late_status_says_how_to_end_a_feed() -> None:
     late = [MARCH, MARCH.next, MARCH.next.next]
     ended = "If the feed has ended, set REFINERY_LAST_MONTH=2024-02."

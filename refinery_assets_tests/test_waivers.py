@@ -239,7 +239,7 @@ def test_an_audit_of_what_is_published_neither_undoes_a_refusal_nor_stands_for_o
     assert why_not().startswith("2024-03 cannot be accepted, because it is not clear which files are meant")
 
     said("run", "inputs", source_files_present=Outcome.FAILED, month_is_new=Outcome.PASSED)
-    assert "month_is_new of 2024-03 did not fail" in why_not()
+    assert "month_is_new of 2024-03 passed in its last run" in why_not()
     said("audited again", None, month_is_new=Outcome.FAILED)
     assert "month_is_new of 2024-03 fails by an audit of what is published" in why_not()
     assert "refinery run 2024-03 --force" in why_not()

@@ -121,7 +121,8 @@ def _problems(run: FinishedRun) -> tuple[list[str], Stop | None]:
             if is_interruption(causes):
                 return [INTERRUPTED], Stop.INTERRUPTED
             problems += [cause.message.strip() for cause in causes[-1:]]
-    return problems, stop
+    # Two steps may fail for one reason.
+    return list(dict.fromkeys(problems)), stop
 
 
 def is_interruption(causes: Sequence[SerializableErrorInfo]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -201,7 +201,7 @@ def _select(words: Sequence[str], settings: Settings) -> tuple[list[Month], list
 
     def changed() -> list[Month]:
         status = _read_status(settings)
-        refused.extend(each.month for each in status.months if each.is_judged_as_it_is)
+        refused.extend(status.refused_again)
         return status.changed
 
     return select_months(words, settings, changed), refused
@@ -215,8 +215,10 @@ def _read_status(settings: Settings) -> Status:
     try:
         with open_published(settings) as connection:
             return read_status(connection, settings, settings.today)
-    except WarehouseMissingError:
-        return read_status(None, settings, settings.today)
+    except WarehouseMissingError as error:
+        found = read_status(None, settings, settings.today)
+        # A run makes a warehouse, but not an inventory in it.
+        return found if settings.contract.inventory.is_file else replace(found, inventory_problem=str(error))
 
 
 def _nothing_to_do(command: str, refused: Sequence[Month], *, as_json: bool) -> None:
@@ -224,8 +226,8 @@ def _nothing_to_do(command: str, refused: Sequence[Month], *, as_json: bool) -> 
     from refinery_assets.checks.rules import listing
 
     problem = (
-        f"No month has changed since the last run. Refused by it, though what was published stands: "
-        f"{listing(refused)}; see refinery explain {refused[0]}."
+        f"No month has changed since it was run last. {listing(refused)} {'was' if len(refused) == 1 else 'were'} "
+        f"refused then; see refinery explain {refused[0]}."
         if refused
         else ""
     )

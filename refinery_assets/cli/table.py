@@ -69,6 +69,8 @@ def export(
 
     A folder for each month, which DuckDB, Polars, pandas and Spark read without options.
     """
+    if first and last and last < first:
+        raise typer.BadParameter(f"the last month, {last}, is before the first, {first}.")
     settings = settings_now()
     from refinery_assets.warehouse.export import export_months, exported_file, published_months
     from refinery_assets.warehouse.snapshot import open_published

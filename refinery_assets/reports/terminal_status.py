@@ -43,6 +43,7 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
         if any(each.snapshot is not None for each in status.months):
             columns.append("snapshot")
         print_rows(columns, [_status_row(each)[: len(columns)] for each in status.months], console)
+    _print_what_all_months_lack(status, console)
     _print_open_months(status, console)
     if heartbeat is None:
         console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
@@ -61,10 +62,18 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
         console.print(f"{escape(name)} fails: {escape(error)}")
 
 
-def _print_open_months(status: Status, console: Console) -> None:
-    """Print which months call for something: to look into, to run, or to have exported."""
+def _print_what_all_months_lack(status: Status, console: Console) -> None:
+    """Print what is wrong with the inventory or the feed, and so with every month."""
     if status.inventory_problem:
         console.print(f"With the inventory as it is, every month is refused: {status.inventory_problem}", markup=False)
+    if status.months and status.newest is None:
+        console.print(
+            "The feed holds no file of these months; look whether REFINERY_FEED is right. What is published stays."
+        )
+
+
+def _print_open_months(status: Status, console: Console) -> None:
+    """Print which months call for something: to look into, to run, or to have exported."""
     for each in status.months:
         if each.withdrawn:
             console.print(_withdrawn(each))

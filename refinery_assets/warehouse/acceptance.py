@@ -6,7 +6,7 @@ and who asks for it (`refinery_assets/cli`, `assets/accept.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import duckdb
 
@@ -26,6 +26,11 @@ from refinery_assets.warehouse.tables import ensure_table, table_names, transact
 from refinery_assets.warehouse.waivers import Waiver, waivers_in_force
 
 _LOOK_AGAIN = "Run the month again, and accept it only when you have seen what is said of it now."
+_NOT_REFUSED: Mapping[str | None, str] = {
+    Outcome.PASSED: "passed in its last run",
+    Outcome.WARNING: "only warned in its last run",
+    Outcome.NOT_JUDGED: "was not judged in its last run, which refused the month before that",
+}
 
 
 class WaiverError(Exception):
@@ -53,8 +58,8 @@ def accept(  # noqa: PLR0913 - what a waiver says
                 f"refuse it, and it is files that are accepted. Run it again with refinery run {month} --force, and "
                 "accept it if that refuses it."
             )
-        word = "has not been judged yet" if said is None else f"did not fail; it came out as {said}"
-        raise WaiverError(f"{check} of {month} {word}. Run the month first: only what is refused can be accepted.")
+        word = _NOT_REFUSED.get(said, "has not been judged yet; run the month first")
+        raise WaiverError(f"{check} of {month} {word}. Only what is refused can be accepted.")
     if judged is None:
         raise WaiverError(
             f"The run that refused {month} did not note by which inputs, as an older version does not. {_LOOK_AGAIN}"

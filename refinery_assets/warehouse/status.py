@@ -158,6 +158,20 @@ class Status:
         ]
 
     @property
+    def refused_again(self) -> list[Month]:
+        """The refused months that are not to be run, because another run would only refuse them again.
+
+        Those of which the feed holds nothing between others of which it holds something are among them.
+        """
+        there = [each.month for each in self.months if each.inputs is not Inputs.NO_FILES]
+        return [
+            each.month
+            for each in self.months
+            if each.is_judged_as_it_is
+            or (each.is_refused and each.inputs is Inputs.NO_FILES and there and there[0] < each.month < there[-1])
+        ]
+
+    @property
     def newest(self) -> Month | None:
         """The newest month of which the feed holds anything."""
         return max((each.month for each in self.months if each.inputs is not Inputs.NO_FILES), default=None)
