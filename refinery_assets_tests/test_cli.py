@@ -283,6 +283,21 @@ def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(
 
 
 @pytest.mark.slow
+def test_a_month_that_changed_outside_the_window_keeps_no_other_from_being_run(
+    installation: Installation, given_published: GivenPublished
+) -> None:
+    given_published(JANUARY, MARCH)
+    with installation.sandbox() as sandbox:
+        for month in (JANUARY, MARCH):
+            lines = sandbox.lines(CPU, month)
+            sandbox.write_lines(CPU, month, lines[:1] + lines[2:] + lines[1:2])
+    planned = refinery(installation, "plan", "changed", "--json", REFINERY_FIRST_MONTH="2024-02")
+    assert months_by_state(planned) == {"2024-03": "published"}
+    late = parsed(refinery(installation, "status", "--json", REFINERY_FIRST_MONTH="2024-06"))["late"]
+    assert late[0] == "2024-06"
+
+
+@pytest.mark.slow
 def test_force_rewrites_what_has_not_changed(installation: Installation, given_published: GivenPublished) -> None:
     given_published(JANUARY)
     assert months_by_state(refinery(installation, "run", "2024-01", "--json")) == {"2024-01": "unchanged"}

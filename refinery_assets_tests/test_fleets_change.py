@@ -19,10 +19,11 @@ from refinery_assets.reports.report_data import read_report_data
 from refinery_assets.warehouse.explain import explain
 from refinery_assets.warehouse.facts import Inventory, MonthOfTable
 from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.month_status import Inputs
 from refinery_assets.warehouse.plan import make_plan
 from refinery_assets.warehouse.publish_checks import PUBLISH_RULES
 from refinery_assets.warehouse.reaudit import reaudit
-from refinery_assets.warehouse.status import Inputs, read_status
+from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.unknown_hosts import Occurrences, UnknownHosts
 from refinery_assets_tests.inventories import contract_with, publish_months, settings_with, verdict_of
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH

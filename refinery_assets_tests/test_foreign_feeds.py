@@ -14,8 +14,9 @@ import pytest
 
 from refinery_assets.contract.contract_file import load_contract
 from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.month_status import Inputs
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.status import Inputs, read_status
+from refinery_assets.warehouse.status import read_status
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MEMORY, Sandbox
 
 CPU_ALONE = """

@@ -18,8 +18,8 @@ from refinery_assets.reports.terminal_explain import print_explanation
 from refinery_assets.reports.terminal_status import print_status
 from refinery_assets.warehouse.explain import Explanation
 from refinery_assets.warehouse.month_state import MonthResult, State
+from refinery_assets.warehouse.month_status import Inputs, LastAudit, MonthStatus, Status
 from refinery_assets.warehouse.receipts import Receipt
-from refinery_assets.warehouse.status import Inputs, LastAudit, MonthStatus, Status
 from refinery_assets.warehouse.waivers import Waiver
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH
 
@@ -156,6 +156,23 @@ def test_a_feed_that_has_lost_every_month_is_named_by_its_setting() -> None:
     assert status_lines(Status(gone)) == [
         "The feed holds no file of these months; look whether REFINERY_FEED is right. What is published stays."
     ]
+
+
+def test_a_changed_month_outside_the_window_is_named_and_not_to_be_run() -> None:
+    before = MonthStatus(JANUARY, Inputs.CHANGED, is_outside=True)
+    status = Status([before, MonthStatus(FEBRUARY, Inputs.CHANGED)])
+
+    assert status.changed == [FEBRUARY]
+    assert status_lines(status) == [
+        "To be run: 2024-02 (1 month), by refinery run changed.",
+        (
+            "Changed, but outside the window, so that they are not run: 2024-01 (1 month); see REFINERY_FIRST_MONTH "
+            "and REFINERY_LAST_MONTH."
+        ),
+    ]
+    # A window that begins after the feed's last month cannot end with it.
+    late = [MARCH, MARCH.next, MARCH.next.next]
+    assert status_lines(Status([before], late))[-1].endswith("(3 months due and not published).")
 
 
 def test_where_many_months_are_late_status_says_how_to_end_a_feed() -> None:

@@ -21,8 +21,9 @@ from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySett
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.month_status import Inputs, MonthStatus, Status
 from refinery_assets.warehouse.plan import make_plan
-from refinery_assets.warehouse.status import Inputs, MonthStatus, Status, read_status
+from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import open_warehouse
 from refinery_assets_tests.inventories import contract_with, publish_months, settings_with
 from refinery_assets_tests.scenario import (

@@ -20,7 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
 if TYPE_CHECKING:
-    from refinery_assets.warehouse.status import Status
+    from refinery_assets.warehouse.month_status import Status
 
 
 def run(

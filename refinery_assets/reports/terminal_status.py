@@ -14,11 +14,11 @@ from rich.markup import escape
 
 from refinery_assets.checks.rules import counted, listing
 from refinery_assets.reports.terminal import number_text, print_rows
-from refinery_assets.warehouse.status import Inputs
+from refinery_assets.warehouse.month_status import Inputs
 
 if TYPE_CHECKING:
     from refinery_assets.operations.heartbeat_file import Heartbeat
-    from refinery_assets.warehouse.status import MonthStatus, Status
+    from refinery_assets.warehouse.month_status import MonthStatus, Status
 
 _MANY_LATE = 3
 """How many months may be late at the end before that is taken for the end of the feed."""
@@ -101,6 +101,11 @@ def _print_open_months(status: Status, console: Console) -> None:
         console.print(
             f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed{once}."
         )
+    if outside := status.changed_outside:
+        console.print(
+            f"Changed, but outside the window, so that they are not run: {listing(outside)} "
+            f"({counted(len(outside), 'month')}); see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH."
+        )
     if awaited := status.awaited:
         console.print(
             f"Not exported yet: {listing(awaited)} ({counted(len(awaited), 'month')}), for which a run was started."
@@ -116,6 +121,9 @@ def _has_ended(status: Status) -> str:
     """What to set where so many months are late, and nothing of them is there, that no more may come."""
     newest = status.newest
     if newest is None or sum(month > newest for month in status.late) < _MANY_LATE:
+        return ""
+    if any(each.is_outside for each in status.months if each.month == newest):
+        # The window begins after it, and cannot end with it.
         return ""
     return f" If the feed has ended, set REFINERY_LAST_MONTH={newest}."
 
