@@ -80,6 +80,11 @@ def test_an_acceptance_that_holds_no_longer_is_named() -> None:
     assert to_be_run == "To be run: 2024-03 (1 month), by refinery run changed."
 
 
+def test_an_acceptance_of_a_delivery_that_another_has_replaced_calls_for_nothing() -> None:
+    # What stands was published by a run that judged it without.
+    assert status_lines(Status([MonthStatus(MARCH, Inputs.AS_PUBLISHED, lapsed=["month_is_new"])])) == []
+
+
 def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -> None:
     status = Status([MonthStatus(MARCH, Inputs.WITHDRAWN, withdrawn=["month_is_new"])])
 

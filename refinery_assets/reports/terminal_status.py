@@ -77,7 +77,7 @@ def _print_open_months(status: Status, console: Console) -> None:
     for each in status.months:
         if each.withdrawn:
             console.print(_withdrawn(each))
-        if each.lapsed:
+        if each.lapsed and each.inputs is not Inputs.AS_PUBLISHED:
             console.print(
                 f"Acceptance no longer holds: {listing(each.lapsed)} of {each.month} was accepted for other files, "
                 "settings or inventory, or by an older version; the next run judges it without."
