@@ -417,11 +417,13 @@ def test_open_points_are_found_by_line_and_only_in_comments() -> None:
             *comment(f"Seen. {CHOOSE} first, {'and so on ' * 20}"),
             f'host = "{CHOOSE}"',
             *comment(f"{CHOOSE} second"),
+            *comment(f"{'it was so ' * 20}{CHOOSE} This is the point."),
             "# other",
         ]
     )
 
-    assert open_points(text) == [(2, f"first, {'and so on ' * 20}".strip()), (6, "second")]
+    long = f"Seen. first, {'and so on ' * 20}".strip()
+    assert open_points(text) == [(2, long), (6, "second"), (8, f"{'it was so ' * 20}This is the point.")]
 
 
 # The commands.

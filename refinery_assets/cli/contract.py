@@ -30,7 +30,7 @@ File = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="a contract file; else REFINERY_CONTRACT, or the packaged one")
 ]
 
-_LONGEST_POINT = 240
+_LONGEST_POINT = 300
 
 
 @contract_app.command()

@@ -33,12 +33,19 @@ def comment(text: str) -> list[str]:
 
 
 def open_points(contract: str) -> list[tuple[int, str]]:
-    """What a contract's comments still leave to a person: the line of each mark, and what stands behind it."""
+    """What a contract's comments still leave to a person: the line of each mark, and its comment without the mark."""
     lines = contract.splitlines()
     found = []
-    for number, line in enumerate(lines, start=1):
-        _, mark, point = line.partition(CHOOSE)
-        if mark and line.lstrip().startswith("#"):
-            rest = takewhile(lambda each: each.startswith(_NEXT), lines[number:])
-            found.append((number, " ".join([point.strip(), *(each.removeprefix(_NEXT).strip() for each in rest)])))
+    for number, line in enumerate(lines):
+        if CHOOSE in line and line.startswith(_FIRST.rstrip()):
+            before = list(takewhile(_goes_on, reversed(lines[1 : number + 1])))
+            first = number - len(before)
+            whole = [lines[first], *takewhile(_goes_on, lines[first + 1 :])]
+            text = " ".join(part.lstrip("# ") for part in whole)
+            found.append((number + 1, " ".join(text.replace(CHOOSE, "").split())))
     return found
+
+
+def _goes_on(line: str) -> bool:
+    """Whether a line goes on with the comment of the line before."""
+    return line.startswith(_NEXT)
