@@ -100,6 +100,22 @@ def test_a_month_is_accepted_where_the_inventory_is_a_file(refused: Sandbox) -> 
     assert publish_months(settings, MARCH)[MARCH].state is State.PUBLISHED
 
 
+def test_a_month_that_is_accepted_again_quotes_the_later_reason(refused: Sandbox) -> None:
+    settings = refused.settings
+    accept_march(refused)
+    assert publish_months(settings, MARCH)[MARCH].state is State.PUBLISHED
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        withdraw(connection, MARCH, CHECK)
+    assert refused.publish_again(MARCH)[MARCH].state is State.REFUSED
+
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        accept(connection, settings, MARCH, CHECK, why="it has been looked into", who="audit")
+
+    (said,) = [each for each in make_plan(settings, [[MARCH]]).results[MARCH].verdicts if each.check == CHECK]
+    assert said.outcome is Outcome.WARNING
+    assert said.finding.message.endswith("audit says: it has been looked into")
+
+
 @pytest.mark.slow
 def test_a_copied_month_is_refused_and_names_the_month_that_it_repeats(sandbox: Sandbox) -> None:
     repeat_the_month_before(sandbox, MARCH)

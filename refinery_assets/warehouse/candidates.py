@@ -97,7 +97,12 @@ def find_candidates(
                 verdicts_of_publication(connection, receipts[month].run_id, month),
             )
             said = {(verdict.asset, verdict.check) for verdict in verdicts}
-            stands = not leans_on_withdrawn(verdicts, waivers, inputs[month])
+            # What it was published with does not quote an acceptance that is later.
+            stands = not leans_on_withdrawn(verdicts, waivers, inputs[month]) and not any(
+                (waiver.month, waiver.input_digest) == (month, inputs[month])
+                and waiver.accepted_at > receipts[month].published_at
+                for waiver in waivers
+            )
             complete = said >= every_check(settings.contract)
             if stands and complete and not any(verdict.failed for verdict in verdicts):
                 receipt = receipts[month]
