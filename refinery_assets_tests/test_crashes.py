@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.storage import WarehouseUnusableError, open_warehouse
+from refinery_assets.warehouse.tables import transaction
 from refinery_assets_tests.crashes import crash, make_harness
 from refinery_assets_tests.installation import files_of_at_most
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
@@ -92,6 +94,26 @@ def test_a_disk_that_is_full_while_the_table_is_written_leaves_the_old_months(
     assert "the free space on its disk" in outcome.message
     assert sandbox.published() == before
     assert sandbox.refine(FEBRUARY, MARCH).success
+
+
+def test_a_limit_of_memory_that_is_too_low_is_named_with_its_setting_and_writes_nothing(sandbox: Sandbox) -> None:
+    warehouse = sandbox.settings.warehouse
+    before = sandbox.query("SELECT * FROM hosts ORDER BY ALL")
+
+    with (
+        pytest.raises(
+            WarehouseUnusableError, match=r"could not do with 20MiB of memory \(REFINERY_MEMORY_MIB\)"
+        ) as raised,
+        open_warehouse(warehouse, read_only=False, wait_seconds=0.0, config={"memory_limit": "20MiB"}) as connection,
+        transaction(connection),
+    ):
+        connection.execute(
+            "CREATE OR REPLACE TABLE hosts AS SELECT list(number) FROM range(10_000_000) numbers(number)"
+        )
+
+    assert f"the warehouse {warehouse} is unchanged" in str(raised.value)
+    assert before
+    assert sandbox.query("SELECT * FROM hosts ORDER BY ALL") == before
 
 
 @contextmanager

@@ -329,6 +329,18 @@ def test_connections_of_one_process_that_spill_at_once_read_what_is_theirs_and_l
     assert [each for each in set.union(*folders) if each.exists()] == []
 
 
+def test_a_limit_of_memory_that_is_too_low_for_a_lake_is_named_with_its_setting(lake_sandbox: Sandbox) -> None:
+    config = {"memory_limit": "20MiB"}
+
+    with (
+        pytest.raises(
+            WarehouseUnusableError, match=r"could not do with 20MiB of memory \(REFINERY_MEMORY_MIB\); the warehouse"
+        ),
+        open_warehouse(lake_sandbox.settings.place, read_only=True, wait_seconds=0.0, config=config) as connection,
+    ):
+        connection.execute("SELECT len(list(number)) FROM range(10_000_000) numbers(number)")
+
+
 def test_a_catalog_that_does_not_answer_is_told_in_one_sentence(sandbox: Sandbox, tmp_path: Path) -> None:
     lake = Lake(Catalog.POSTGRES, f"dbname=refinery host={tmp_path}", tmp_path / "lake")
 

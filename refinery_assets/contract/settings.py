@@ -167,7 +167,8 @@ class Settings:
         quiet_seconds: How long a changed file must rest before the feed sensor takes it for finished
             (`REFINERY_QUIET_SECONDS`).
         follow_links: Whether a symbolic link in the feed may lead out of its root (`REFINERY_FOLLOW_LINKS`).
-        memory_mib: How much memory DuckDB takes, in MiB, before it uses the disk (`REFINERY_MEMORY_MIB`).
+        memory_mib: How much memory DuckDB takes, in MiB, before it uses the disk; 4096 for a million hosts
+            (`REFINERY_MEMORY_MIB`).
         lock_wait_seconds: How long a step waits for a warehouse that another process holds
             (`REFINERY_LOCK_WAIT_SECONDS`).
         lock_retries: How often such a step is tried again after that (`REFINERY_LOCK_RETRIES`).

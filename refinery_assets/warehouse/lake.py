@@ -21,7 +21,12 @@ import duckdb
 
 from refinery_assets.contract.lake import Catalog, Lake, without_passwords
 from refinery_assets.warehouse.lake_bucket import hand_keys_on
-from refinery_assets.warehouse.storage import WarehouseHeldError, WarehouseMissingError, WarehouseUnusableError
+from refinery_assets.warehouse.storage import (
+    WarehouseHeldError,
+    WarehouseMissingError,
+    WarehouseUnusableError,
+    out_of_memory,
+)
 
 NAME = "lake"
 """What the lake is attached as."""
@@ -75,6 +80,8 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
             options = _options(lake, read_only=read_only, make=make, snapshot=snapshot)
             _attach(connection, lake, options, wait_seconds=wait_seconds, make=make)
             yield connection
+        except duckdb.OutOfMemoryException as error:
+            raise out_of_memory(lake, config) from error
         except duckdb.Error as error:
             if denied := _DENIED.search(str(error)):
                 raise _may_not(lake, denied[0]) from error

@@ -79,7 +79,8 @@ def open_warehouse(
     Raises:
         WarehouseMissingError: The file does not exist.
         WarehouseHeldError: Another process holds the file; the message names it.
-        WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
+        WarehouseUnusableError: The file cannot be opened or written, the disk is full, or the memory that DuckDB may
+            take is not enough.
     """
     if isinstance(place, Lake):
         # Whoever has no lake need not load it.
@@ -100,8 +101,20 @@ def open_warehouse(
     # else is not of the file.
     except (duckdb.IOException, duckdb.TransactionException, duckdb.FatalException) as error:
         raise _unusable(path, error) from error
+    except duckdb.OutOfMemoryException as error:
+        raise out_of_memory(path, config) from error
     finally:
         connection.close()
+
+
+def out_of_memory(place: Path | Lake, config: Mapping[str, Any] | None) -> WarehouseUnusableError:
+    """What to say where DuckDB could not do with the memory that it may take."""
+    limit = (config or {}).get("memory_limit")
+    allowed = f"{limit} of memory (REFINERY_MEMORY_MIB)" if limit else "the memory of this machine"
+    return WarehouseUnusableError(
+        f"DuckDB could not do with {allowed}; the warehouse {place} is unchanged. Set REFINERY_MEMORY_MIB to more (a "
+        "month of a million hosts takes 4096), then run again."
+    )
 
 
 def _wait_for_connection(
