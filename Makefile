@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Containers often set it; then each of the processes that tests start compiles the whole project anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo forecast test test-fast test-heavy bench ui lock clean
+.PHONY: setup demo forecast test test-fast test-heavy test-engines bench ui lock clean
 
 setup: $(READY)
 
@@ -76,10 +76,13 @@ test: $(DEV_READY)  ## format check, lint, types, tests
 # The lake wants another DuckDB; where its packages cannot be had, its tests are left out.
 test-heavy: $(DEV_READY)  ## the tests that take minutes: in a browser, over PostgreSQL, an object store and the lake, and at random
 	@mkdir -p .cache
-	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m heavy
+	$(DEV_BIN)/pytest -n 2 --basetemp=.cache/pytest -m "heavy and not engine"
 	@if $(MAKE) --no-print-directory $(LAKE_READY); then \
 		$(LAKE_VENV)/bin/pytest -n 2 --basetemp=.cache/pytest -m lake refinery_assets_tests/test_lake*.py; \
 	else echo "No environment for the lake could be made; its tests were skipped."; fi
+
+test-engines: $(DEV_READY)  ## workers of Celery and Ray run a backfill while some are killed; one after the other, for they fill both cores
+	$(DEV_BIN)/pytest -m engine
 
 test-fast: $(DEV_READY)  ## the tests without the slow ones
 	@mkdir -p .cache

@@ -1,4 +1,4 @@
-"""Tries a run launcher for real: `python -m refinery_assets_tests.engines celery`, or `ray`; by hand, in minutes.
+"""Tries a run launcher for real: `python -m refinery_assets_tests.engines celery`, or `ray`; takes minutes.
 
 A fleet on this machine's disk, Dagster's instance in a PostgreSQL of its own, the daemon, and workers that share one
 DuckDB file by way of the pool `warehouse`, or with `--lake` a DuckLake, into which they publish side by side. A
@@ -44,7 +44,10 @@ from refinery_assets_tests.installation import BIN, Installation
 from refinery_assets_tests.lakes import Postgres, make_lake_in
 from refinery_assets_tests.postgresql import create_database, dagster_variables, postgresql_server
 from refinery_assets_tests.scenario import Sandbox, settings_in
-from refinery_assets_tests.workers import VARIABLES, Crew, celery, ray, wait_until
+from refinery_assets_tests.workers import VARIABLES, Crew, WorkerError, celery, ray, wait_until
+
+NO_WORKERS = 77
+"""The exit code where no worker could be started, so that nothing was tried."""
 
 Rows = list[tuple[Any, ...]]
 # In this trial nobody wants to wait for as long as at night.
@@ -185,8 +188,8 @@ def month_of(run: dg.DagsterRun) -> str:
     return run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "no month")
 
 
-def main() -> None:
-    """Run the trial."""
+def main() -> int:
+    """Run the trial; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=["celery", "ray"])
     parser.add_argument("--lake", action="store_true", help="publish into a DuckLake on PostgreSQL (the extra `lake`)")
@@ -215,7 +218,11 @@ def main() -> None:
         trial = _Trial(crew)
         engine = {"celery": celery, "ray": ray}[options.engine]
         try:
-            stack.enter_context(engine(crew, ["ada", "bob", "cy"]))
+            try:
+                stack.enter_context(engine(crew, ["ada", "bob", "cy"]))
+            except WorkerError as error:
+                trial.say(str(error))
+                return NO_WORKERS
             trial.say("the workers are there")
             command = (str(BIN / "dagster-daemon"), "run", "--workspace", WORKSPACE)
             stack.enter_context(crew.process("daemon", *command))
@@ -227,6 +234,7 @@ def main() -> None:
                 sys.stderr.write(f"--- {log.name}\n{log.read_text()[-3000:]}\n")
             raise
         trial.say("all months are there, none twice")
+    return 0
 
 
 def watch(trial: _Trial, instance: dg.DagsterInstance, months: list[Month]) -> dict[str, float]:
@@ -273,4 +281,4 @@ def kill_worker_of(trial: _Trial, run: dg.DagsterRun) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -131,8 +131,11 @@ def _start_node(stack: ExitStack, crew: Crew, name: str, command: list[str], *, 
     for _ in range(_RAY_STARTS):
         process = crew.start(name, *command)
         stack.callback(end, process)
-        if wait_until(f"Ray's node {name}", partial(_up_or_gone, process, nodes)) == "up":
-            return process
+        try:
+            if wait_until(f"Ray's node {name}", partial(_up_or_gone, process, nodes)) == "up":
+                return process
+        except TimeoutError as error:
+            raise WorkerError(f"Ray's node {name} is not up after five minutes; its log says why.") from error
         end(process)
     raise WorkerError(f"Ray's node {name} ended {_RAY_STARTS} times before it was up; its log says why.")
 

@@ -113,7 +113,7 @@ def out_of_memory(place: Path | Lake, config: Mapping[str, Any] | None) -> Wareh
     allowed = f"{limit} of memory (REFINERY_MEMORY_MIB)" if limit else "the memory of this machine"
     return WarehouseUnusableError(
         f"DuckDB could not do with {allowed}; the warehouse {place} is unchanged. Set REFINERY_MEMORY_MIB to more (a "
-        "month of a million hosts takes 4096), then run again."
+        "month of a million hosts may take 4096), then run again."
     )
 
 
