@@ -161,11 +161,12 @@ def test_what_a_lake_was_measured_at_stands_below_the_rest_with_its_aim(tmp_path
         "months": 36,
         "rows": 86_000_000,
         "memory_mib": 384,
+        "taken": "2026-01-01",
         "machine": "a machine",
         "costs": {"script": runs(10.0, 20.0, 40.0), "lake": runs(8.0, 30.0, 24.0), "lake_two": runs(4.0, 10.0, 12.0)},
         "stages": {"engine_lake": [{"families": 5.0, "publish": 1.25}]},
-        "bytes": {"lake": {"data": 2_000_000, "files": 144, "catalog": 9_000_000}},
-        "milliseconds_of_one_series": {"lake": 12.0},
+        "bytes": {"lake": [{"data": size, "files": 144, "catalog": 9_000_000} for size in (1_000_000, 3_000_000)]},
+        "milliseconds_of_one_series": {"lake": [10.0, 30.0, 12.0]},
     }
     (tmp_path / "lake").mkdir()
     (tmp_path / "lake" / "20000x36.json").write_text(json.dumps(measured))
@@ -178,6 +179,8 @@ def test_what_a_lake_was_measured_at_stands_below_the_rest_with_its_aim(tmp_path
     assert "| `lake` / `lake_three` |  |" in table, "not measured"
     assert "| publish, lake without a copy | 1.2 |" in table
     assert "| lake: data, MB | 2.0 |" in table
+    assert "| the same, lake, ms | 12 |" in table
+    assert "| taken | 2026-01-01, a machine |" in table
 
 
 def test_an_instance_in_postgresql_is_held_against_the_same_round_in_sqlite(tmp_path: Path) -> None:
@@ -185,14 +188,17 @@ def test_an_instance_in_postgresql_is_held_against_the_same_round_in_sqlite(tmp_
     runs |= {"unchanged_sqlite": (4.0, 4.0), "unchanged_postgres": (8.0, 4.0)}
     costs = {name: [{"wall": wall, "cpu": 1.0, "peak": 1.0} for wall in walls] for name, walls in runs.items()}
     (tmp_path / "instances").mkdir()
-    measured = {"hosts": 2000, "months": 36, "taken": "2026-01-01", "machine": "a machine", "costs": costs}
-    (tmp_path / "instances" / "2000x36.json").write_text(json.dumps(measured))
+    for hosts in (20_000, 2_000):
+        measured = {"hosts": hosts, "months": 36, "taken": f"day {hosts}", "machine": "a machine", "costs": costs}
+        (tmp_path / "instances" / f"{hosts}x36.json").write_text(json.dumps(measured))
 
     write_report(tmp_path)
 
-    table = (tmp_path / "benchmarks.md").read_text()
-    assert "into an empty file | 15.0 | 21.0 | 1.35 (aim: at most 1.3) |" in table
-    assert "nothing to do | 4.0 | 6.0 | 1.50 |" in table
+    rows = [line for line in (tmp_path / "benchmarks.md").read_text().splitlines() if "a machine" in line]
+    assert [row.split(", day")[0] for row in rows[::2]] == ["| 2,000 hosts x 36 months", "| 20,000 hosts x 36 months"]
+    assert all("a machine" in row and row.split(" | ")[2] == "2" for row in rows)
+    assert rows[0].endswith("into an empty file | 2 | 15.0 | 21.0 | 1.35 (aim: at most 1.3) |")
+    assert rows[1].endswith("nothing to do | 2 | 4.0 | 6.0 | 1.50 |")
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 5])

@@ -102,7 +102,10 @@ class OwnStore(Store, Protocol):
         """Where a library is to write a file to; on leaving it is put in its place, whole or not at all."""
 
     def creating(self, name: str) -> AbstractContextManager[Path | io.BytesIO]:
-        """As `writing`, for a name that is used once: what stands there already is never replaced, but an error."""
+        """As `writing`, for a name that is used once: what stands there already is an error.
+
+        In an object store whoever writes at the same time; in a folder, what stood there before.
+        """
 
     def footer(self, name: str) -> Path | io.BytesIO:
         """What shows the footer of a Parquet file; FileNotFoundError where there is none."""

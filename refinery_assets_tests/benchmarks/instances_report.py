@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import median
 
-from refinery_assets.checks.rules import counted
+from refinery_assets_tests.benchmarks.tables import read_sizes, rounds_of, size_of, table
 
 _AIM = 1.3
 _WHAT = {"full": "our whole graph, all months, all checks, into an empty file", "unchanged": "the same, nothing to do"}
@@ -14,21 +13,21 @@ _WHAT = {"full": "our whole graph, all months, all checks, into an empty file", 
 
 def instances_part(folder: Path) -> str | None:
     """The part over every size below `folder`; None where nothing has been measured."""
-    sizes = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*x*.json"))]
+    sizes = read_sizes(folder).values()
     if not sizes:
         return None
-    lines = ["| size | what | SQLite, s | PostgreSQL, s | ratio |", "| --- | --- | ---: | ---: | ---: |"]
+    rows = []
     for measured in sizes:
         for what, meaning in _WHAT.items():
             here, there = (measured["costs"][f"{what}_{instance}"] for instance in ("sqlite", "postgres"))
             ratio = median(upper["wall"] / lower["wall"] for upper, lower in zip(there, here, strict=True))
             walls = [f"{median(run['wall'] for run in runs):.1f}" for runs in (here, there)]
             aim = f" (aim: at most {_AIM:g})" if what == "full" else ""
-            size = f"{measured['hosts']:,} hosts x {measured['months']}"
-            lines.append(f"| {size} | {meaning} | {walls[0]} | {walls[1]} | {ratio:.2f}{aim} |")
+            taken = f"{size_of(measured)}, {measured['taken']}, {measured['machine']}"
+            rows.append([taken, meaning, str(rounds_of(measured)), *walls, f"{ratio:.2f}{aim}"])
     head = (
-        "## Dagster's instance\n\nIn PostgreSQL (`deploy/postgres`) against the refinery's storage in SQLite; "
-        f"median of {counted(len(sizes[0]['costs']['full_sqlite']), 'round')}, {sizes[0]['taken']}, "
-        f"{sizes[0]['machine']}."
+        "## Dagster's instance\n\nIn PostgreSQL (`deploy/postgres`) against the refinery's storage in SQLite; medians, "
+        "in seconds."
     )
-    return head + "\n\n" + "\n".join(lines)
+    header = ["taken", "what", "rounds", "SQLite", "PostgreSQL", "ratio"]
+    return head + "\n\n" + table(header, rows, texts=2)

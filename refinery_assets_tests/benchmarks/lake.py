@@ -81,8 +81,10 @@ class _Ground:
     def drop_lake(self) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def storage(self) -> dict[str, int]:
-        """Bytes of the lake: its data, and its catalog."""
+    def storage(self, place: str) -> dict[str, int]:
+        """Bytes of the file; or of the lake's data, in how many files, and of its catalog."""
+        if place == "file":
+            return {"data": self.arena.file("refinery").stat().st_size}
         size = run_psql(self.socket, self.database, "-c", "SELECT pg_database_size(current_database())")
         files = [file.stat().st_size for file in self.data.rglob("*.parquet")]
         return {"data": sum(files), "files": len(files), "catalog": int(size)}
@@ -115,8 +117,8 @@ def _measure_all(ground: _Ground, names: Sequence[str], runs: int) -> dict[str, 
     arena = ground.arena
     costs: dict[str, list[Cost]] = {name: [] for name in names}
     stages: dict[str, list[Mapping[str, float]]] = {}
-    storage: dict[str, object] = {}
-    series: dict[str, float] = {}
+    storage: dict[str, list[Mapping[str, int]]] = {}
+    series: dict[str, list[float]] = {}
     for number in range(1, runs + 1):
         arena.start_anew()
         for name in names:
@@ -131,12 +133,9 @@ def _measure_all(ground: _Ground, names: Sequence[str], runs: int) -> dict[str, 
                 stages.setdefault(name, []).append(json.loads(seconds.read_text(encoding="utf-8")))
                 print({stage: round(taken, 2) for stage, taken in stages[name][-1].items()}, end="")
             print(flush=True)
-            if name == "file":
-                storage[name] = {"data": arena.file("refinery").stat().st_size}
-            if name == "lake":
-                storage[name] = ground.storage()
             if name in {"file", "lake"}:
-                series[name] = _time_of_one_series(ground, name)
+                storage.setdefault(name, []).append(ground.storage(name))
+                series.setdefault(name, []).append(_time_of_one_series(ground, name))
     ground.drop_lake()
     return {
         "hosts": arena.hosts,

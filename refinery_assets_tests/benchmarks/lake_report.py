@@ -5,14 +5,11 @@ Here: what the candidates are, ratios, and how they are shown. Not here: any mea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-Measured = dict[str, Any]
-"""One size, as `lake.py` keeps it."""
+from refinery_assets_tests.benchmarks.tables import Measured, read_sizes, rounds_of, size_of, table
 
 LAKE_CANDIDATES: Mapping[str, str] = {
     "script": "the plain script, into a file",
@@ -31,18 +28,14 @@ _SIZES_WITH_AIM = {"20000x36": 0.8}
 
 def lake_part(folder: Path) -> str | None:
     """The part over every size below `folder`; None where nothing has been measured."""
-    sizes = [
-        json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*x*.json"), key=lambda file: [int(n) for n in file.stem.split("x")])
-    ]
+    sizes = list(read_sizes(folder).values())
     if not sizes:
         return None
-    first = sizes[0]
     head = (
         "## The lake\n\n"
-        "A lake with its catalog in PostgreSQL and its data in a folder, against the file; all on one machine "
-        f"({first['machine']}), everything on the DuckDB that DuckLake is packaged for. Medians of the whole process, "
-        "in seconds; the last process to end counts where there are several."
+        "A lake with its catalog in PostgreSQL and its data in a folder, against the file; all on one machine, and on "
+        "the DuckDB that DuckLake is packaged for. Medians of whole processes, in seconds; where there are several, "
+        "until the last one ends."
     )
     return "\n\n".join([head, _seconds(sizes), _publishing(sizes), _rest(sizes)])
 
@@ -52,11 +45,10 @@ def _wall(measured: Measured, name: str) -> float | None:
     return median(run["wall"] for run in runs) if runs else None
 
 
-def _table(sizes: list[Measured], rows: Mapping[str, Callable[[Measured], str]]) -> str:
-    header = ["what", *(f"{each['hosts']:,} hosts x {each['months']}" for each in sizes)]
-    lines = [header, ["---"] + ["---:"] * len(sizes)]
-    lines += [[what, *(show(each) for each in sizes)] for what, show in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _by_size(sizes: list[Measured], rows: Mapping[str, Callable[[Measured], str]]) -> str:
+    return table(
+        ["what", *map(size_of, sizes)], [[what, *(show(each) for each in sizes)] for what, show in rows.items()]
+    )
 
 
 def _seconds(sizes: list[Measured]) -> str:
@@ -82,10 +74,11 @@ def _seconds(sizes: list[Measured]) -> str:
     def millions(measured: Measured) -> str:
         return f"{measured['rows'] / 1e6:.1f}"
 
-    def runs(measured: Measured) -> str:
-        return str(max(map(len, measured["costs"].values())))
-
-    rows: dict[str, Callable[[Measured], str]] = {"rows, millions": millions, "rounds": runs}
+    rows: dict[str, Callable[[Measured], str]] = {
+        "taken": lambda measured: f"{measured['taken']}, {measured['machine']}",
+        "rows, millions": millions,
+        "rounds": lambda measured: str(rounds_of(measured)),
+    }
     rows |= {f"`{name}`: {meaning}": shown(name) for name, meaning in LAKE_CANDIDATES.items()}
     rows |= {
         "`lake` / `script`": ratio("lake", "script"),
@@ -93,7 +86,7 @@ def _seconds(sizes: list[Measured]) -> str:
         "`lake` / `lake_two`": ratio("lake", "lake_two"),
         "`lake` / `lake_three`": ratio("lake", "lake_three"),
     }
-    return _table(sizes, rows)
+    return _by_size(sizes, rows)
 
 
 def _publishing(sizes: list[Measured]) -> str:
@@ -111,24 +104,25 @@ def _publishing(sizes: list[Measured]) -> str:
         "publish, lake without a copy": stage("engine_lake", "publish"),
         "publish, lake by INSERT": stage("engine_lake_insert", "publish"),
     }
-    return "Of `engine`, the seconds of two stages:\n\n" + _table(sizes, rows)
+    return "Of `engine`, the seconds of two stages:\n\n" + _by_size(sizes, rows)
 
 
 def _rest(sizes: list[Measured]) -> str:
     def megabytes(place: str, what: str) -> Callable[[Measured], str]:
         def show(measured: Measured) -> str:
-            found = measured["bytes"].get(place, {}).get(what)
-            return "" if found is None else f"{found / 1e6:,.1f}"
+            found = measured["bytes"].get(place)
+            return f"{median(each[what] for each in found) / 1e6:,.1f}" if found else ""
 
         return show
 
     def files(measured: Measured) -> str:
-        return str(measured["bytes"].get("lake", {}).get("files", ""))
+        found = measured["bytes"].get("lake")
+        return f"{median(each['files'] for each in found):.0f}" if found else ""
 
     def series(place: str) -> Callable[[Measured], str]:
         def show(measured: Measured) -> str:
             found = measured["milliseconds_of_one_series"].get(place)
-            return "" if found is None else f"{found:.0f}"
+            return f"{median(found):.0f}" if found else ""
 
         return show
 
@@ -153,4 +147,4 @@ def _rest(sizes: list[Measured]) -> str:
         "peak memory of `file`, MiB": peak("file"),
         "peak memory of `lake`, MiB": peak("lake"),
     }
-    return "Storage, reading, memory:\n\n" + _table(sizes, rows)
+    return "Storage, reading, memory:\n\n" + _by_size(sizes, rows)

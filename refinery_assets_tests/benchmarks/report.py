@@ -5,21 +5,18 @@ Here: ratios, targets and how they are shown. Not here: any measuring.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from matplotlib.figure import Figure
 
+from refinery_assets.checks.rules import counted
 from refinery_assets_tests.benchmarks.candidates import CANDIDATES
 from refinery_assets_tests.benchmarks.instances_report import instances_part
 from refinery_assets_tests.benchmarks.lake_report import lake_part
-
-Measured = dict[str, Any]
-"""One size, as `compare.py` keeps it."""
+from refinery_assets_tests.benchmarks.tables import Measured, read_sizes, rounds_of, table
 
 
 @dataclass(frozen=True)
@@ -76,19 +73,11 @@ _SIZES_WITH_AIMS = ("2000x36", "20000x36")
 
 def write_report(folder: Path) -> None:
     """Write `benchmarks.md` and `benchmarks.png` over every size measured in `folder`."""
-    sizes = {
-        file.stem: json.loads(file.read_text(encoding="utf-8"))
-        for file in sorted(folder.glob("*x*.json"), key=lambda file: [int(n) for n in file.stem.split("x")])
-    }
+    sizes = read_sizes(folder)
     parts = [_targets(sizes), *(_figures(measured) for measured in sizes.values()), _growth(sizes)]
     parts += filter(None, [lake_part(folder / "lake"), instances_part(folder / "instances")])
     (folder / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     _draw(sizes, folder / "benchmarks.png")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _targets(sizes: dict[str, Measured]) -> str:
@@ -102,7 +91,7 @@ def _targets(sizes: dict[str, Measured]) -> str:
             figure = target.figure(found) if found else None
             row += ["" if figure is None else f"{figure:.2f}", aim]
         rows.append(row)
-    return _table(["what", "2,000 hosts", "aim", "20,000 hosts", "aim"], rows)
+    return table(["what", "2,000 hosts", "aim", "20,000 hosts", "aim"], rows)
 
 
 def _figures(measured: Measured) -> str:
@@ -116,16 +105,15 @@ def _figures(measured: Measured) -> str:
         ]
         for name, runs in measured["costs"].items()
     ]
-    runs = len(next(iter(measured["costs"].values())))
     told = (
         f"{measured['hosts']:,} hosts x {measured['months']} months, {measured['rows']:,} rows; "
-        f"median (least to most) of {runs} runs, {measured['taken']}, {measured['machine']}."
+        f"median (least to most) of {counted(rounds_of(measured), 'run')}, {measured['taken']}, {measured['machine']}."
     )
     if measured["milliseconds_of_one_series"]:
         told += f" One series by host and resource: {measured['milliseconds_of_one_series']:.0f} ms."
     if measured["not_installed"]:
         told += f" Not installed: {', '.join(measured['not_installed'])}."
-    return f"{told}\n\n" + _table(["what", "wall, s", "cpu, s", "peak, MiB", "file, MB"], rows)
+    return f"{told}\n\n" + table(["what", "wall, s", "cpu, s", "peak, MiB", "file, MB"], rows)
 
 
 def _spread(numbers: Sequence[float], form: str) -> str:
@@ -147,7 +135,7 @@ def _growth(sizes: dict[str, Measured]) -> str:
     header = ["size", "million rows"]
     for name in ("limit", "engine", "full"):
         header += [f"`{name}`, s per million", "peak, MiB"]
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _draw(sizes: dict[str, Measured], file: Path) -> None:
