@@ -47,14 +47,14 @@ def judge_inventory(connection: duckdb.DuckDBPyConnection, settings: Settings) -
     return {verdict.check: verdict for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, Month(2024, 1), facts)}
 
 
-def publish_months(settings: Settings, *months: Month) -> dict[Month, MonthResult]:
-    """Refine the files of the months, and publish them."""
+def publish_months(settings: Settings, *months: Month, run_id: str = "a run") -> dict[Month, MonthResult]:
+    """Refine the files of the months, and publish them; `audits` has what a run says of a month once."""
     for month in months:
         for family in settings.contract.families:
             refined = refine_file(feed_file(settings, family, month), settings)
             Partition(settings.telemetry, family, month).write(refined)
     with duckdb.connect(settings.warehouse) as connection:
-        return publish(connection, months, settings, RunSoFar("a run", feed_extent(settings), settings.today))
+        return publish(connection, months, settings, RunSoFar(run_id, feed_extent(settings), settings.today))
 
 
 def verdict_of(result: MonthResult, check: str) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.audits import record_audits
-from refinery_assets.warehouse.month_state import State
+from refinery_assets.warehouse.month_state import MonthResult, State
 from refinery_assets.warehouse.month_status import Inputs, MonthStatus, Status
 from refinery_assets.warehouse.plan import make_plan
+from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import open_warehouse
-from refinery_assets_tests.inventories import contract_with, publish_months, settings_with
+from refinery_assets_tests.inventories import contract_with, publish_months, settings_with, verdict_of
 from refinery_assets_tests.scenario import (
     CPU,
     FEBRUARY,
@@ -114,6 +115,125 @@ def test_a_month_that_is_accepted_again_quotes_the_later_reason(refused: Sandbox
     (said,) = [each for each in make_plan(settings, [[MARCH]]).results[MARCH].verdicts if each.check == CHECK]
     assert said.outcome is Outcome.WARNING
     assert said.finding.message.endswith("audit says: it has been looked into")
+
+
+UNITS = "units_plausible"
+
+
+def accept_january_in_fractions(sandbox: Sandbox) -> None:
+    """January's CPU is exported as fractions, and published because somebody has accepted that."""
+    settings = sandbox.settings
+    head, *rows = sandbox.lines(CPU, JANUARY)
+    fields = [row.split(",") for row in rows]
+    fractions = [f"{day},{host},{float(value) / 100:.4f},{cores}" for day, host, value, cores in fields]
+    sandbox.write_lines(CPU, JANUARY, [head, *fractions])
+    assert publish_months(settings, JANUARY, run_id="refuses January")[JANUARY].state is State.REFUSED
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        accept(connection, settings, JANUARY, UNITS, why="it looked right", who="ops")
+    assert publish_months(settings, JANUARY, run_id="publishes January")[JANUARY].state is State.PUBLISHED
+
+
+def withdraw_january(sandbox: Sandbox) -> None:
+    with open_warehouse(sandbox.settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        withdraw(connection, JANUARY, UNITS)
+
+
+def states(results: Mapping[Month, MonthResult]) -> dict[Month, State]:
+    return {month: result.state for month, result in results.items()}
+
+
+def audited(sandbox: Sandbox, month: Month) -> Outcome:
+    """What an audit of all that is published says of the month's units."""
+    with open_warehouse(sandbox.settings.warehouse, read_only=True, wait_seconds=0.0) as connection:
+        said = reaudit(connection, sandbox.settings).verdicts
+    (outcome,) = [each.outcome for each in said if (each.month, each.check) == (month, UNITS)]
+    return outcome
+
+
+def test_a_month_after_a_wrong_one_passes_when_the_wrong_ones_acceptance_is_withdrawn_and_both_are_run(
+    sandbox: Sandbox,
+) -> None:
+    settings = sandbox.settings
+    accept_january_in_fractions(sandbox)
+    refused = publish_months(settings, FEBRUARY, run_id="refuses February")[FEBRUARY]
+    said = verdict_of(refused, UNITS)
+    assert said.failed
+    assert "about 100 times the readings in 2024-01" in said.finding.message
+    assert "refinery accept 2024-01 units_plausible --withdraw" in said.recovery
+    assert "refinery run 2024-01 2024-02" in said.recovery
+    before = sandbox.query("SELECT count(*) FROM processed_data")
+
+    withdraw_january(sandbox)
+
+    expected = {JANUARY: State.REFUSED, FEBRUARY: State.PUBLISHED}
+    assert states(make_plan(settings, [[JANUARY, FEBRUARY]]).results) == expected
+    assert states(publish_months(settings, JANUARY, FEBRUARY, run_id="both")) == expected
+    # What was published of January stays, and an audit blames nobody but it.
+    assert sandbox.query("SELECT count(*) FROM processed_data WHERE month(ds) = 1") == before
+    assert (audited(sandbox, JANUARY), audited(sandbox, FEBRUARY)) == (Outcome.FAILED, Outcome.PASSED)
+
+
+def test_a_month_with_a_gap_after_a_wrong_one_passes_when_that_ones_acceptance_is_withdrawn(sandbox: Sandbox) -> None:
+    settings = sandbox.settings
+    accept_january_in_fractions(sandbox)
+    refused = publish_months(settings, MARCH, run_id="refuses March")[MARCH]
+    assert "refinery run 2024-01 2024-03" in verdict_of(refused, UNITS).recovery
+
+    withdraw_january(sandbox)
+
+    # Months with a gap between them are a run each.
+    assert states(make_plan(settings, [[JANUARY], [MARCH]]).results) == {JANUARY: State.REFUSED, MARCH: State.PUBLISHED}
+    assert publish_months(settings, JANUARY, run_id="January")[JANUARY].state is State.REFUSED
+    march = publish_months(settings, MARCH, run_id="March")[MARCH]
+    assert march.state is State.PUBLISHED
+    assert "earlier month to compare with" in verdict_of(march, UNITS).finding.summary
+    assert audited(sandbox, MARCH) is Outcome.PASSED
+
+
+def test_a_month_whose_withdrawn_acceptance_it_needs_no_more_is_compared_with_again(sandbox: Sandbox) -> None:
+    settings = sandbox.settings
+    lines = sandbox.lines(CPU, JANUARY)
+    accept_january_in_fractions(sandbox)
+    withdraw_january(sandbox)
+    sandbox.write_lines(CPU, JANUARY, lines)
+
+    found = publish_months(settings, JANUARY, FEBRUARY, run_id="both")
+
+    assert states(found) == {JANUARY: State.PUBLISHED, FEBRUARY: State.PUBLISHED}
+    for result in (found[FEBRUARY], publish_months(settings, FEBRUARY, run_id="again")[FEBRUARY]):
+        assert "those of 2024-01" in verdict_of(result, UNITS).finding.summary
+
+
+def test_a_month_after_a_wrong_one_is_published_when_it_is_accepted_itself(sandbox: Sandbox) -> None:
+    settings = sandbox.settings
+    accept_january_in_fractions(sandbox)
+    refused = publish_months(settings, FEBRUARY, run_id="refuses February")[FEBRUARY]
+    assert "refinery accept 2024-02 units_plausible --why TEXT" in verdict_of(refused, UNITS).recovery
+
+    with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
+        accept(connection, settings, FEBRUARY, UNITS, why="January was wrong", who="ops")
+
+    february = publish_months(settings, FEBRUARY, run_id="publishes February")[FEBRUARY]
+    assert (february.state, verdict_of(february, UNITS).outcome) == (State.PUBLISHED, Outcome.WARNING)
+    assert audited(sandbox, FEBRUARY) is Outcome.WARNING
+    # With January's acceptance taken back, nothing speaks against February any more.
+    withdraw_january(sandbox)
+    assert audited(sandbox, FEBRUARY) is Outcome.PASSED
+
+
+def test_a_copy_of_what_stands_of_a_month_is_told_although_the_run_refuses_other_content_of_that_month(
+    sandbox: Sandbox,
+) -> None:
+    settings = sandbox.settings
+    assert publish_months(settings, JANUARY, FEBRUARY, run_id="true")[FEBRUARY].state is State.PUBLISHED
+    # An export that is a month behind, of both months.
+    repeat_the_month_before(sandbox, MARCH)
+    repeat_the_month_before(sandbox, FEBRUARY)
+
+    found = publish_months(settings, FEBRUARY, MARCH, run_id="a month behind")
+
+    assert states(found) == {FEBRUARY: State.REFUSED, MARCH: State.REFUSED}
+    assert "what cpu of 2024-02 reads" in verdict_of(found[MARCH], CHECK).finding.message
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.tables import column_types
-from refinery_assets.warehouse.waivers import ever_accepted
+from refinery_assets.warehouse.waivers import ever_accepted, withdrawn_checks
 
 FEWEST_VALUES = 5
 """Distinct readings from which two series with equal digests are one copied, and not two that idle."""
@@ -36,6 +36,8 @@ class Past:
         hosts: How many hosts each of these months has.
         published: The months that anything stands of.
         settings: How months are judged.
+        withdrawn: Months that stand only because they were accepted, which has been taken back since. Somebody calls
+            them wrong, so nothing is compared with them.
     """
 
     layout: Layout | None = None
@@ -43,6 +45,7 @@ class Past:
     hosts: Mapping[Month, int] = field(default_factory=dict)
     published: Collection[Month] = ()
     settings: PlausibilitySettings = field(default_factory=PlausibilitySettings)
+    withdrawn: Collection[Month] = ()
 
     def evidence(
         self, month: Month, days: Mapping[str, Sequence[DayFacts]] | None = None, without: Collection[Month] = ()
@@ -52,12 +55,14 @@ class Past:
         Args:
             month: The month.
             days: What its days have in common, by resource; None: that is not known.
-            without: Months of this run that are refused: nothing is compared with them.
+            without: Months that the tables hold as this run would publish them, and that it refuses: nothing is
+                compared with them.
         """
         if self.layout is None or month not in self.layout.months:
             return None
-        refused = {str(each) for each in without}
-        copies = [each for each in self.copies.get(month, ()) if each.other_month not in refused]
+        without = {*without, *self.withdrawn}
+        left_out = {str(each) for each in without}
+        copies = [each for each in self.copies.get(month, ()) if each.other_month not in left_out]
         return self.layout.evidence(
             month,
             self.settings,
@@ -96,7 +101,11 @@ def read_past(
         return Past(settings=limits)
     keys = sorted(str(month) for month in months)
     published = [month for (month,) in connection.execute("SELECT DISTINCT month FROM series_months").fetchall()]
-    earlier = sorted(month for month in published if month < keys[0])[-limits.earlier_months :]
+    # A month at hand that is yet to be published is in the tables already: its last publication stands no longer.
+    withdrawn = set(withdrawn_checks(connection)) - (set() if is_published else set(months))
+    left_out = {str(month) for month in withdrawn}
+    earlier = sorted(month for month in published if month < keys[0] and month not in left_out)
+    earlier = earlier[-limits.earlier_months :]
     read = [*earlier, *sorted(month for month in published if keys[0] <= month <= keys[-1])]
     there = column_types(connection, "series_months")
     figures = ", ".join(f"{name}::DOUBLE AS {name}" if name in there else f"NULL::DOUBLE AS {name}" for name in FIGURES)
@@ -144,6 +153,7 @@ def read_past(
         {Month.parse(key): number for key, number in hosts},
         [Month.parse(key) for key in published],
         limits,
+        withdrawn,
     )
 
 

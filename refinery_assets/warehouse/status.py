@@ -15,13 +15,13 @@ from itertools import product
 import duckdb
 
 from refinery_assets.checks.rules import Outcome, judge
-from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, WAIVERS
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
 from refinery_assets.contract.families import HOST_INVENTORY, Family
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedFile, RefusedFileError, feed_extent, feed_files
 from refinery_assets.rows.stats import Stats, rules_digest
-from refinery_assets.warehouse.audits import LAST_ATTEMPTS, LAST_RUNS, TABLE_ONLY, verdicts_of_publication
+from refinery_assets.warehouse.audits import LAST_ATTEMPTS, LAST_RUNS, TABLE_ONLY
 from refinery_assets.warehouse.fleet import name_hosts_due
 from refinery_assets.warehouse.inventory import inspect_inventory, odd_host_names
 from refinery_assets.warehouse.inventory_checks import INVENTORY_RULES
@@ -34,7 +34,7 @@ from refinery_assets.warehouse.receipts import (
     rows_of_months,
 )
 from refinery_assets.warehouse.tables import column_types, table_names
-from refinery_assets.warehouse.waivers import Waiver, leans_on_withdrawn, waivers_in_force
+from refinery_assets.warehouse.waivers import Waiver, waivers_in_force, withdrawn_checks
 
 _FILES_AT_ONCE = 2
 
@@ -119,7 +119,6 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
         _last_audits(connection, runs) if AUDITS.name in tables else {} for runs in (LAST_RUNS, LAST_ATTEMPTS)
     )
     waivers = waivers_in_force(connection)
-    withdrawn = _withdrawn(connection, receipts, waivers) if {WAIVERS.name, AUDITS.name} <= tables else {}
     facts = inspect_inventory(connection, settings)
     # All months have one inventory, so that what is said of one holds for each.
     verdicts = judge(INVENTORY_RULES, HOST_INVENTORY, settings.window[0], facts)
@@ -135,7 +134,7 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
         audits,
         attempts,
         waivers=waivers,
-        withdrawn=withdrawn,
+        withdrawn=withdrawn_checks(connection),
         inventory_problem=problem,
         snapshots=snapshots,
     )
@@ -144,21 +143,6 @@ def _read_known(connection: duckdb.DuckDBPyConnection, settings: Settings) -> _K
     name_hosts_due(connection, sorted({*receipts, *(waiver.month for waiver in waivers)}))
     odd_hosts = odd_host_names(connection, settings.contract)
     return replace(known, hosts=inventory_digests(connection), odd_hosts=odd_hosts)
-
-
-def _withdrawn(
-    connection: duckdb.DuckDBPyConnection, receipts: Mapping[Month, Receipt], waivers: Sequence[Waiver]
-) -> dict[Month, list[str]]:
-    """The checks by whose acceptance months were published that is in force no longer."""
-    ended = connection.execute("SELECT DISTINCT month FROM waivers WHERE withdrawn_at IS NOT NULL").fetchall()
-    found: dict[Month, list[str]] = {}
-    for (key,) in ended:
-        if receipt := receipts.get(Month.parse(key)):
-            verdicts = verdicts_of_publication(connection, receipt.run_id, receipt.month)
-            found[receipt.month] = [
-                verdict.check for verdict in verdicts if leans_on_withdrawn([verdict], waivers, receipt.input_digest)
-            ]
-    return found
 
 
 def _last_audits(connection: duckdb.DuckDBPyConnection, runs: str) -> dict[Month, LastAudit]:

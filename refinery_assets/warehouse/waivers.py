@@ -14,9 +14,11 @@ from datetime import datetime
 import duckdb
 
 from refinery_assets.checks.rules import Outcome, Verdict
-from refinery_assets.contract.columns import WAIVERS
+from refinery_assets.contract.columns import AUDITS, PUBLICATIONS, WAIVERS
 from refinery_assets.contract.families import PROCESSED_DATA
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.audits import verdicts_of_publication
+from refinery_assets.warehouse.receipts import latest_receipts
 from refinery_assets.warehouse.tables import table_names
 
 WAIVED = "waived"
@@ -102,3 +104,29 @@ def leans_on_withdrawn(verdicts: Iterable[Verdict], waivers: Sequence[Waiver], d
     return any(
         verdict.finding.counts.get(WAIVED) and (verdict.month, verdict.check) not in in_force for verdict in verdicts
     )
+
+
+def withdrawn_checks(connection: duckdb.DuckDBPyConnection) -> dict[Month, list[str]]:
+    """The months that stand published by an acceptance that has been taken back since, each with the checks accepted.
+
+    Next to nothing where no acceptance was ever taken back.
+    """
+    if not {AUDITS.name, PUBLICATIONS.name, WAIVERS.name} <= table_names(connection):
+        return {}
+    ended = connection.execute(
+        "SELECT DISTINCT month, input_digest FROM waivers WHERE withdrawn_at IS NOT NULL"
+    ).fetchall()
+    if not ended:
+        return {}
+    months = [Month.parse(month) for month in sorted({month for month, _ in ended})]
+    waivers = waivers_in_force(connection, months)
+    found = {}
+    for month, receipt in latest_receipts(connection, months).items():
+        # Of a month published since by other inputs, `audits` need not be asked, which takes milliseconds.
+        if (str(month), receipt.input_digest) not in ended:
+            continue
+        verdicts = verdicts_of_publication(connection, receipt.run_id, month)
+        checks = [each.check for each in verdicts if leans_on_withdrawn([each], waivers, receipt.input_digest)]
+        if checks:
+            found[month] = checks
+    return found

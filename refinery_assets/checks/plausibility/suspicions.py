@@ -82,7 +82,7 @@ def conclude(check: str, evidence: Evidence, suspicions: Iterable[Suspicion], lo
 
 
 def _the_other_side(check: str, month: Month, against: Sequence[str]) -> str:
-    """What to do where another month is the wrong one. A month that a run refuses is none that it compares with."""
+    """What to do where another month is the wrong one. Once its acceptance is withdrawn, nothing is held against it."""
     one = len(against) == 1
     wrong = f"{against[0]} is" if one else f"one of {listing(against)} is"
     return (
