@@ -18,6 +18,7 @@ from refinery_assets.contract.columns import PART_DIGESTS
 from refinery_assets.contract.families import LEGACY_FEED, PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySettings
+from refinery_assets.feed.files import feed_file
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.audits import record_audits
 from refinery_assets.warehouse.month_state import MonthResult, State
@@ -120,17 +121,30 @@ def test_a_month_that_is_accepted_again_quotes_the_later_reason(refused: Sandbox
 UNITS = "units_plausible"
 
 
-def accept_january_in_fractions(sandbox: Sandbox) -> None:
-    """January's CPU is exported as fractions, and published because somebody has accepted that."""
-    settings = sandbox.settings
-    head, *rows = sandbox.lines(CPU, JANUARY)
+@pytest.fixture(scope="module")
+def accepted_january(small_fleet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which January's CPU is exported as fractions, and published because somebody has accepted that."""
+    folder = tmp_path_factory.mktemp("accepted_january")
+    shutil.copytree(small_fleet, folder, dirs_exist_ok=True)
+    settings = settings_in(folder)
+    file = feed_file(settings, CPU, JANUARY).path
+    head, *rows = file.read_text(encoding="utf-8").splitlines()
     fields = [row.split(",") for row in rows]
     fractions = [f"{day},{host},{float(value) / 100:.4f},{cores}" for day, host, value, cores in fields]
-    sandbox.write_lines(CPU, JANUARY, [head, *fractions])
+    file.write_text("\n".join([head, *fractions, ""]), encoding="utf-8")
     assert publish_months(settings, JANUARY, run_id="refuses January")[JANUARY].state is State.REFUSED
     with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
         accept(connection, settings, JANUARY, UNITS, why="it looked right", who="ops")
     assert publish_months(settings, JANUARY, run_id="publishes January")[JANUARY].state is State.PUBLISHED
+    return folder
+
+
+@pytest.fixture
+def misled(accepted_january: Path, tmp_path: Path) -> Iterator[Sandbox]:
+    """A copy of it."""
+    shutil.copytree(accepted_january, tmp_path, symlinks=True, dirs_exist_ok=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Sandbox(settings_in(tmp_path), instance)
 
 
 def withdraw_january(sandbox: Sandbox) -> None:
@@ -151,35 +165,33 @@ def audited(sandbox: Sandbox, month: Month) -> Outcome:
 
 
 def test_a_month_after_a_wrong_one_passes_when_the_wrong_ones_acceptance_is_withdrawn_and_both_are_run(
-    sandbox: Sandbox,
+    misled: Sandbox,
 ) -> None:
-    settings = sandbox.settings
-    accept_january_in_fractions(sandbox)
+    settings = misled.settings
     refused = publish_months(settings, FEBRUARY, run_id="refuses February")[FEBRUARY]
     said = verdict_of(refused, UNITS)
     assert said.failed
     assert "about 100 times the readings in 2024-01" in said.finding.message
     assert "refinery accept 2024-01 units_plausible --withdraw" in said.recovery
     assert "refinery run 2024-01 2024-02" in said.recovery
-    before = sandbox.query("SELECT count(*) FROM processed_data")
+    before = misled.query("SELECT count(*) FROM processed_data")
 
-    withdraw_january(sandbox)
+    withdraw_january(misled)
 
     expected = {JANUARY: State.REFUSED, FEBRUARY: State.PUBLISHED}
     assert states(make_plan(settings, [[JANUARY, FEBRUARY]]).results) == expected
     assert states(publish_months(settings, JANUARY, FEBRUARY, run_id="both")) == expected
     # What was published of January stays, and an audit blames nobody but it.
-    assert sandbox.query("SELECT count(*) FROM processed_data WHERE month(ds) = 1") == before
-    assert (audited(sandbox, JANUARY), audited(sandbox, FEBRUARY)) == (Outcome.FAILED, Outcome.PASSED)
+    assert misled.query("SELECT count(*) FROM processed_data WHERE month(ds) = 1") == before
+    assert (audited(misled, JANUARY), audited(misled, FEBRUARY)) == (Outcome.FAILED, Outcome.PASSED)
 
 
-def test_a_month_with_a_gap_after_a_wrong_one_passes_when_that_ones_acceptance_is_withdrawn(sandbox: Sandbox) -> None:
-    settings = sandbox.settings
-    accept_january_in_fractions(sandbox)
+def test_a_month_with_a_gap_after_a_wrong_one_passes_when_that_ones_acceptance_is_withdrawn(misled: Sandbox) -> None:
+    settings = misled.settings
     refused = publish_months(settings, MARCH, run_id="refuses March")[MARCH]
     assert "refinery run 2024-01 2024-03" in verdict_of(refused, UNITS).recovery
 
-    withdraw_january(sandbox)
+    withdraw_january(misled)
 
     # Months with a gap between them are a run each.
     assert states(make_plan(settings, [[JANUARY], [MARCH]]).results) == {JANUARY: State.REFUSED, MARCH: State.PUBLISHED}
@@ -187,15 +199,15 @@ def test_a_month_with_a_gap_after_a_wrong_one_passes_when_that_ones_acceptance_i
     march = publish_months(settings, MARCH, run_id="March")[MARCH]
     assert march.state is State.PUBLISHED
     assert "earlier month to compare with" in verdict_of(march, UNITS).finding.summary
-    assert audited(sandbox, MARCH) is Outcome.PASSED
+    assert audited(misled, MARCH) is Outcome.PASSED
 
 
-def test_a_month_whose_withdrawn_acceptance_it_needs_no_more_is_compared_with_again(sandbox: Sandbox) -> None:
-    settings = sandbox.settings
-    lines = sandbox.lines(CPU, JANUARY)
-    accept_january_in_fractions(sandbox)
-    withdraw_january(sandbox)
-    sandbox.write_lines(CPU, JANUARY, lines)
+def test_a_month_whose_acceptance_was_withdrawn_is_compared_with_once_it_is_exported_again(
+    misled: Sandbox, small_fleet: Path
+) -> None:
+    settings = misled.settings
+    withdraw_january(misled)
+    misled.write_lines(CPU, JANUARY, Sandbox(settings_in(small_fleet), misled.instance).lines(CPU, JANUARY))
 
     found = publish_months(settings, JANUARY, FEBRUARY, run_id="both")
 
@@ -204,9 +216,8 @@ def test_a_month_whose_withdrawn_acceptance_it_needs_no_more_is_compared_with_ag
         assert "those of 2024-01" in verdict_of(result, UNITS).finding.summary
 
 
-def test_a_month_after_a_wrong_one_is_published_when_it_is_accepted_itself(sandbox: Sandbox) -> None:
-    settings = sandbox.settings
-    accept_january_in_fractions(sandbox)
+def test_a_month_after_a_wrong_one_is_published_when_it_is_accepted_itself(misled: Sandbox) -> None:
+    settings = misled.settings
     refused = publish_months(settings, FEBRUARY, run_id="refuses February")[FEBRUARY]
     assert "refinery accept 2024-02 units_plausible --why TEXT" in verdict_of(refused, UNITS).recovery
 
@@ -215,10 +226,10 @@ def test_a_month_after_a_wrong_one_is_published_when_it_is_accepted_itself(sandb
 
     february = publish_months(settings, FEBRUARY, run_id="publishes February")[FEBRUARY]
     assert (february.state, verdict_of(february, UNITS).outcome) == (State.PUBLISHED, Outcome.WARNING)
-    assert audited(sandbox, FEBRUARY) is Outcome.WARNING
+    assert audited(misled, FEBRUARY) is Outcome.WARNING
     # With January's acceptance taken back, nothing speaks against February any more.
-    withdraw_january(sandbox)
-    assert audited(sandbox, FEBRUARY) is Outcome.PASSED
+    withdraw_january(misled)
+    assert audited(misled, FEBRUARY) is Outcome.PASSED
 
 
 def test_a_copy_of_what_stands_of_a_month_is_told_although_the_run_refuses_other_content_of_that_month(
