@@ -115,12 +115,15 @@ def test_a_month_outside_the_window_of_which_nothing_is_known_is_refused(
     assert "set REFINERY_LAST_MONTH to 2025-01 or later to include it" in after.stderr
 
 
-def test_a_report_on_a_published_month_is_there_wherever_the_window_begins(
+def test_what_is_known_of_a_published_month_is_there_wherever_the_window_begins(
     installation: Installation, given_published: GivenPublished
 ) -> None:
     given_published(JANUARY)
     result = refinery(installation, "report", "2024-01", REFINERY_FIRST_MONTH="2024-02")
     assert (result.exit_code, result.stdout.partition(":")[0]) == (0, "# 2024-01 is published")
+    explained = refinery(installation, "explain", "2024-01", REFINERY_FIRST_MONTH="2024-02")
+    assert explained.exit_code == 0, explained.stderr
+    assert "It is outside the window, so that no run can be over it" in explained.stdout
 
 
 @pytest.mark.parametrize("months", ["all", "changed"])
@@ -279,7 +282,20 @@ def test_only_changed_months_are_run_and_nothing_is_left_to_do_then(
     result = refinery(installation, "run", "changed", "--json")
     assert months_by_state(result) == {"2024-02": "published"}
     nothing = refinery(installation, "run", "changed")
-    assert (nothing.exit_code, nothing.stdout) == (0, "Nothing to do: every month of the feed is as published.\n")
+    assert (nothing.exit_code, nothing.stdout) == (0, "Nothing to do: every month of the window is as published.\n")
+    with installation.sandbox() as sandbox:
+        sandbox.edit_line(CPU, JANUARY, 2, sandbox.lines(CPU, JANUARY)[2])
+    outside = refinery(installation, "run", "changed", REFINERY_FIRST_MONTH="2024-02")
+    assert outside.exit_code == 0
+    assert outside.stdout == (
+        "Nothing to do: every month of the window is as published.\n"
+        "Changed, but outside the window: 2024-01; see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH.\n"
+    )
+    planned = parsed(refinery(installation, "plan", "changed", "--json", REFINERY_FIRST_MONTH="2024-02"))
+    assert planned["changed_outside"] == ["2024-01"]
+    status = parsed(refinery(installation, "status", "--json", REFINERY_FIRST_MONTH="2024-02"))
+    assert [each["outside_window"] for each in status["months"]] == [True, False, False]
+    assert status["changed_outside"] == ["2024-01"]
 
 
 @pytest.mark.slow
@@ -361,7 +377,7 @@ def test_status_works_without_a_warehouse(installation: Installation) -> None:
         f"every month is refused: The warehouse {installation.settings.warehouse} is not there; load the inventory"
     )
     assert missing in result.stdout
-    assert "by refinery run changed once the inventory is mended." in result.stdout
+    assert "by refinery run changed once the inventory is corrected." in result.stdout
 
 
 @pytest.mark.slow
@@ -457,7 +473,8 @@ def test_a_month_that_a_check_refuses_is_accepted_with_a_reason_and_shown_as_suc
     standing = refinery(installation, "run", "changed")
     assert standing.exit_code == 1
     assert standing.stdout == (
-        "No month has changed since it was run last. 2024-02 was refused then; see refinery explain 2024-02.\n"
+        "No month of the window has changed since it was run last. 2024-02 was refused then; see refinery explain "
+        "2024-02.\n"
     )
 
 

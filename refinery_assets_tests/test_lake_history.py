@@ -119,7 +119,7 @@ def test_a_month_that_does_not_sum_to_its_receipt_fails_the_nightly_maintenance_
     well = start_run(instance, defs, "lake_maintenance")
     assert well.success
     logged = [entry.user_message for entry in instance.all_logs(well.run_id)]
-    assert any("2 published months sum to the receipt." in message for message in logged)
+    assert any("2 published months sum to their receipts." in message for message in logged)
     lake_sandbox.execute("UPDATE processed_data SET y = y + 1 WHERE month(ds) = 2 AND resource = 'cpu' AND day(ds) = 3")
 
     ill = start_run(instance, defs, "lake_maintenance")

@@ -169,5 +169,11 @@ def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(sett
                 locked(other, lake, [MARCH], alone=True, wait_seconds=0.0),
             ):
                 pass
+        with (
+            locked(connection, lake, [], alone=True, wait_seconds=0.0),
+            pytest.raises(WarehouseHeldError, match="Another process is still maintaining the lake"),
+            locked(other, lake, [MARCH], alone=False, wait_seconds=0.0),
+        ):
+            pass
         with locked(other, lake, [FEBRUARY], alone=True, wait_seconds=0.0):
             pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -37,6 +37,17 @@ def explained(found: Explanation) -> list[str]:
     stream = io.StringIO()
     print_explanation(found, console_for(stream))
     return stream.getvalue().splitlines()
+
+
+def status_text(month: MonthStatus) -> str:
+    """All that is printed of one month, its row included."""
+    stream = io.StringIO()
+    print_status(Status([month]), None, NOW, console_for(stream))
+    return " ".join(line for line in stream.getvalue().splitlines() if not line.startswith("Acceptance "))
+
+
+def waiver_of(digest: str) -> Waiver:
+    return Waiver(MARCH, "month_is_new", "it is", "ops", NOW, digest)
 
 
 def receipt_of(month: Month) -> Receipt:
@@ -82,7 +93,18 @@ def test_an_acceptance_that_holds_no_longer_is_named() -> None:
 
 def test_an_acceptance_of_a_delivery_that_another_has_replaced_calls_for_nothing() -> None:
     # What stands was published by a run that judged it without.
-    assert status_lines(Status([MonthStatus(MARCH, Inputs.AS_PUBLISHED, lapsed=["month_is_new"])])) == []
+    replaced = MonthStatus(MARCH, Inputs.AS_PUBLISHED, waivers=[waiver_of("another")], lapsed=["month_is_new"])
+
+    assert status_lines(Status([replaced])) == []
+    assert "month_is_new" not in status_text(replaced)
+    # As long as the month is not published, it is said.
+    assert "month_is_new (no longer holds)" in status_text(replace(replaced, inputs=Inputs.CHANGED))
+
+
+def test_several_acceptances_that_no_longer_hold_are_told_in_the_plural() -> None:
+    both = MonthStatus(MARCH, Inputs.CHANGED, lapsed=["month_is_new", "units_plausible"])
+
+    assert "month_is_new, units_plausible of 2024-03 were accepted for other files" in status_lines(Status([both]))[0]
 
 
 def test_a_month_that_rests_on_a_withdrawn_acceptance_is_named_and_to_be_run() -> None:
@@ -128,9 +150,27 @@ def test_a_published_month_that_was_refused_as_it_is_is_not_run_again_and_again(
         ),
         explain,
     ]
-    # Accepted again, it is to be run.
-    again = replace(judged, waivers=[Waiver(MARCH, "month_is_new", "it is", "ops", NOW, "digest")])
-    assert Status([again]).changed == [MARCH]
+
+
+def test_a_month_that_was_accepted_since_it_was_refused_is_to_be_run_again() -> None:
+    judged = published(MARCH, failed=["processed_data month_is_new"], input_digest="digest")
+    again = replace(judged, waivers=[waiver_of("digest")])
+    never_published = replace(again, inputs=Inputs.NOT_PUBLISHED, receipt=None)
+    lines = [
+        "Refused by the last run, but accepted since: 2024-03 (1 month); run it again.",
+        "To be run: 2024-03 (1 month), by refinery run changed.",
+    ]
+
+    assert status_lines(Status([again])) == lines
+    assert status_lines(Status([never_published])) == lines
+    # Another check refuses it all the same; and an acceptance for other files changes nothing.
+    failed = ["processed_data month_is_new", "processed_data units_plausible"]
+    other_check = replace(again, audit=LastAudit("later", NOW, published=False, failed=failed, input_digest="digest"))
+    other_files = replace(never_published, waivers=[waiver_of("another")])
+    for each in (other_check, other_files):
+        assert status_lines(Status([each]))[0].startswith(
+            "Refused by the last run: 2024-03 (1 month); refinery explain"
+        )
 
 
 def test_a_month_that_was_run_before_its_export_is_awaited_and_not_refused() -> None:
@@ -153,14 +193,20 @@ def test_a_hole_in_the_feed_that_was_refused_is_one_that_a_run_would_only_refuse
     # What the feed held once and holds no more, at its beginning or for its end, is not a hole.
     assert Status([hole, around[1]]).refused_again == []
     assert Status([around[0], hole]).refused_again == []
+    # No run can be over what the window lacks.
+    assert Status([around[0], replace(hole, is_outside=True), around[1]]).refused_again == []
+    as_it_is = published(MARCH, failed=["processed_data month_is_new"], input_digest="digest")
+    assert Status([as_it_is]).refused_again == [MARCH]
+    assert Status([replace(as_it_is, is_outside=True)]).refused_again == []
 
 
 def test_a_feed_that_has_lost_every_month_is_named_by_its_setting() -> None:
     gone = [MonthStatus(month, Inputs.NO_FILES) for month in (JANUARY, FEBRUARY)]
 
     assert status_lines(Status(gone)) == [
-        "The feed holds no file of these months; look whether REFINERY_FEED is right. What is published stays."
+        "The feed holds no file of these months; check whether REFINERY_FEED is right. What is published stays."
     ]
+    assert status_lines(Status(gone[:1]))[0].startswith("The feed holds no file of this month; check whether ")
 
 
 def test_a_changed_month_outside_the_window_is_named_and_not_to_be_run() -> None:
@@ -171,13 +217,39 @@ def test_a_changed_month_outside_the_window_is_named_and_not_to_be_run() -> None
     assert status_lines(status) == [
         "To be run: 2024-02 (1 month), by refinery run changed.",
         (
-            "Changed, but outside the window, so that they are not run: 2024-01 (1 month); see REFINERY_FIRST_MONTH "
+            "Changed, but outside the window, so that it is not run: 2024-01 (1 month); see REFINERY_FIRST_MONTH "
             "and REFINERY_LAST_MONTH."
         ),
     ]
     # A window that begins after the feed's last month cannot end with it.
     late = [MARCH, MARCH.next, MARCH.next.next]
     assert status_lines(Status([before], late))[-1].endswith("(3 months due and not published).")
+
+
+def test_nobody_is_told_to_run_a_month_outside_the_window() -> None:
+    no_run = "no run can be over it, because it is outside the window"
+    judged = published(MARCH, failed=["processed_data month_is_new"], input_digest="digest")
+    withdrawn = MonthStatus(MARCH, Inputs.WITHDRAWN, withdrawn=["month_is_new"], is_outside=True)
+    outside = [
+        withdrawn,
+        replace(judged, inputs=Inputs.WITHDRAWN, withdrawn=["month_is_new"], is_outside=True),
+        MonthStatus(MARCH, Inputs.CHANGED, lapsed=["month_is_new"], is_outside=True),
+    ]
+
+    for each in outside:
+        line = status_lines(Status([each]))[0]
+        assert line.startswith("Acceptance ")
+        assert line.endswith(f"{no_run}.")
+        assert "next run" not in line
+        assert "refinery accept" not in line
+    refused_before = replace(published(MARCH, failed=["legacy_feed fragmentation_complete"]), is_outside=True)
+    assert status_lines(Status([refused_before])) == [
+        "Refused by the last run, and outside the window since: 2024-03 (1 month); refinery explain MONTH says why.",
+        (
+            "Changed, but outside the window, so that it is not run: 2024-03 (1 month); see REFINERY_FIRST_MONTH and "
+            "REFINERY_LAST_MONTH."
+        ),
+    ]
 
 
 def test_where_many_months_are_late_status_says_how_to_end_a_feed() -> None:
@@ -251,7 +323,7 @@ def test_a_table_that_would_cut_its_words_is_printed_as_lines(width: int, *, is_
     assert "…" not in stream.getvalue()
 
 
-def test_what_was_mended_since_it_was_refused_is_told_as_such_and_not_to_be_done_again() -> None:
+def test_what_was_corrected_since_it_was_refused_is_told_as_such_and_not_to_be_done_again() -> None:
     finding = Finding(Outcome.FAILED, "cpu.csv ends mid-line.", {})
     refused_by = Verdict("legacy_feed", "fragmentation_complete", MARCH, finding, "Have it exported again.")
     found = Explanation(MARCH, None, [refused_by], "run-7", MonthResult(MARCH, State.UNCHANGED, []))
@@ -259,11 +331,36 @@ def test_what_was_mended_since_it_was_refused_is_told_as_such_and_not_to_be_done
     assert explained(found)[1:] == [
         "Run now, with the files as they are, it is as published.",
         (
-            "The last run that looked at it, run-7, refused it for what has been mended since; refinery run 2024-03 "
+            "The last run that looked at it, run-7, refused it for what has been corrected since; refinery run 2024-03 "
             "clears that:"
         ),
         "- failed: legacy_feed fragmentation_complete: cpu.csv ends mid-line.",
     ]
+
+
+def test_an_acceptance_of_another_delivery_is_told_as_no_longer_holding() -> None:
+    accepted = waiver_of("another")
+    lines = [
+        f"No longer accepted: {accepted.sentence}",
+        "  That was for other files, settings or inventory, or by another version.",
+    ]
+    now = MonthResult(MARCH, State.UNCHANGED, [], input_digest="digest")
+
+    assert explained(Explanation(MARCH, receipt_of(MARCH), now=now, waivers=[accepted]))[-2:] == lines
+    # The files are gone, so that only what was published since can tell.
+    before = replace(accepted, accepted_at=NOW - timedelta(days=1))
+    assert Explanation(MARCH, receipt_of(MARCH), waivers=[before]).lapsed == ["month_is_new"]
+    assert Explanation(MARCH, receipt_of(MARCH), waivers=[accepted]).lapsed == []
+    holds = explained(Explanation(MARCH, receipt_of(MARCH), now=now, waivers=[waiver_of("digest")]))
+    assert holds[-1] == f"Accepted: {accepted.sentence}"
+
+
+def test_a_month_outside_the_window_is_explained_by_what_is_known_of_it() -> None:
+    assert explained(Explanation(MARCH, receipt_of(MARCH), is_outside=True))[1:] == [
+        "It is outside the window, so that no run can be over it; see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH."
+    ]
+    assert Explanation(MARCH, receipt_of(MARCH), is_outside=True).is_known
+    assert not Explanation(MARCH, is_outside=True).is_known
 
 
 def test_raw_lines_stand_in_columns_and_a_cut_is_marked() -> None:
@@ -313,3 +410,18 @@ def test_quarantined_lines_of_the_files_as_they_are_are_shown_without_a_word_abo
     lines = explained(Explanation(MARCH, receipt_of(MARCH), now=now, quarantined={"cpu malformed_row": 1}))
 
     assert lines[-1] == "In quarantine: cpu malformed_row 1."
+
+
+def test_a_withdrawn_acceptance_makes_no_other_delivery_of_the_same_files() -> None:
+    line: Row = {"source_file": "cpu.csv", "source_line": 2, "fault": "malformed_row", "raw": "the line"}
+    finding = Finding(Outcome.WARNING, "One row.", {}, offenders=[{**line, "file": "cpu.csv"}])
+    verdict = Verdict("cpu", "quarantine_within_tolerance", MARCH, finding, "Have it exported again.")
+    now = MonthResult(MARCH, State.REFUSED, [verdict], input_digest="digest")
+
+    lines = explained(
+        Explanation(MARCH, receipt_of(MARCH), now=now, quarantined={"cpu malformed_row": 1}, sample=[line])
+    )
+
+    # The line is not shown twice.
+    assert lines[-1] == "In quarantine: cpu malformed_row 1."
+    assert sum("the line" in each for each in lines) == 1

@@ -34,9 +34,9 @@ def run(
     Dagster holds the run like one that its UI started.
     """
     settings = settings_now()
-    selected, refused = _select(months, settings)
+    selected, status = _select(months, settings)
     if not selected:
-        _nothing_to_do("run", refused, as_json=as_json)
+        _nothing_to_do("run", status, as_json=as_json)
         return
     from refinery_assets.operations.home import dagster_home
 
@@ -68,9 +68,9 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
     The verdicts, and the exact difference from what is published.
     """
     settings = settings_now()
-    selected, refused = _select(months, settings)
+    selected, status = _select(months, settings)
     if not selected:
-        _nothing_to_do("plan", refused, as_json=as_json)
+        _nothing_to_do("plan", status, as_json=as_json)
         return
     from refinery_assets.reports import terminal
     from refinery_assets.reports.month_results import outcomes_of_plan
@@ -122,11 +122,13 @@ def status(as_json: AsJson = False) -> None:
                     "lapsed": list(each.lapsed),
                     "withdrawn": list(each.withdrawn),
                     "refused": each.is_refused,
+                    "outside_window": each.is_outside,
                     **({"snapshot": each.snapshot} if settings.lake else {}),
                 }
                 for each in found.months
             ],
             "to_be_run": [str(month) for month in found.changed],
+            "changed_outside": [str(month) for month in found.changed_outside],
             "late": [str(month) for month in found.late],
             "inventory_problem": found.inventory_problem or None,
             "heartbeat": asdict(heartbeat) if heartbeat else None,
@@ -137,13 +139,15 @@ def status(as_json: AsJson = False) -> None:
 def explain(month: OneMonth, as_json: AsJson = False) -> None:
     """List everything that is wrong with a month, and what to do."""
     settings = settings_now()
-    _select([str(month)], settings)
+    from refinery_assets.feed.selection import demand_in_window
     from refinery_assets.reports.month_results import checks_of
     from refinery_assets.reports.terminal import stdout
     from refinery_assets.reports.terminal_explain import print_explanation
     from refinery_assets.warehouse.explain import explain as look_at
 
     found = look_at(settings, month)
+    if not found.is_known:
+        demand_in_window(month, settings)
     if not as_json:
         print_explanation(found, stdout())
         return
@@ -152,6 +156,7 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
         {
             "command": "explain",
             "month": str(month),
+            "outside_window": found.is_outside,
             "publication": asdict(found.receipt) | {"month": str(month)} if found.receipt else None,
             "last_run": {"run_id": found.run_id, "checks": [verdict.as_json() for verdict in found.last_found]},
             "now": {
@@ -160,6 +165,7 @@ def explain(month: OneMonth, as_json: AsJson = False) -> None:
                 "warnings": [asdict(check) for check in warnings],
             },
             "waivers": [asdict(waiver) | {"month": str(waiver.month)} for waiver in found.waivers],
+            "lapsed": list(found.lapsed),
             "quarantined": dict(found.quarantined),
             "quarantined_sample": [dict(row) for row in found.sample],
         }
@@ -186,25 +192,25 @@ def accept(
     with open_warehouse(settings.place, read_only=False, wait_seconds=settings.lock_wait_seconds) as connection:
         if withdraw:
             acceptance.withdraw(connection, month, check, why=why)
-            typer.echo(f"{check} of {month} is accepted no longer; refinery run {month} judges it again.")
+            typer.echo(f"{check} of {month} is no longer accepted; refinery run {month} judges it again.")
             return
         waiver = acceptance.accept(connection, settings, month, check, why=why, who=getpass.getuser())
     typer.echo(waiver.sentence)
     typer.echo(f"To publish it: refinery run {month}")
 
 
-def _select(words: Sequence[str], settings: Settings) -> tuple[list[Month], list[Month]]:
-    """The months asked for; and those that `changed` leaves out because they would only be refused again."""
+def _select(words: Sequence[str], settings: Settings) -> tuple[list[Month], Status | None]:
+    """The months asked for; and the state of all months, where that was needed to tell which have changed."""
     from refinery_assets.feed.selection import select_months
 
-    refused: list[Month] = []
+    read: list[Status] = []
 
     def changed() -> list[Month]:
-        status = _read_status(settings)
-        refused.extend(status.refused_again)
-        return status.changed
+        read.append(_read_status(settings))
+        return read[-1].changed
 
-    return select_months(words, settings, changed), refused
+    selected = select_months(words, settings, changed)
+    return selected, read[-1] if read else None
 
 
 def _read_status(settings: Settings) -> Status:
@@ -221,20 +227,34 @@ def _read_status(settings: Settings) -> Status:
         return found if settings.contract.inventory.is_file else replace(found, inventory_problem=str(error))
 
 
-def _nothing_to_do(command: str, refused: Sequence[Month], *, as_json: bool) -> None:
+def _nothing_to_do(command: str, status: Status | None, *, as_json: bool) -> None:
     """Say that no month need be run; a month that would only be refused again is not well for that."""
     from refinery_assets.checks.rules import listing
 
+    refused, outside = (status.refused_again, status.changed_outside) if status else ([], [])
     problem = (
-        f"No month has changed since it was run last. {listing(refused)} {'was' if len(refused) == 1 else 'were'} "
-        f"refused then; see refinery explain {refused[0]}."
+        f"No month of the window has changed since it was run last. {listing(refused)} "
+        f"{'was' if len(refused) == 1 else 'were'} refused then; see refinery explain {refused[0]}."
         if refused
         else ""
     )
     if as_json:
-        problems = [problem] if problem else []
-        print_json({"command": command, "success": not problem, "runs": [], "months": [], "problems": problems})
+        print_json(
+            {
+                "command": command,
+                "success": not problem,
+                "runs": [],
+                "months": [],
+                "problems": [problem] if problem else [],
+                "changed_outside": [str(month) for month in outside],
+            }
+        )
     else:
-        typer.echo(problem or "Nothing to do: every month of the feed is as published.")
+        typer.echo(problem or "Nothing to do: every month of the window is as published.")
+        if outside:
+            typer.echo(
+                f"Changed, but outside the window: {listing(outside)}; see REFINERY_FIRST_MONTH and "
+                "REFINERY_LAST_MONTH."
+            )
     if problem:
         raise typer.Exit(EXIT_REFUSED)

@@ -16,7 +16,7 @@ from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
 from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets.feed.selection import ALL, select_months
+from refinery_assets.feed.selection import ALL, demand_in_window
 
 
 def audit(
@@ -105,7 +105,7 @@ def report(
         found = monthly_reports(connection, [month], settings.contract)
     if not found[month].is_known:
         # Only a month that may come has a report that says what to do for it.
-        select_months([str(month)], settings, list)
+        demand_in_window(month, settings)
     if to is None:
         typer.echo(found[month].markdown, nl=False)
         return

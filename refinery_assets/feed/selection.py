@@ -71,19 +71,28 @@ def _range(word: str, settings: Settings) -> Iterable[Month]:
         ) from None
     if ends[1] < ends[0]:
         raise MonthSelectionError(f"'{word}' ends before it begins; expected {ends[1]}..{ends[0]}.")
-    window = settings.window
     for month in ends:
-        if month < window[0]:
-            raise MonthSelectionError(
-                f"{month} is before {window[0]}, where the window begins; set REFINERY_FIRST_MONTH to {month} or "
-                "earlier to include it."
-            )
-        if month > window[-1]:
-            what_to_do = (
-                f"it has not begun, and the window ends with the running month {window[-1]}"
-                if settings.last_month is None
-                else f"it is after {window[-1]}, where the window ends; set REFINERY_LAST_MONTH to {month} or later "
-                "to include it"
-            )
-            raise MonthSelectionError(f"{month} cannot be refined: {what_to_do}.")
+        demand_in_window(month, settings)
     return Month.span(*ends)
+
+
+def demand_in_window(month: Month, settings: Settings) -> None:
+    """Refuse a month that no run can be over.
+
+    Raises:
+        MonthSelectionError: The window lacks it.
+    """
+    window = settings.window
+    if month < window[0]:
+        raise MonthSelectionError(
+            f"{month} is before {window[0]}, where the window begins; set REFINERY_FIRST_MONTH to {month} or "
+            "earlier to include it."
+        )
+    if month > window[-1]:
+        what_to_do = (
+            f"it has not begun, and the window ends with the running month {window[-1]}"
+            if settings.last_month is None
+            else f"it is after {window[-1]}, where the window ends; set REFINERY_LAST_MONTH to {month} or later "
+            "to include it"
+        )
+        raise MonthSelectionError(f"{month} cannot be refined: {what_to_do}.")

@@ -16,6 +16,7 @@ from refinery_assets.checks.rules import Row, counted, shortened
 from refinery_assets.reports.terminal import print_check
 
 if TYPE_CHECKING:
+    from refinery_assets.reports.month_results import CheckResult
     from refinery_assets.warehouse.explain import Explanation
     from refinery_assets.warehouse.receipts import Receipt
 
@@ -35,8 +36,32 @@ def print_explanation(found: Explanation, console: Console) -> None:
             f"{counted(receipt.rows, 'row')}, {receipt.imputed:,} of them imputed, {receipt.quarantined:,} quarantined."
         )
     failed, warnings = checks_of(found.now.verdicts) if found.now else ([], [])
-    shown: set[tuple[object, object]] = set()
-    if found.now is None:
+    _print_now(found, failed, warnings, console)
+    shown = {(row.get("file"), row.get("source_line")) for check in (*failed, *warnings) for row in check.sample}
+    if found.run_id is not None:
+        _print_last_run(found, {(check.asset, check.check, check.message) for check in (*failed, *warnings)}, console)
+    _print_waivers(found, console)
+    if found.quarantined:
+        faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
+        delivery = ""
+        if receipt is not None and not found.has_published_inputs:
+            # A line of these files may have the number of another line of those.
+            shown = set()
+            delivery = f", from the delivery published at {_moment(receipt)} (the files may have changed since)"
+        others = [row for row in found.sample if (row["source_file"], row["source_line"]) not in shown]
+        console.print(f"In quarantine{delivery}: {escape(faults)}{', for example:' if others else '.'}")
+        _print_sample(others, console)
+
+
+def _print_now(
+    found: Explanation, failed: Sequence[CheckResult], warnings: Sequence[CheckResult], console: Console
+) -> None:
+    """Print what would become of it, and what its checks find."""
+    if found.is_outside:
+        console.print(
+            "It is outside the window, so that no run can be over it; see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH."
+        )
+    elif found.now is None:
         console.print("The feed holds no file of it.")
     else:
         words = {"published": "would be published", "unchanged": "is as published", "refused": "would be refused"}
@@ -47,21 +72,15 @@ def print_explanation(found: Explanation, console: Console) -> None:
                 if sample := [row for row in check.sample if not _is_in(row, check.message)]:
                     console.print("  for example:")
                     _print_sample(sample, console)
-                shown |= {(row.get("file"), row.get("source_line")) for row in check.sample}
-    if found.run_id is not None:
-        _print_last_run(found, {(check.asset, check.check, check.message) for check in (*failed, *warnings)}, console)
+
+
+def _print_waivers(found: Explanation, console: Console) -> None:
+    """Print what somebody has accepted, and whether that still holds."""
     for waiver in found.waivers:
-        console.print(f"Accepted: {waiver.sentence}", markup=False)
-    if found.quarantined:
-        faults = ", ".join(f"{name} {count:,}" for name, count in found.quarantined.items())
-        delivery = ""
-        if receipt is not None and not found.is_as_published:
-            # A line of these files may have the number of another line of those.
-            shown = set()
-            delivery = f", from the delivery published at {_moment(receipt)} (the files may have changed since)"
-        others = [row for row in found.sample if (row["source_file"], row["source_line"]) not in shown]
-        console.print(f"In quarantine{delivery}: {escape(faults)}{', for example:' if others else '.'}")
-        _print_sample(others, console)
+        lapsed = waiver.check_name in found.lapsed
+        console.print(f"{'No longer accepted' if lapsed else 'Accepted'}: {waiver.sentence}", markup=False)
+        if lapsed:
+            console.print("  That was for other files, settings or inventory, or by another version.")
 
 
 def _moment(receipt: Receipt) -> str:
@@ -77,7 +96,7 @@ def _print_last_run(found: Explanation, found_now: set[tuple[str, str, str]], co
     failed = [each for each in found.last_found if each.failed]
     if failed and found.is_as_published:
         # What to do about it is done.
-        console.print(f"{run} refused it for what has been mended since; refinery run {found.month} clears that:")
+        console.print(f"{run} refused it for what has been corrected since; refinery run {found.month} clears that:")
         for verdict in failed:
             console.print(f"- {verdict.outcome}: {escape(verdict.sentence)}")
         return

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MANY_LATE = 3
 """How many months may be late at the end before that is taken for the end of the feed."""
 
+_NO_RUN = "no run can be over it, because it is outside the window"
+
 
 def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, console: Console) -> None:
     """Print a line for each month, then what is late, and whether the daemon is running."""
@@ -68,7 +70,8 @@ def _print_what_all_months_lack(status: Status, console: Console) -> None:
         console.print(f"With the inventory as it is, every month is refused: {status.inventory_problem}", markup=False)
     if status.months and status.newest is None:
         console.print(
-            "The feed holds no file of these months; look whether REFINERY_FEED is right. What is published stays."
+            f"The feed holds no file of {'this month' if len(status.months) == 1 else 'these months'}; check whether "
+            "REFINERY_FEED is right. What is published stays."
         )
 
 
@@ -78,32 +81,59 @@ def _print_open_months(status: Status, console: Console) -> None:
         if each.withdrawn:
             console.print(_withdrawn(each))
         if each.lapsed and each.inputs is not Inputs.AS_PUBLISHED:
+            were = "was" if len(each.lapsed) == 1 else "were"
             console.print(
-                f"Acceptance no longer holds: {listing(each.lapsed)} of {each.month} was accepted for other files, "
-                "settings or inventory, or by an older version; the next run judges it without."
+                f"Acceptance no longer holds: {listing(each.lapsed)} of {each.month} {were} accepted for other files, "
+                f"settings or inventory, or by an older version; {_next_run(each)}."
             )
-    refused = [each.month for each in status.months if each.is_refused and each.month not in status.awaited]
+    _print_refused(status, console)
+    _print_to_be_run(status, console)
+
+
+def _print_refused(status: Status, console: Console) -> None:
+    refused = [each for each in status.months if each.is_refused and each.month not in status.awaited]
+    inside = [each for each in refused if not each.is_outside]
     changed = status.changed
-    mended = [each.month for each in status.months if each.inputs is Inputs.AS_PUBLISHED and each.month in changed]
-    if stands := [month for month in refused if month not in mended]:
+    accepted = [each.month for each in inside if each.is_accepted_since and each.month in changed]
+    restored = [
+        each.month
+        for each in inside
+        if each.inputs is Inputs.AS_PUBLISHED and each.month in changed and each.month not in accepted
+    ]
+    if stands := [each.month for each in inside if each.month not in {*accepted, *restored}]:
         console.print(
             f"Refused by the last run: {listing(stands)} ({counted(len(stands), 'month')}); "
             "refinery explain MONTH says why, and what to do."
         )
-    if mended:
-        again = "its inputs are" if len(mended) == 1 else "their inputs are"
+    if accepted:
+        them = "it" if len(accepted) == 1 else "them"
         console.print(
-            f"Refused by the last run, but {again} again those of the publication: {listing(mended)} "
-            f"({counted(len(mended), 'month')}); another run clears that."
+            f"Refused by the last run, but accepted since: {listing(accepted)} ({counted(len(accepted), 'month')}); "
+            f"run {them} again."
         )
-    if changed:
-        once = " once the inventory is mended" if status.inventory_problem else ""
+    if restored:
+        again = "its inputs are" if len(restored) == 1 else "their inputs are"
+        console.print(
+            f"Refused by the last run, but {again} again those of the publication: {listing(restored)} "
+            f"({counted(len(restored), 'month')}); another run clears that."
+        )
+    if outside := [each.month for each in refused if each.is_outside]:
+        console.print(
+            f"Refused by the last run, and outside the window since: {listing(outside)} "
+            f"({counted(len(outside), 'month')}); refinery explain MONTH says why."
+        )
+
+
+def _print_to_be_run(status: Status, console: Console) -> None:
+    if changed := status.changed:
+        once = " once the inventory is corrected" if status.inventory_problem else ""
         console.print(
             f"To be run: {listing(changed)} ({counted(len(changed), 'month')}), by refinery run changed{once}."
         )
     if outside := status.changed_outside:
+        they_are = "it is" if len(outside) == 1 else "they are"
         console.print(
-            f"Changed, but outside the window, so that they are not run: {listing(outside)} "
+            f"Changed, but outside the window, so that {they_are} not run: {listing(outside)} "
             f"({counted(len(outside), 'month')}); see REFINERY_FIRST_MONTH and REFINERY_LAST_MONTH."
         )
     if awaited := status.awaited:
@@ -111,6 +141,7 @@ def _print_open_months(status: Status, console: Console) -> None:
             f"Not exported yet: {listing(awaited)} ({counted(len(awaited), 'month')}), for which a run was started."
         )
     if late := status.late:
+        refused = {each.month for each in status.months if each.is_refused} - {*status.awaited}
         why = f"; refused: {listing(both)}" if (both := [month for month in late if month in refused]) else ""
         console.print(
             f"Late: {listing(late)} ({counted(len(late), 'month')} due and not published{why}).{_has_ended(status)}"
@@ -132,7 +163,12 @@ def _withdrawn(each: MonthStatus) -> str:
     """What a withdrawn acceptance means for the month that was published by it."""
     said = f"Acceptance withdrawn: {each.month} was published with {listing(each.withdrawn)} accepted"
     if not each.is_judged_as_it_is:
-        return f"{said}; the next run judges it without."
+        return f"{said}; {_next_run(each)}."
+    if each.is_outside:
+        return (
+            f"{said}, and has been judged without and refused since; the rows published by the acceptance still stand, "
+            f"and {_NO_RUN}."
+        )
     again = " or ".join(f"refinery accept {each.month} {check} --why TEXT" for check in each.withdrawn)
     return (
         f"{said}, and has been judged without and refused since; the rows published by the acceptance still stand. "
@@ -140,9 +176,17 @@ def _withdrawn(each: MonthStatus) -> str:
     )
 
 
+def _next_run(each: MonthStatus) -> str:
+    """When a month whose acceptance holds no longer will be judged without it."""
+    return _NO_RUN if each.is_outside else "the next run judges it without"
+
+
 def _status_row(each: MonthStatus) -> Sequence[str]:
     receipt, audit = each.receipt, each.audit
     accepted = [waiver.check_name for waiver in each.waivers]
+    if each.inputs is Inputs.AS_PUBLISHED:
+        # What stands was published without them.
+        accepted = [name for name in accepted if name not in each.lapsed]
     verdict = ""
     if audit is not None:
         verdict = "passed"

@@ -29,7 +29,7 @@ _LOOK_AGAIN = "Run the month again, and accept it only when you have seen what i
 _NOT_REFUSED: Mapping[str | None, str] = {
     Outcome.PASSED: "passed in its last run",
     Outcome.WARNING: "only warned in its last run",
-    Outcome.NOT_JUDGED: "was not judged in its last run, which refused the month before that",
+    Outcome.NOT_JUDGED: "was not judged in its last run, because an earlier check had already refused the month",
 }
 
 

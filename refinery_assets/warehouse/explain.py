@@ -6,7 +6,7 @@ Here: putting it together. Not here: the words around it (`reports/terminal.py`)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -39,6 +39,7 @@ class Explanation:
         quarantined: How many rows of its last publication are quarantined, by resource and fault.
         sample: Some of these rows: `source_file`, `source_line`, `fault`, `raw`.
         waivers: What somebody has accepted of it.
+        is_outside: Whether the window lacks it, so that no run can be over it; `now` is None then.
     """
 
     month: Month
@@ -49,11 +50,41 @@ class Explanation:
     quarantined: Mapping[str, int] = field(default_factory=dict)
     sample: Sequence[Row] = ()
     waivers: Sequence[Waiver] = ()
+    is_outside: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a run has ever published or refused it, or its present files have been looked at."""
+        return self.receipt is not None or self.run_id is not None or self.now is not None
 
     @property
     def is_as_published(self) -> bool:
-        """Whether what is published, quarantine included, is what the present files give."""
+        """Whether a run would find it as it is published."""
         return self.now is not None and self.now.state is State.UNCHANGED
+
+    @property
+    def has_published_inputs(self) -> bool:
+        """Whether files, settings and inventory are those of the publication, whatever is accepted of it by now."""
+        if self.now is None or self.receipt is None:
+            return False
+        return self.is_as_published or self.now.input_digest == self.receipt.input_digest
+
+    @property
+    def lapsed(self) -> Sequence[str]:
+        """The checks of which something was accepted for other inputs than the present or the published ones."""
+        present = self.now.input_digest if self.now else None
+        return [waiver.check_name for waiver in self.waivers if self._has_lapsed(waiver, present)]
+
+    def _has_lapsed(self, waiver: Waiver, present: str | None) -> bool:
+        if present is not None:
+            return waiver.input_digest != present
+        # It cannot be told what the present inputs are; but another delivery may have been published since.
+        receipt = self.receipt
+        return (
+            receipt is not None
+            and receipt.published_at > waiver.accepted_at
+            and receipt.input_digest != waiver.input_digest
+        )
 
 
 def explain(settings: Settings, month: Month) -> Explanation:
@@ -65,12 +96,13 @@ def explain(settings: Settings, month: Month) -> Explanation:
         ForeignTableError: A table with one of the refinery's names has other columns.
         OSError: There is no room for a copy of the warehouse.
     """
-    now = make_plan(settings, [[month]]).results.get(month)
+    is_outside = not settings.window[0] <= month <= settings.window[-1]
+    now = None if is_outside else make_plan(settings, [[month]]).results.get(month)
     try:
         with open_published(settings) as connection:
-            return _explain(connection, month, now)
+            return replace(_explain(connection, month, now), is_outside=is_outside)
     except WarehouseMissingError:
-        return Explanation(month, now=now)
+        return Explanation(month, now=now, is_outside=is_outside)
 
 
 def _explain(connection: duckdb.DuckDBPyConnection, month: Month, now: MonthResult | None) -> Explanation:

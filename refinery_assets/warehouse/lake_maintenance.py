@@ -62,7 +62,10 @@ class Maintained:
     def proof(self) -> str:
         """What was found to be right, in a sentence."""
         count = len(self.proved)
-        return f"{counted(count, 'published month')} sum{'s' * (count == 1)} to the receipt."
+        if not self.proved and not self.broken:
+            return "No month is published."
+        sums = "sums to its receipt" if count == 1 else "sum to their receipts"
+        return f"{counted(count, 'published month')} {sums}."
 
     @property
     def problem(self) -> str | None:

@@ -105,11 +105,10 @@ def locked(
     # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
     holder = connection.cursor()
     try:
-        while held := _held_by_others(holder, months, alone=alone):
+        while held := _held_by_others(holder, lake, months, alone=alone):
             if time.monotonic() >= deadline:
                 raise WarehouseHeldError(
-                    f"Another process is still publishing {held} in the lake {lake} after {wait_seconds:g} s; wait for "
-                    "its run to end, and run again."
+                    f"Another process is still {held} after {wait_seconds:g} s; wait for it to end, and run again."
                 )
             time.sleep(_POLL_SECONDS)
         yield
@@ -117,8 +116,8 @@ def locked(
         holder.close()
 
 
-def _held_by_others(holder: duckdb.DuckDBPyConnection, months: Sequence[Month], *, alone: bool) -> str:
-    """Take all locks or none; what others hold of them, in words, and nothing where they were taken."""
+def _held_by_others(holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, alone: bool) -> str:
+    """Take all locks or none; what others who hold them are doing, in words, and nothing where they were taken."""
     numbers = {month.year * 12 + month.month: month for month in months}
     shared = "" if alone else "_shared"
     # Numbers of ours alone; a query that is handed on to PostgreSQL takes no parameters.
@@ -134,4 +133,7 @@ def _held_by_others(holder: duckdb.DuckDBPyConnection, months: Sequence[Month], 
         return ""
     # Whoever waits holds nothing, so that two cannot wait for each other.
     holder.execute("ROLLBACK")
-    return listing([numbers[number] for number in held if number in numbers]) or "a month"
+    if published := [numbers[number] for number in held if number in numbers]:
+        return f"publishing {listing(published)} in the lake {lake}"
+    # Publishers share the lock of the whole lake, so that it is maintenance that keeps them out.
+    return f"publishing a month in the lake {lake}, or maintaining it," if alone else f"maintaining the lake {lake}"

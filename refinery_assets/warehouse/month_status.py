@@ -106,6 +106,19 @@ class MonthStatus:
         # What else refused it has looked at other files, or at another inventory.
         return any(asset == PROCESSED_DATA and check not in accepted for asset, _, check in judged)
 
+    @property
+    def is_accepted_since(self) -> bool:
+        """Whether all for which the last run refused it has been accepted since, for the inputs that it judged."""
+        audit = self._last_attempt
+        if audit is None or audit.input_digest is None or not self.is_refused:
+            return False
+        accepted = {
+            f"{PROCESSED_DATA} {waiver.check_name}"
+            for waiver in self.waivers
+            if waiver.input_digest == audit.input_digest and waiver.check_name not in self.lapsed
+        }
+        return bool(accepted) and accepted.issuperset(audit.failed)
+
 
 @dataclass(frozen=True)
 class Status:
@@ -149,14 +162,18 @@ class Status:
     def refused_again(self) -> list[Month]:
         """The refused months that are not to be run, because another run would only refuse them again.
 
-        Those of which the feed holds nothing between others of which it holds something are among them.
+        Those of which the feed holds nothing between others of which it holds something are among them; those that
+        the window lacks are not.
         """
         there = [each.month for each in self.months if each.inputs is not Inputs.NO_FILES]
         return [
             each.month
             for each in self.months
-            if each.is_judged_as_it_is
-            or (each.is_refused and each.inputs is Inputs.NO_FILES and there and there[0] < each.month < there[-1])
+            if not each.is_outside
+            and (
+                each.is_judged_as_it_is
+                or (each.is_refused and each.inputs is Inputs.NO_FILES and there and there[0] < each.month < there[-1])
+            )
         ]
 
     @property
