@@ -88,7 +88,7 @@ def entrance(file: FeedFile, check: str) -> Verdict:
             lines(value="41,5").encode(),
             {},
             f"as decimal commas without quotes give: '2024-05-01,web-1,41,5,8' ({NAME}, line 2)",
-            'has delimiter = ",", which most of these rows contradict. Have the file exported as declared, or mend',
+            'has delimiter = ",", which most of these rows contradict. Have the file exported as declared, or correct',
         ),
         (
             lines(host="'web, old'").encode(),

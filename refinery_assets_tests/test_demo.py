@@ -132,6 +132,24 @@ def test_a_file_of_the_sample_that_somebody_has_changed_is_not_replaced_by_anoth
     assert folder.prepare(LARGER)
 
 
+@pytest.mark.parametrize("name", ["demo.env", "dagster/dagster.yaml"])
+def test_settings_of_the_demo_that_somebody_has_changed_are_not_replaced_by_another_sample(
+    tmp_path: Path, name: str
+) -> None:
+    folder = DemoFolder(tmp_path)
+    folder.prepare(ORDER)
+    with (tmp_path / name).open("a") as file:
+        file.write("# theirs\n")
+    before = contents(tmp_path)
+
+    with pytest.raises(DemoError, match=rf"{name} in .* is in the demo's way"):
+        folder.prepare(LARGER)
+    assert contents(tmp_path) == before
+
+    (tmp_path / name).unlink()
+    assert folder.prepare(LARGER)
+
+
 def test_a_file_of_the_samples_content_is_the_samples_whoever_put_it_there(tmp_path: Path) -> None:
     folder = DemoFolder(tmp_path)
     folder.prepare(ORDER)

@@ -215,7 +215,7 @@ def test_semicolons_decimal_commas_latin_1_and_daily_gz_files_are_seen(tmp_path:
     inventory = contract.inventory
     assert (inventory.source, inventory.host, inventory.attributes) == ("rechner.csv", "name", ("standort", "seit"))
     assert "The views have columns of these names, so they cannot be carried: cap." in text
-    assert "CHOOSE: 1 column of days, such as '2020-01-01' (rechner.csv, line 2)." in text
+    assert "holds days, such as '2020-01-01' (rechner.csv, line 2). Does it say the first day" in text
     assert '# valid_from = "seit"' in text
     assert "# rechner.csv lists 3 of the 3 hosts that were seen." in text
     assert (inventory.delimiter, inventory.encoding, inventory.date_format) == (",", Encoding.LATIN1, DateFormat.ISO)
@@ -262,17 +262,39 @@ def test_how_the_inventory_writes_days_is_declared_or_left_to_a_person(
             "since,valid_to",
             ["2022-03-01,"] * 3,
             ["valid_from=since", "valid_to=valid_to"],
-            "and valid_to, which is empty",
+            "valid_to is empty in the lines looked at, but its name speaks of days. Does one of them say",
         ),
-        ("decommissioned,rack", [",7"] * 3, ["valid_to=decommissioned"], "CHOOSE: decommissioned, which is empty"),
-        ("validFrom,retired_on", [","] * 3, ["valid_from=validFrom", "valid_to=retired_on"], "which are empty"),
+        (
+            "decommissioned,rack",
+            [",7"] * 3,
+            ["valid_to=decommissioned"],
+            "CHOOSE: decommissioned is empty in the lines looked at, but its name speaks of days. Does it say",
+        ),
+        (
+            "validFrom,retired_on",
+            [","] * 3,
+            ["valid_from=validFrom", "valid_to=retired_on"],
+            "validFrom, retired_on are empty in the lines looked at, but their names speak of days. Does one",
+        ),
         # By its name, and not because it is the only column of days.
-        ("retired_on,reports_to", ["2024-02-09,", ",", ","], ["valid_to=retired_on"], "CHOOSE: 1 column of days"),
+        (
+            "retired_on,reports_to",
+            ["2024-02-09,", ",", ","],
+            ["valid_to=retired_on"],
+            "CHOOSE: retired_on holds days, such as",
+        ),
         (
             "last_seen,end_date",
             ["2024-02-09,"] * 3,
             ["valid_from=last_seen", "valid_to=end_date"],
-            "end_date, which is",
+            "end_date is empty",
+        ),
+        # Empty, and more than a day is spoken of.
+        (
+            "since,created_by,added_by,installed_os,removed_by,warranty_end,deleted_at",
+            ["2022-03-01,,,,,,"] * 3,
+            ["valid_from=since", "valid_to=deleted_at"],
+            "deleted_at is empty",
         ),
     ],
 )
@@ -286,7 +308,7 @@ def test_columns_that_say_when_a_host_counts_are_told_by_name_be_they_empty(
     _, text = inferred(tmp_path / "feed", tmp_path / "hosts.csv")
 
     assert re.findall(r'# (valid_(?:from|to)) = "(\w+)"', text) == [tuple(each.split("=")) for each in keys]
-    assert told in text
+    assert told in " ".join(text.replace("\n#", "").split())
     # What holds no day does not say how days are written.
     assert ('date_format = "YYYY-MM-DD"' in text.partition("[inventory]")[2]) == any("2" in row for row in rows)
 
@@ -419,11 +441,26 @@ def test_open_points_are_found_by_line_and_only_in_comments() -> None:
             *comment(f"{CHOOSE} second"),
             *comment(f"{'it was so ' * 20}{CHOOSE} This is the point."),
             "# other",
+            f"  # {CHOOSE} indented",
+            f'delimiter = "#" # {CHOOSE} behind a key',
+            "#   and its next line",
+            f"""quote = '"' # {CHOOSE} behind a quote""",
+            f'text = "a \\" # {CHOOSE} in a string"',
+            'lines = """',
+            f"# {CHOOSE} in lines of a string",
+            '"""',
         ]
     )
 
     long = f"Seen. first, {'and so on ' * 20}".strip()
-    assert open_points(text) == [(2, long), (6, "second"), (8, f"{'it was so ' * 20}This is the point.")]
+    assert open_points(text) == [
+        (2, long),
+        (6, "second"),
+        (8, f"{'it was so ' * 20}This is the point."),
+        (11, "indented"),
+        (12, "behind a key and its next line"),
+        (14, "behind a quote"),
+    ]
 
 
 # The commands.
@@ -447,7 +484,7 @@ def test_the_commands_check_show_and_infer(tmp_path: Path, monkeypatch: pytest.M
         f"{tmp_path / 'none'} is not there; name the feed's folder or files.\n",
     )
     code, said, _ = run("infer", str(feed / "2024" / "01" / "cpu_202401.csv"), "--to", str(file))
-    assert (code, said.partition(":")[0]) == (0, f"Wrote a contract to {file}")
+    assert (code, said.partition(". ")[0]) == (0, f"Wrote a contract to {file}: 1 point is left open, marked CHOOSE")
     # From a single file the folders that are dates are seen, too.
     assert load_contract(file).family[0].path == "{year}/{month}/cpu_{year}{month}.csv"
     assert run("infer", str(feed), "--to", str(file))[0] == 2
@@ -473,15 +510,16 @@ def test_the_commands_check_show_and_infer(tmp_path: Path, monkeypatch: pytest.M
     assert warned.startswith(f"Warning: the file {tmp_path}/lists/hosts.csv, which [inventory] source names, is not ")
     assert '[inventory] source = "lists/hosts.csv" is looked for from' in warned
     write(tmp_path / "lists" / "hosts.csv", "node_name\n")
-    assert "hosts.csv has no rows. Until it is mended, every month is refused" in run("check", str(with_hosts))[2]
+    assert "hosts.csv has no rows. Until it is corrected, every month is refused" in run("check", str(with_hosts))[2]
     write(tmp_path / "lists" / "hosts.csv", "node_name\nweb-1\n")
     assert run("check", str(with_hosts))[2] == ""
     with_hosts.write_text(with_hosts.read_text().replace("behavior = []", 'behavior = []\nvalid_from = "since"'))
     write(tmp_path / "lists" / "hosts.csv", "node_name,since\nweb-1,01.03.2022\n")
     assert run("check", str(with_hosts))[2] == (
         "Warning: the inventory fails host_names_unique: 1 host, 0 without a name, 0 rows repeat a name, 1 row has no "
-        "day for its begin or end. No day: '01.03.2022' (lists/hosts.csv, line 2, since). Until it is mended, every "
-        f"month is refused. What to do: Write the days named as YYYY-MM-DD in the file {tmp_path}/lists/hosts.csv "
+        "day for its begin or end. No day: '01.03.2022' (lists/hosts.csv, line 2, since). Until it is corrected, "
+        "every month is refused. What to do: Write the days named as YYYY-MM-DD in the file "
+        f"{tmp_path}/lists/hosts.csv "
         '([inventory] source in the contract, relative to the contract file), or set date_format = "DD.MM.YYYY" '
         "under [inventory] of the contract, as which they read, and run again.\n"
     )

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from refinery_assets.contract.lake import Catalog, Lake, without_passwords
+from refinery_assets.contract.months import Month
 from refinery_assets.contract.places import ObjectPrefix, place_of
 from refinery_assets.contract.settings import PROJECT_ROOT, SettingError, Settings
+from refinery_assets.warehouse.lake_maintenance import Maintained
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY
 
 HIDDEN = "s3cret'"
 
@@ -82,6 +85,19 @@ def test_a_text_without_a_password_stays_as_it_is() -> None:
     text = 'Unable to connect at "dbname=x host=db user=me": password authentication failed for user "me"'
 
     assert without_passwords(text) == text
+
+
+@pytest.mark.parametrize(
+    ("proved", "broken", "said"),
+    [
+        ([], [], "No month is published."),
+        ([JANUARY], [], "1 published month sums to its receipt."),
+        ([JANUARY, FEBRUARY], [], "2 published months sum to their receipts."),
+        ([], [JANUARY], "0 published months sum to their receipts."),
+    ],
+)
+def test_what_maintenance_proved_fits_its_count(proved: list[Month], broken: list[Month], said: str) -> None:
+    assert Maintained(0, 0, 0, 0, proved, broken).proof == said
 
 
 def test_a_read_copy_of_a_lake_is_refused() -> None:

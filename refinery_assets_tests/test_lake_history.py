@@ -134,7 +134,7 @@ def test_a_month_that_does_not_sum_to_its_receipt_fails_the_nightly_maintenance_
         "2024-02 does not sum to its receipt. Somebody has changed the tables; refinery audit says how, and refinery "
         "run puts the month right."
     )
-    assert alert["recovery"] == [f"Look at run {run.run_id} in the UI, mend what it names, and run it again."]
+    assert alert["recovery"] == [f"Look at run {run.run_id} in the UI, fix what it names, and run it again."]
 
 
 def test_a_month_that_is_published_while_it_is_proved_is_not_called_wrong(

@@ -44,7 +44,7 @@ def build_accept(settings: Settings) -> dg.JobDefinition:
             with warehouse.get_connection() as connection:
                 if config.withdraw:
                     withdraw(connection, month, config.check_name, why=config.why, who=config.who)
-                    context.log.info(f"{config.check_name} of {month} is accepted no longer.")
+                    context.log.info(f"{config.check_name} of {month} is no longer accepted.")
                     return
                 who = config.who or "the UI"
                 waiver = accept(connection, settings, month, config.check_name, why=config.why, who=who)

@@ -37,7 +37,7 @@ _LONGEST_POINT = 300
 def check(file: File = None) -> None:
     """Say whether a contract file can be used, and if not, why.
 
-    Not while comments of `refinery contract infer` in it are marked CHOOSE.
+    It cannot be used while a comment in it is marked CHOOSE, as `refinery contract infer` marks what it leaves open.
     """
     from refinery_assets.warehouse.own_rules import publish_rules
 
@@ -73,6 +73,7 @@ def infer(
     What was guessed stands beside its reasons; what the files do not say is marked CHOOSE.
     """
     from refinery_assets.feed.infer.proposal import propose_contract
+    from refinery_assets.feed.infer.words import open_points
 
     if to is not None and to.exists():
         raise typer.BadParameter(f"{to} is there already; name another file.")
@@ -82,9 +83,9 @@ def infer(
         return
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(text, encoding="utf-8")
-    open_points = text.count("CHOOSE:")
-    times = counted(open_points, "time")
-    left = f"look for CHOOSE, which stands there {times}" if open_points else "nothing is left open"
+    points = len(open_points(text))
+    are = "point is left open, marked" if points == 1 else "points are left open, each marked"
+    left = f"{points:,} {are} CHOOSE" if points else "nothing is left open"
     typer.echo(f"Wrote a contract to {to}: {left}. Then: refinery contract check {to}")
 
 
@@ -121,7 +122,7 @@ def _look_at_inventory(settings: Settings) -> None:
     if facts.problem:
         problem = " ".join(filter(None, (f"{facts.problem}.", facts.there))).rstrip(".")
         typer.echo(
-            f"Warning: {problem}. Until it is mended, every month is refused; [inventory] source = "
+            f"Warning: {problem}. Until it is corrected, every month is refused; [inventory] source = "
             f"{toml_value(settings.contract.inventory.source)} is looked for from the contract file's folder.",
             err=True,
         )
@@ -129,8 +130,8 @@ def _look_at_inventory(settings: Settings) -> None:
     for verdict in judge(INVENTORY_RULES, HOST_INVENTORY, Month.of(settings.today), facts):
         if verdict.failed:
             typer.echo(
-                f"Warning: the inventory fails {verdict.check}: {verdict.finding.message} Until it is mended, every "
-                f"month is refused. What to do: {verdict.recovery}",
+                f"Warning: the inventory fails {verdict.check}: {verdict.finding.message} Until it is corrected, "
+                f"every month is refused. What to do: {verdict.recovery}",
                 err=True,
             )
 

@@ -75,7 +75,7 @@ def publications(
 def maintain() -> None:
     """Merge small files, forget old snapshots, delete what nothing refers to.
 
-    And prove that every published month still sums to its receipt; exit code 1 if one does not. The schedule
+    It then proves that every published month still sums to its receipt; exit code 1 if one does not. The schedule
     daily_lake_maintenance does the same each night. It waits for runs, and runs wait for it.
     """
     settings = Settings.from_environment(os.environ)

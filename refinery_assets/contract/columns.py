@@ -305,7 +305,7 @@ HOSTS = Relation(
         Column("scenario", "VARCHAR", "first half of the host's behavior", rule="`behaviors_complete`"),
         Column("variant", "VARCHAR", "second half of the host's behavior", rule="`behaviors_complete`"),
         Column("valid_from", "DATE", "the first day on which the host counts; null: always before"),
-        Column("valid_to", "DATE", "the first day on which it counts no more; null: it still does"),
+        Column("valid_to", "DATE", "the first day on which it no longer counts; null: it still does"),
     ),
 )
 _DECLARED = {column.name: column for column in HOSTS.columns}

@@ -59,7 +59,7 @@ class Inventory(Part):
         host: The column of the host's name.
         behavior: The columns that together name a host's behavior: none, one or two.
         valid_from: The column of the first day on which the host counts; null: always before.
-        valid_to: The column of the first day on which it counts no more; null: it still does.
+        valid_to: The column of the first day on which it no longer counts; null: it still does.
         attributes: Further columns, which the views carry.
         delimiter: What stands between two fields of a CSV file; None: what its header shows.
         encoding: How a CSV file writes characters.

@@ -189,7 +189,7 @@ class Folder:
             raise
         except OSError as error:
             raise UnreadableError(
-                f"cannot be read ({error.strerror}); mend its permissions or export it again."
+                f"cannot be read ({error.strerror}); fix its permissions or export it again."
             ) from error
 
     def names(self, folder: str, most: int) -> tuple[list[str], bool]:

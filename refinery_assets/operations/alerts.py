@@ -130,7 +130,7 @@ def describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[s
         ],
         "problems": list(dict.fromkeys([*refusals, *outcome.causes])),
         "recovery": list(dict.fromkeys(recovery))
-        or [f"Look at run {run.run_id} in the UI, mend what it names, and {again}."],
+        or [f"Look at run {run.run_id} in the UI, fix what it names, and {again}."],
     }
 
 

@@ -104,7 +104,7 @@ def _troubles(seen: FeedSeen, settings: Settings) -> Iterator[str]:
         else:
             what = (
                 f"not asked for again by itself after {state.failures} failures in a row: materialize it "
-                "by hand once the cause is mended"
+                "by hand once the cause is fixed"
             )
         months_by_problem.setdefault(f"{what}; {state.trouble}", []).append(month)
     for what, months in months_by_problem.items():

@@ -82,7 +82,7 @@ def describe_broken(pulse: Pulse) -> dict[str, Any]:
         "months": "",
         "failed_checks": [],
         "problems": [f"{pulse.name} has failed at every tick since {since}; the last said: {pulse.error}"],
-        "recovery": [f"Open {pulse.name} on the page Automation, mend what its ticks name, and restart the UI."],
+        "recovery": [f"Open {pulse.name} on the page Automation, fix what its ticks name, and restart the UI."],
     }
 
 

@@ -107,7 +107,7 @@ def _remedy(family: Family, key: str, value: str) -> str:
     says = f"has {key} = {_toml(declared)}" if isinstance(declared, str) else f"names other words as {key}"
     if not value:
         return (
-            f"The contract {says}, which most of these rows contradict. Have the file exported as declared, or mend "
+            f"The contract {says}, which most of these rows contradict. Have the file exported as declared, or correct "
             f"{key} in the contract (REFINERY_CONTRACT) if what they have can be declared; then run the month again."
         )
     return (

@@ -77,8 +77,8 @@ class Manifest:
 
     Attributes:
         order: What the sample is made from; None until all of it is made, and for one of an earlier edition.
-        files: Its files, relative to the folder. Those of the feed with their stamps; the others are written
-            anew by every run over the sample, and have none.
+        files: Its files, relative to the folder. Those of the feed and the settings with their stamps; the others
+            are written anew by every run over the sample, and have none.
     """
 
     order: SampleOrder | None = None
@@ -191,7 +191,8 @@ class DemoFolder:
         )
         atomic_write(self.settings_file, self._shell_settings(settings).encode())
         atomic_write(self._dagster_file, dagster_yaml())
-        stamps = {self._name(path): Stamp.of(path) for path in (*feed, *redelivered)}
+        stamped = (*feed, *redelivered, self.settings_file, self._dagster_file)
+        stamps = {self._name(path): Stamp.of(path) for path in stamped}
         self._write_manifest(Manifest(order, {**planned, **stamps}))
         return True
 

@@ -27,7 +27,7 @@ _DAYS_PER_YEAR = 365.25
 _RESOURCES_TO_UPGRADE = 3
 
 Period = tuple[date | None, date | None]
-"""The first day on which a host counts, and the first on which it counts no more; None: open."""
+"""The first day on which a host counts, and the first on which it no longer counts; None: open."""
 ALWAYS: Period = (None, None)
 
 

@@ -98,7 +98,7 @@ class Partition:
         if self.store.look(self.name) is not None:
             problem += (
                 f" The partition is of an older file: materialize {self.family.name} {self.month} again when the "
-                "file is mended."
+                "file is corrected."
             )
         self.mark_unusable(problem)
 

@@ -13,7 +13,7 @@ from refinery_assets.warehouse.inventory import InventoryFacts
 
 def _inventory_initialized(facts: InventoryFacts) -> Finding:
     summary = f"{counted(facts.hosts, 'host')} in the inventory" if facts.problem is None else facts.problem
-    recovery = f"See to {facts.source}: have the list of hosts exported there, or mend [inventory], and run again."
+    recovery = f"See to {facts.source}: have the list of hosts exported there, or correct [inventory], and run again."
     return Finding(
         outcome(failed=facts.problem is not None),
         f"{summary}.",

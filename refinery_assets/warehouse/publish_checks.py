@@ -134,7 +134,7 @@ def _recovery_of_misread_hosts(month: MonthOfTable) -> str | None:
         )
     return (
         "Some of the hosts named are in the inventory, and their files are UTF-8, where the contract has "
-        'encoding = "latin-1". Have the files named exported in latin-1, or mend encoding in the contract '
+        'encoding = "latin-1". Have the files named exported in latin-1, or correct encoding in the contract '
         "(REFINERY_CONTRACT) if it holds for all months; then run the month again."
     )
 

@@ -38,8 +38,8 @@ _STRETCH = 2
 _ONE_VALUE_SHARE = 0.5
 _LEAST_HOSTS_OF_A_CONSTANT = 4
 
-_LOOK = "Look at the collectors of these hosts, and at the export; have the month exported again when they are mended."
-_LOOK_AT_ALL = "Look at the collectors, and at the export; have the month exported again when they are mended."
+_LOOK = "Look at the collectors of these hosts, and at the export; have the month exported again when they are fixed."
+_LOOK_AT_ALL = "Look at the collectors, and at the export; have the month exported again when they are fixed."
 
 
 def sensors_alive(evidence: Evidence) -> Finding:

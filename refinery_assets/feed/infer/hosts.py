@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from refinery_assets.checks.rules import counted, listing
+from refinery_assets.checks.rules import listing
 from refinery_assets.contract.contract_text import toml_value
 from refinery_assets.contract.families import DateFormat, Encoding
 from refinery_assets.contract.own_names import INVENTORY_COLUMNS, OWN_COLUMNS
@@ -30,6 +30,8 @@ _WORDS = {
     }),
 }  # fmt: skip
 _BESIDE = {"valid", "active", "effective", "live", "date", "day"}
+_OF_DAYS = frozenset().union(*_WORDS.values(), _BESIDE, {"on", "at"})
+"""A column that holds nothing is one of days only if its name has no other word: `created_by` is not."""
 
 
 def inventory_section(inventory: InventoryFile | None, contract: Path) -> Iterator[str]:
@@ -102,18 +104,16 @@ def _validity(inventory: InventoryFile, source: str) -> Iterator[str]:
     empty = [
         column
         for column in inventory.others
-        if not column.places and any(_says(column, words) for words in _WORDS.values())
+        if not column.places and column.words <= _OF_DAYS and any(_says(column, words) for words in _WORDS.values())
     ]
     if not columns and not empty:
         return
-    if columns:
-        seen = f"{counted(len(columns), 'column')} of days, such as {_at(columns[0].places[0], source)}"
-        seen += f", and {_named_only(empty)}" if empty else ""
-    else:
-        seen = _named_only(empty)
+    seen = [_holding(columns, source)] if columns else []
+    seen += [_named_only(empty)] if empty else []
+    one = "it" if len(columns) + len(empty) == 1 else "one of them"
     yield from comment(
-        f"{CHOOSE} {seen}. Does one say the first day on which a host counts (valid_from), or the first on which it "
-        "counts no more (valid_to)?"
+        f"{CHOOSE} {' '.join(seen)} Does {one} say the first day on which a host counts (valid_from), or the first on "
+        "which it no longer counts (valid_to)?"
     )
     for key, column in _by_key(columns, empty).items():
         yield f"# {key} = {toml_value(column.name)}"
@@ -130,13 +130,19 @@ def _validity(inventory: InventoryFile, source: str) -> Iterator[str]:
         yield from comment(f"{CHOOSE} these days are not read as they are written; have them written {DateFormat.ISO}.")
 
 
+def _holding(columns: Sequence[Column], source: str) -> str:
+    """Columns that hold days, in words."""
+    hold = "holds" if len(columns) == 1 else "hold"
+    return f"{listing(column.name for column in columns)} {hold} days, such as {_at(columns[0].places[0], source)}."
+
+
 def _named_only(empty: Sequence[Column]) -> str:
     """Columns that are known by their names alone, in words."""
     names = listing(column.name for column in empty)
     return (
-        f"{names}, which is empty in the lines looked at and named like one"
+        f"{names} is empty in the lines looked at, but its name speaks of days."
         if len(empty) == 1
-        else f"{names}, which are empty in the lines looked at and named like such"
+        else f"{names} are empty in the lines looked at, but their names speak of days."
     )
 
 

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import re
 import textwrap
-from itertools import takewhile
+from itertools import count, takewhile
 
 CHOOSE = "CHOOSE:"
 """Stands before what the files do not say."""
 
 _WIDTH = 112
 _FIRST, _NEXT = "# ", "#   "
+_STRING_OR_COMMENT = re.compile(
+    r"""
+    \"{3} (?: \\. | [^\\] )*? \"{3,5}
+    | '{3} .*? '{3,5}
+    | " (?: \\. | [^"\\\n] )* "
+    | ' [^'\n]* '
+    | (?P<comment> \#[^\n]* )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Strings of TOML are looked for, too, because a `#` in them begins no comment."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -34,18 +45,18 @@ def comment(text: str) -> list[str]:
 
 def open_points(contract: str) -> list[tuple[int, str]]:
     """What a contract's comments still leave to a person: the line of each mark, and its comment without the mark."""
-    lines = contract.splitlines()
-    found = []
-    for number, line in enumerate(lines):
-        if CHOOSE in line and line.startswith(_FIRST.rstrip()):
-            before = list(takewhile(_goes_on, reversed(lines[1 : number + 1])))
-            first = number - len(before)
-            whole = [lines[first], *takewhile(_goes_on, lines[first + 1 :])]
-            text = " ".join(part.lstrip("# ") for part in whole)
-            found.append((number + 1, " ".join(text.replace(CHOOSE, "").split())))
-    return found
-
-
-def _goes_on(line: str) -> bool:
-    """Whether a line goes on with the comment of the line before."""
-    return line.startswith(_NEXT)
+    comments = {
+        contract.count("\n", 0, found.start()) + 1: found["comment"]
+        for found in _STRING_OR_COMMENT.finditer(contract)
+        if found["comment"]
+    }
+    points = []
+    for number, text in comments.items():
+        if CHOOSE in text:
+            first = number
+            while comments[first].startswith(_NEXT) and first - 1 in comments:
+                first -= 1
+            rest = takewhile(lambda line: line.startswith(_NEXT), (comments.get(each, "") for each in count(first + 1)))
+            whole = " ".join(line.lstrip("# ") for line in (comments[first], *rest))
+            points.append((number, " ".join(whole.replace(CHOOSE, "").split())))
+    return points
