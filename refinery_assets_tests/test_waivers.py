@@ -21,6 +21,7 @@ from refinery_assets.contract.plausibility import CHECKS, Mode, PlausibilitySett
 from refinery_assets.feed.files import feed_file
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.audits import record_audits
+from refinery_assets.warehouse.explain import explain
 from refinery_assets.warehouse.month_state import MonthResult, State
 from refinery_assets.warehouse.month_status import Inputs, MonthStatus, Status
 from refinery_assets.warehouse.plan import make_plan
@@ -113,9 +114,25 @@ def test_a_month_that_is_accepted_again_quotes_the_later_reason(refused: Sandbox
     with open_warehouse(settings.warehouse, read_only=False, wait_seconds=0.0) as connection:
         accept(connection, settings, MARCH, CHECK, why="it has been looked into", who="audit")
 
-    (said,) = [each for each in make_plan(settings, [[MARCH]]).results[MARCH].verdicts if each.check == CHECK]
+    found = explain(settings, MARCH)
+    assert found.now is not None
+    (said,) = [each for each in found.now.verdicts if each.check == CHECK]
     assert said.outcome is Outcome.WARNING
     assert said.finding.message.endswith("audit says: it has been looked into")
+    # No file has changed, whatever was accepted of it and withdrawn.
+    assert (found.has_published_inputs, found.is_as_published, found.lapsed) == (True, False, [])
+    status = status_of_march(refused)
+    assert (status.inputs, status.is_refused, status.is_accepted_since) == (Inputs.AS_PUBLISHED, True, True)
+
+
+def test_a_check_that_the_last_run_did_not_reach_cannot_be_accepted(refused: Sandbox) -> None:
+    refused.execute(
+        "UPDATE audits SET verdict = CASE WHEN check_name = 'month_is_new' THEN 'not_judged' ELSE 'failed' END "
+        "WHERE month = '2024-03' AND check_name IN ('month_is_new', 'fragmentation_complete')"
+    )
+
+    with pytest.raises(WaiverError, match="in its last run, because an earlier check had already refused the month"):
+        accept_march(refused)
 
 
 UNITS = "units_plausible"

@@ -177,7 +177,7 @@ def _withdrawn(each: MonthStatus) -> str:
 
 
 def _next_run(each: MonthStatus) -> str:
-    """When a month whose acceptance holds no longer will be judged without it."""
+    """When a month whose acceptance no longer holds will be judged without it."""
     return _NO_RUN if each.is_outside else "the next run judges it without"
 
 

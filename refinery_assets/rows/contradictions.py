@@ -1,7 +1,7 @@
 """Rows that contradict the contract's declaration of the file: most of them in one and the same way.
 
 Here: which key of the contract most of a file's faulty rows speak against, with a sample, and what it should be set to.
-Only where the rows leave no doubt; a few odd rows are for the export to mend. Not here: the faults of single rows
+Only where the rows leave no doubt; a few odd rows are for the export to correct. Not here: the faults of single rows
 (`scrub.py`), and headers (`feed/files.py`).
 """
 

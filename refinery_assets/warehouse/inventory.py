@@ -37,7 +37,7 @@ class InventoryFacts:
         has_behaviors: Whether the contract names a column of behaviors.
         problem: Why there is no inventory to look at, as a sentence; None when there is one.
         there: What is there instead, as a sentence that may quote names of others.
-        source: Where it is, by the contract, for those who are to mend it.
+        source: Where it is, by the contract, for those who are to correct it.
         hosts: Its hosts: its rows, or where rows have periods, its names without regard to case.
         unnamed: Rows without a host's name.
         repeated: How often each name stands that stands more than once for a day, without regard to case.
@@ -213,7 +213,7 @@ def _called(contract: Contract) -> str:
 
 
 def where_hosts_are(contract: Contract) -> str:
-    """What to mend where hosts are missing: the file, if the inventory is one; else empty."""
+    """What to correct where hosts are missing: the file, if the inventory is one; else empty."""
     if contract.inventory_file is None:
         return ""
     return f"the file {contract.inventory_file} ([inventory] source in the contract, relative to the contract file)"

@@ -63,7 +63,7 @@ class MonthStatus:
         audit: The last run's verdict; None: no run has published or refused it.
         attempt: The verdict of the last run over its files, where `audit` is of the published table; None otherwise.
         waivers: What somebody has accepted of it.
-        lapsed: The checks of which that was for other inputs, or by an older version, so that it holds no longer.
+        lapsed: The checks of which that was for other inputs, or by an older version, so that it no longer holds.
         withdrawn: The checks by whose acceptance it was published, where that has been withdrawn since.
         snapshot: Of a lake, the snapshot that its last publication made, while it is kept.
         is_outside: Whether the window lacks it, so that no run can be over it.

@@ -1,7 +1,7 @@
 """Waivers: months that a plausibility check refuses, and that somebody who knows better accepts.
 
 A waiver is bound to month, check and input digest: as soon as a byte of the month's files, the contract, a setting or
-the inventory is another, or a version of the refinery that makes other rows of them, it holds no longer. Here: reading
+the inventory is another, or a version of the refinery that makes other rows of them, it no longer holds. Here: reading
 the table, and what a waiver makes of a verdict. Not here: accepting a month (`acceptance.py`).
 """
 
@@ -65,7 +65,7 @@ def ever_accepted(connection: duckdb.DuckDBPyConnection, check: str) -> list[str
 
 
 def apply_waivers(verdicts: Iterable[Verdict], waivers: Iterable[Waiver], digest: str) -> list[Verdict]:
-    """Turn failures that are accepted into warnings that say so; of others, say where an acceptance holds no longer.
+    """Turn failures that are accepted into warnings that say so; of others, say where an acceptance no longer holds.
 
     Args:
         verdicts: Of one month.
