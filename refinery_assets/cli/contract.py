@@ -37,7 +37,7 @@ _LONGEST_POINT = 300
 def check(file: File = None) -> None:
     """Say whether a contract file can be used, and if not, why.
 
-    It cannot be used while a comment in it is marked CHOOSE, as `refinery contract infer` marks what it leaves open.
+    The check fails while a comment is marked CHOOSE, as `refinery contract infer` marks what it leaves open.
     """
     from refinery_assets.warehouse.own_rules import publish_rules
 
