@@ -18,6 +18,7 @@ from refinery_assets.warehouse.export import export_months, published_months
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_files import lake_store
 from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.lake_marker import MARKER
 from refinery_assets.warehouse.lake_snapshots import kept_publications
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.month_state import State
@@ -104,6 +105,28 @@ def test_a_lake_in_a_bucket_publishes_without_a_copy_is_read_as_it_was_and_maint
     assert secret not in "\n".join(told)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
     assert secret not in str(lake.query("FROM duckdb_secrets()"))
+
+
+def test_a_prefix_that_is_another_lakes_or_holds_parquet_is_refused_before_a_catalog_is_made(
+    sandbox: Sandbox, data: ObjectPrefix, tmp_path: Path
+) -> None:
+    settings = _in_bucket(sandbox.settings, data)
+    second = replace(settings, lake=Lake(Catalog.DUCKDB, str(tmp_path / "second.ducklake")))
+    lake_store(data).write("archive/rows.parquet", b"PAR1")
+    with pytest.raises(WarehouseUnusableError, match=r"already holds Parquet files, such as s3://.*/rows\.parquet"):
+        make_lake(second, sandbox.settings.warehouse)
+    lake_store(data).remove("archive/rows.parquet")
+    make_lake(settings, sandbox.settings.warehouse)
+    objects = _objects(data)
+
+    with pytest.raises(WarehouseUnusableError, match="belongs to another lake than"):
+        make_lake(second, sandbox.settings.warehouse)
+
+    assert not (tmp_path / "second.ducklake").exists()
+    lake_store(data).remove(MARKER)
+    with pytest.raises(WarehouseUnusableError, match=r"refinery-lake\.json is not there"):
+        maintain(settings, grace=timedelta(days=-1), now=utc_now() + timedelta(days=settings.lake_keep_days))
+    assert objects - _objects(data) == {f"{data}/{MARKER}"}
 
 
 def test_feed_partitions_and_lake_in_buckets_hold_what_file_and_folders_hold_row_for_row(

@@ -20,6 +20,7 @@ from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.lake import NAME, open_lake
+from refinery_assets.warehouse.lake_marker import refuse_to_clean_others
 from refinery_assets.warehouse.lake_tables import LakeError
 from refinery_assets.warehouse.lake_writers import locked
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts, rows_of_months, table_digests
@@ -93,7 +94,8 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
         LakeError: The settings name no lake.
         WarehouseMissingError: There is no lake.
         WarehouseHeldError: A run went on publishing for longer than is waited for.
-        WarehouseUnusableError: Catalog or data cannot be read or written.
+        WarehouseUnusableError: Catalog or data cannot be read or written, or the data path is not the lake's own.
+        StoreError: The data's object store cannot be reached or used.
     """
     lake = settings.lake
     if lake is None:
@@ -101,6 +103,7 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
     moment = now or utc_now()
     wait = settings.lock_wait_seconds
     with open_lake(lake, read_only=False, wait_seconds=wait) as connection:
+        refuse_to_clean_others(connection, settings, lake)
         with locked(connection, lake, [], alone=True, wait_seconds=wait):
             merged = connection.table_function("ducklake_merge_adjacent_files", [NAME]).fetchall()
         with locked(connection, lake, [], alone=True, wait_seconds=wait):

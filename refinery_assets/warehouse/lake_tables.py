@@ -19,6 +19,7 @@ from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.lake import NAME, open_lake, quoted
 from refinery_assets.warehouse.lake_files import lake_store
+from refinery_assets.warehouse.lake_marker import mark, refuse_path_of_others
 from refinery_assets.warehouse.lake_snapshots import make_macro
 from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import make_table, table_names, transaction
@@ -64,7 +65,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
     Raises:
         LakeError: The settings name no lake, or there is no inventory to be had.
         ForeignTableError: Something of others has the name of a table or a view.
-        WarehouseUnusableError: Catalog or data cannot be written.
+        WarehouseUnusableError: Catalog or data cannot be written, or the data path is not the lake's own.
         WarehouseHeldError: Another process holds the catalog's file.
         StoreError: The data's object store cannot be reached or used.
     """
@@ -75,8 +76,10 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
             f"The contract's inventory is the file {settings.contract.inventory_file}, which every run reads; leave "
             "out --inventory."
         )
+    refuse_path_of_others(settings, settings.lake)
     _prepare(settings.lake_data)
     with open_lake(settings.lake, read_only=False, wait_seconds=settings.lock_wait_seconds, make=True) as connection:
+        mark(connection, settings.lake)
         # For whoever writes to the lake by other means, too.
         connection.execute(f"CALL {NAME}.set_option('data_inlining_row_limit', 0)")
         if inventory is not None:

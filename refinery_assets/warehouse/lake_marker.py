@@ -1,0 +1,183 @@
+"""Whose a data path is: one lake's, which a small object in it names.
+
+    <data>/refinery-lake.json    {"lake": "b6441a91-6db8-4c24-aa2b-9125572b7f7e"}
+
+DuckLake's maintenance deletes every Parquet file below the data path that the catalog does not know, be it another lake's,
+a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker is not
+the catalog's own. Here: writing the marker, and both refusals. Not here: the cleaning (`lake_maintenance.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from refinery_assets.contract.lake import Lake
+from refinery_assets.contract.places import ObjectPrefix, Place
+from refinery_assets.contract.settings import Settings
+from refinery_assets.warehouse.lake import open_lake
+from refinery_assets.warehouse.lake_files import CATALOG, lake_store
+from refinery_assets.warehouse.storage import WarehouseMissingError, WarehouseUnusableError
+
+MARKER = "refinery-lake.json"
+"""Its name; DuckLake's cleaning looks at names that end in .parquet alone."""
+
+_KEY = "lake"
+_ANOTHER = "set REFINERY_LAKE_DATA to a place of this lake's own that holds no Parquet files"
+
+
+def refuse_shared_places(settings: Settings) -> None:
+    """Refuse a data path that is, holds, or lies within the feed, the partitions or the reports.
+
+    Raises:
+        WarehouseUnusableError: It does.
+    """
+    data = settings.lake_data
+    others: dict[str, Place] = {
+        "REFINERY_FEED": settings.feed,
+        "REFINERY_TELEMETRY": settings.telemetry,
+        "REFINERY_REPORTS": settings.reports,
+    }
+    for variable, other in others.items():
+        if _overlap(data, other):
+            how = "is" if _parts(data) == _parts(other) else "lies within" if _lies_in(data, other) else "holds"
+            raise WarehouseUnusableError(
+                f"REFINERY_LAKE_DATA, {data}, {how} {variable}, {other}, and maintenance would delete the Parquet files "
+                f"there that are not the lake's: {_ANOTHER}."
+            )
+
+
+def refuse_path_of_others(settings: Settings, lake: Lake) -> None:
+    """Refuse, for a catalog that is new or empty, a data path that is in use; nothing is made before that.
+
+    Raises:
+        WarehouseUnusableError: The path is another lake's, holds Parquet files, or cannot be read.
+        WarehouseHeldError: Another process holds the catalog's file.
+        StoreError: The data's object store cannot be reached or used.
+    """
+    refuse_shared_places(settings)
+    try:
+        with open_lake(lake, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
+            # Of one that init was interrupted in, too, as little is known as of one that is not there.
+            ((is_empty,),) = connection.execute(f"SELECT count(*) = 0 FROM {CATALOG}.ducklake_data_file").fetchall()  # noqa: S608
+            own = _identity(connection)
+    except WarehouseMissingError:
+        is_empty, own = True, None
+    marked = _read(lake.data)
+    if marked is not None and marked != own:
+        raise _of_another(lake)
+    if is_empty and (file := _any_parquet(lake.data)) is not None:
+        raise WarehouseUnusableError(
+            f"The lake {lake} is new, and REFINERY_LAKE_DATA, {lake.data}, already holds Parquet files, such as {file}, "
+            f"which maintenance would delete: {_ANOTHER}."
+        )
+
+
+def mark(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Have the data path say that it is this lake's, unless it does.
+
+    Raises:
+        WarehouseUnusableError: It is another's, or cannot be written.
+        StoreError: The data's object store cannot be reached or used.
+    """
+    own, marked = _identity(connection), _read(lake.data)
+    if marked is None:
+        try:
+            lake_store(lake.data).write(MARKER, f"{json.dumps({_KEY: own})}\n".encode())
+        except OSError as error:
+            raise WarehouseUnusableError(
+                f"{lake.data}/{MARKER} (REFINERY_LAKE_DATA) cannot be written: {error.strerror}; mend the permissions "
+                "there, and run refinery lake init again."
+            ) from error
+    elif marked != own:
+        raise _of_another(lake)
+
+
+def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Settings, lake: Lake) -> None:
+    """Refuse to delete anything below a data path that does not say that it is this lake's.
+
+    Raises:
+        WarehouseUnusableError: It does not.
+        StoreError: The data's object store cannot be reached or used.
+    """
+    refuse_shared_places(settings)
+    marked = _read(lake.data)
+    if marked is None:
+        raise WarehouseUnusableError(
+            f"{lake.data}/{MARKER} is not there, so that nothing says that REFINERY_LAKE_DATA is the lake's own, and "
+            "nothing was deleted: see to it that no other lake and nothing else of yours lies there, run refinery lake "
+            "init, which writes it, and then this again."
+        )
+    if marked != _identity(connection):
+        raise _of_another(lake)
+
+
+def _of_another(lake: Lake) -> WarehouseUnusableError:
+    return WarehouseUnusableError(
+        f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing was "
+        f"made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog."
+    )
+
+
+def _identity(connection: duckdb.DuckDBPyConnection) -> str:
+    """What no other catalog has: drawn at random when it is made, and the same in a copy that it is restored from."""
+    ((found,),) = connection.execute(
+        f"SELECT schema_uuid::VARCHAR FROM {CATALOG}.ducklake_schema WHERE schema_id = 0"  # noqa: S608 - a constant
+    ).fetchall()
+    return str(found)
+
+
+def _read(data: Place) -> str | None:
+    """The lake that the marker names, empty where it names none; None where there is no marker."""
+    try:
+        content: Any = json.loads(lake_store(data).read_back(MARKER))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise WarehouseUnusableError(
+            f"{data}/{MARKER} (REFINERY_LAKE_DATA) cannot be read: {error.strerror}; mend the permissions there, and "
+            "run again."
+        ) from error
+    except ValueError:
+        return ""
+    found = content.get(_KEY) if isinstance(content, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def _any_parquet(data: Place) -> str | None:
+    """A Parquet file below a data path; None where there is none."""
+    if isinstance(data, Path):
+        found = (
+            str(Path(folder, name))
+            for folder, _, names in os.walk(data)
+            for name in names
+            if name.lower().endswith(".parquet")
+        )
+        return next(found, None)
+    # The library for it is an extra.
+    from refinery_assets.feed.object_store import Bucket  # noqa: PLC0415
+
+    listing = Bucket.open(data, "REFINERY_LAKE_DATA").as_of_now()
+    names = sorted(name for name in listing.found if name.lower().endswith(".parquet"))
+    return f"{data}/{names[0]}" if names else None
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    return _lies_in(one, other) or _lies_in(other, one)
+
+
+def _lies_in(inner: Place, outer: Place) -> bool:
+    if type(inner) is not type(outer) and ObjectPrefix in (type(inner), type(outer)):
+        return False
+    parts = _parts(outer)
+    return _parts(inner)[: len(parts)] == parts
+
+
+def _parts(place: Place) -> tuple[str, ...]:
+    if isinstance(place, ObjectPrefix):
+        return (place.bucket, *(part for part in place.prefix.split("/") if part))
+    return place.resolve().parts

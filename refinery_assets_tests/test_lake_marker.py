@@ -1,0 +1,184 @@
+"""A lake's data path is its own: maintenance deletes what the catalog does not know, so nothing else may lie there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from refinery_assets.build import build_defs
+from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.contract.places import ObjectPrefix
+from refinery_assets.contract.settings import Settings
+from refinery_assets.operations.runs import start_run
+from refinery_assets.warehouse.lake import open_lake
+from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.lake_marker import MARKER, refuse_shared_places
+from refinery_assets.warehouse.lake_tables import make_lake
+from refinery_assets.warehouse.storage import WarehouseUnusableError
+from refinery_assets.warehouse.tables import utc_now
+from refinery_assets_tests.lakes import publish_in_lake
+from refinery_assets_tests.scenario import JANUARY, Sandbox, folder
+
+pytestmark = [pytest.mark.lake, pytest.mark.slow]
+
+
+def _with_catalog(settings: Settings, name: str) -> tuple[Settings, Lake]:
+    """The settings with another catalog, which is not there yet."""
+    lake = Lake(Catalog.DUCKDB, str(settings.reports.parent / f"{name}.ducklake"), settings.lake_data)
+    return replace(settings, lake=lake), lake
+
+
+def _aged_files(data: Path) -> set[Path]:
+    """The files below, which maintenance is to take for old ones."""
+    long_ago = (utc_now() - timedelta(days=30)).timestamp()
+    files = _files(data)
+    for file in files:
+        os.utime(file, (long_ago, long_ago))
+    return files
+
+
+def _files(data: Path) -> set[Path]:
+    return {path for path in data.rglob("*") if path.is_file()}
+
+
+def test_a_second_lake_on_the_data_path_of_another_is_refused_before_anything_is_made(
+    lake_sandbox: Sandbox,
+) -> None:
+    publish_in_lake(lake_sandbox, JANUARY)
+    second, lake = _with_catalog(lake_sandbox.settings, "second")
+    data = folder(second.lake_data)
+    files = _aged_files(data)
+    assert len(files) > 4
+
+    with pytest.raises(WarehouseUnusableError, match=r"REFINERY_LAKE_DATA, .* belongs to another lake"):
+        make_lake(second)
+
+    assert not Path(lake.place).exists()
+    assert _files(data) == files
+
+
+def test_of_two_lakes_that_came_to_share_a_data_path_the_one_that_is_not_named_there_deletes_nothing(
+    lake_sandbox: Sandbox,
+) -> None:
+    publish_in_lake(lake_sandbox, JANUARY)
+    second, lake = _with_catalog(lake_sandbox.settings, "second")
+    data = folder(second.lake_data)
+    # As it is made by whoever attaches it without init.
+    with open_lake(lake, read_only=False, wait_seconds=0.0, make=True) as connection:
+        connection.execute("CREATE TABLE hosts AS SELECT 'web-1' AS node_name")
+    files = _aged_files(data)
+
+    for refused in (lambda: maintain(second), lambda: make_lake(second)):
+        with pytest.raises(WarehouseUnusableError, match="belongs to another lake than"):
+            refused()
+    assert not start_run(lake_sandbox.instance, build_defs(second), "lake_maintenance").success
+
+    assert _files(data) == files
+    assert lake_sandbox.audit().success
+
+
+def test_a_lake_without_a_marker_is_not_cleaned_until_init_has_written_it(lake_sandbox: Sandbox) -> None:
+    settings = lake_sandbox.settings
+    publish_in_lake(lake_sandbox, JANUARY)
+    data = folder(settings.lake_data)
+    marker = data / MARKER
+    (data / "orphan.parquet").write_bytes(b"PAR1")
+    written = marker.read_bytes()
+    marker.unlink()
+    files = _aged_files(data)
+    before = lake_sandbox.query("FROM ducklake_current_snapshot('lake')")
+
+    with pytest.raises(WarehouseUnusableError, match=r"refinery-lake\.json is not there, .* run refinery lake init"):
+        maintain(settings)
+
+    assert _files(data) == files
+    assert lake_sandbox.query("FROM ducklake_current_snapshot('lake')") == before
+    make_lake(settings)
+    assert marker.read_bytes() == written
+    assert maintain(settings).orphans == 1
+    assert marker.read_bytes() == written
+
+
+def test_a_marker_that_cannot_be_understood_is_anothers(lake_sandbox: Sandbox) -> None:
+    (folder(lake_sandbox.settings.lake_data) / MARKER).write_text("{")
+
+    with pytest.raises(WarehouseUnusableError, match="belongs to another lake"):
+        maintain(lake_sandbox.settings)
+
+
+@pytest.mark.parametrize(
+    ("place", "how"),
+    [
+        (lambda settings: settings.telemetry, "is REFINERY_TELEMETRY"),
+        (lambda settings: folder(settings.telemetry) / "lake", "lies within REFINERY_TELEMETRY"),
+        (lambda settings: folder(settings.feed), "is REFINERY_FEED"),
+        (lambda settings: settings.reports / "lake", "lies within REFINERY_REPORTS"),
+        (lambda settings: folder(settings.telemetry).parent, "holds REFINERY_"),
+    ],
+)
+def test_a_data_path_that_others_write_to_or_read_is_refused_before_anything_is_made(
+    sandbox: Sandbox, place: Callable[[Settings], Path], how: str
+) -> None:
+    settings, lake = _with_catalog(replace(sandbox.settings, lake_data=place(sandbox.settings)), "new")
+
+    with pytest.raises(WarehouseUnusableError, match=how):
+        make_lake(settings, sandbox.settings.warehouse)
+
+    assert not Path(lake.place).exists()
+
+
+def test_a_lake_whose_telemetry_was_put_into_its_data_path_is_not_cleaned(lake_sandbox: Sandbox) -> None:
+    settings = lake_sandbox.settings
+
+    with pytest.raises(WarehouseUnusableError, match="holds REFINERY_TELEMETRY"):
+        maintain(replace(settings, telemetry=folder(settings.lake_data) / "telemetry"))
+
+
+def test_a_data_path_that_holds_parquet_is_refused_by_a_new_lake_and_one_without_is_taken(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    data = tmp_path / "archive"
+    file = data / "2023" / "rows.PARQUET"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"PAR1")
+    (data / "README").write_text("no Parquet\n")
+    settings, lake = _with_catalog(replace(sandbox.settings, lake_data=data), "new")
+
+    with pytest.raises(WarehouseUnusableError, match=r"already holds Parquet files, such as .*rows\.PARQUET"):
+        make_lake(settings, sandbox.settings.warehouse)
+    assert sorted(path.name for path in data.rglob("*")) == ["2023", "README", "rows.PARQUET"]
+    assert not Path(lake.place).exists()
+
+    file.unlink()
+    assert make_lake(settings, sandbox.settings.warehouse).hosts == 20
+    assert (data / MARKER).is_file()
+
+
+@pytest.mark.parametrize(
+    ("data", "telemetry", "refused"),
+    [
+        ("lake", "lake", True),
+        ("lake", "lake/rows", True),
+        ("rows/lake", "rows", True),
+        ("", "rows", True),
+        ("lake", "lake2", False),
+    ],
+)
+def test_prefixes_of_one_bucket_are_told_apart_as_folders_are(
+    sandbox: Sandbox, data: str, telemetry: str, *, refused: bool
+) -> None:
+    bucket = ObjectPrefix("refinery", data)
+    settings = replace(sandbox.settings, lake_data=bucket, telemetry=ObjectPrefix("refinery", telemetry))
+    other = replace(settings, telemetry=ObjectPrefix("others", telemetry))
+
+    if refused:
+        with pytest.raises(WarehouseUnusableError, match="REFINERY_TELEMETRY, s3://refinery/"):
+            refuse_shared_places(settings)
+    else:
+        refuse_shared_places(settings)
+    refuse_shared_places(other)
