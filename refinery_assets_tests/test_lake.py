@@ -12,9 +12,12 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
+from refinery_assets.build import build_defs
 from refinery_assets.cli import app
 from refinery_assets.contract.columns import AUDITS, PUBLICATIONS
 from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.operations.alerts import describe_failure
+from refinery_assets.operations.runs import start_run
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import prove
@@ -122,13 +125,13 @@ def test_making_a_lake_again_changes_nothing_and_takes_a_changed_inventory_in(sa
     before = lake.query("SELECT * FROM hosts ORDER BY node_name")
 
     again = make_lake(settings, sandbox.settings.warehouse)
-    assert (again.tables, again.hosts, again.taken_in) == ((), 20, False)
+    assert (again.tables, again.hosts, again.taken_in) == ((), 20, None)
     assert lake.query("SELECT * FROM hosts ORDER BY node_name") == before
     sandbox.query(f"COPY (SELECT *, 'rack 7' AS place FROM hosts LIMIT 12) TO '{tmp_path}/hosts.csv'")
 
     made = make_lake(settings, tmp_path / "hosts.csv")
 
-    assert (made.hosts, made.taken_in) == (12, True)
+    assert (made.hosts, made.taken_in, made.replaced) == (12, 12, 20)
     assert lake.query("SELECT DISTINCT place FROM hosts") == [("rack 7",)]
     assert lake.query("SELECT count(*) FROM host_inventory") == [(12,)]
     partitioned = lake.query("SELECT count(*) FROM __ducklake_metadata_lake.ducklake_partition_info")
@@ -183,6 +186,31 @@ def test_an_inventory_that_is_a_file_is_kept_in_the_lake_as_it_was_at_the_last_r
         with pytest.raises(LakeNotReadyError, match="run refinery lake init"):
             run()
     assert make_lake(settings).hosts == 1
+
+
+def test_a_lake_whose_tables_were_not_made_is_told_with_what_to_do_whatever_is_asked_of_it(
+    command_line: CliRunner, lake_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    lake_sandbox.execute("DROP TABLE publications")
+    lake_sandbox.execute("DROP TABLE processed_data")
+
+    for words, table in (
+        (("lake", "maintain"), "publications"),
+        (("export", "--to", str(tmp_path / "out")), "processed_data"),
+    ):
+        result = command_line.invoke(app, words)
+        assert (result.exit_code, result.stderr) == (
+            4,
+            f"The lake lacks the table {table}; make it with: refinery lake init\n",
+        )
+    for words, told in (("status", "2024-01: not published"), ("audit", "Nothing is published yet")):
+        result = command_line.invoke(app, [words])
+        assert told in result.output
+    nightly = start_run(lake_sandbox.instance, build_defs(lake_sandbox.settings), "lake_maintenance")
+    run = lake_sandbox.instance.get_run_by_id(nightly.run_id)
+    assert run is not None
+    problems = describe_failure(lake_sandbox.instance, run)["problems"]
+    assert problems == ["The lake lacks the table publications; make it with: refinery lake init"]
 
 
 def test_a_table_that_an_older_version_made_is_completed_by_making_the_lake_again(lake_sandbox: Sandbox) -> None:
@@ -254,7 +282,10 @@ def test_the_commands_that_look_work_over_a_lake(
     assert "was published by run" in said("explain", "2024-01")
     assert "# 2024-01 is published" in said("report", "2024-01")
     assert "2024-02" in said("plan", "2024-02")
-    assert "its tables were there; 20 rows of the inventory" in said("lake", "init")
+    assert "its tables were there; 20 rows of the inventory." in said("lake", "init")
+    lake_sandbox.query(f"COPY (FROM hosts LIMIT 1) TO '{tmp_path}/hosts.csv'")
+    taken_in = said("lake", "init", "--inventory", str(tmp_path / "hosts.csv"))
+    assert f"replaced 20 rows of the inventory by 1 of {tmp_path / 'hosts.csv'}." in taken_in
     assert said("export", "--to", str(tmp_path / "out")).startswith("2024-01: ")
     assert "passed in its last run" in said("accept", "2024-01", "month_is_new", "--why", "x", code=2)
 

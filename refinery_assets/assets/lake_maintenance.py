@@ -17,6 +17,7 @@ from refinery_assets.assets.resources import (
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.store import StoreError
 from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.tables import LakeNotReadyError
 
 LAKE_MAINTENANCE = "lake_maintenance"
 DAILY_LAKE_MAINTENANCE = "daily_lake_maintenance"
@@ -32,7 +33,7 @@ def build_lake_maintenance(settings: Settings) -> dg.JobDefinition:
             done = maintain(settings)
         except WarehouseHeldError as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
-        except (WarehouseMissingError, WarehouseUnusableError, StoreError) as error:
+        except (WarehouseMissingError, WarehouseUnusableError, LakeNotReadyError, StoreError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         context.log.info(f"{done.summary} {done.proof}")
         if done.problem is not None:

@@ -33,12 +33,15 @@ def lake() -> None:
 def init(
     inventory: Annotated[
         Path | None,
-        typer.Option("--inventory", help="fill the inventory's table from this CSV, Parquet or DuckDB file"),
+        typer.Option(
+            "--inventory", help="fill the inventory's table from this CSV, Parquet or DuckDB file, in place of its rows"
+        ),
     ] = None,
 ) -> None:
     """Make the lake's tables and views, or those that it lacks.
 
-    Safe to repeat; needed again after an upgrade of the refinery, and when the inventory has other columns.
+    Safe to repeat without --inventory, which replaces the inventory that the lake has; needed again after an upgrade of
+    the refinery, and when the inventory has other columns.
     """
     settings = Settings.from_environment(os.environ)
     from refinery_assets.checks.rules import counted
@@ -46,7 +49,11 @@ def init(
 
     made = make_lake(settings, inventory)
     tables = f"made {', '.join(made.tables)}" if made.tables else "its tables were there"
-    hosts = f"{counted(made.hosts, 'row')} of the inventory{', taken in' if made.taken_in else ''}"
+    hosts = f"{counted(made.hosts, 'row')} of the inventory"
+    if made.replaced is not None:
+        hosts = f"replaced {counted(made.replaced, 'row')} of the inventory by {made.taken_in} of {inventory}"
+    elif made.taken_in is not None:
+        hosts += ", taken in"
     typer.echo(f"{settings.lake}: {tables}; {hosts}.")
     if settings.lake and not settings.lake.takes_many_writers:
         typer.echo("Its catalog is a file: good for one writer at a time. A catalog in PostgreSQL takes several.")

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from refinery_assets.checks.rules import counted, listing
-from refinery_assets.contract.columns import PROCESSED_DATA
+from refinery_assets.contract.columns import PROCESSED_DATA, PUBLICATIONS, QUARANTINED_ROWS, SERIES_MONTHS
 from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
@@ -24,7 +24,7 @@ from refinery_assets.warehouse.lake_marker import refuse_to_clean_others
 from refinery_assets.warehouse.lake_tables import LakeError
 from refinery_assets.warehouse.lake_writers import locked
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts, rows_of_months, table_digests
-from refinery_assets.warehouse.tables import utc_now
+from refinery_assets.warehouse.tables import ensure_table, utc_now
 
 GRACE = timedelta(days=2)
 """How long files stay that nothing refers to: a reader may still read them, or a run be about to publish them. A run is
@@ -92,6 +92,7 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
 
     Raises:
         LakeError: The settings name no lake.
+        LakeNotReadyError: The lake lacks a table.
         WarehouseMissingError: There is no lake.
         WarehouseHeldError: A run went on publishing for longer than is waited for.
         WarehouseUnusableError: Catalog or data cannot be read or written, or the data path is not the lake's own.
@@ -104,6 +105,9 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
     wait = settings.lock_wait_seconds
     with open_lake(lake, read_only=False, wait_seconds=wait) as connection:
         refuse_to_clean_others(connection, settings, lake)
+        # What the proof reads; a lake that init was interrupted in lacks it.
+        for table in (PUBLICATIONS, PROCESSED_DATA, QUARANTINED_ROWS, SERIES_MONTHS):
+            ensure_table(connection, table)
         with locked(connection, lake, [], alone=True, wait_seconds=wait):
             merged = connection.table_function("ducklake_merge_adjacent_files", [NAME]).fetchall()
         with locked(connection, lake, [], alone=True, wait_seconds=wait):

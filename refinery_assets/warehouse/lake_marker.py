@@ -2,8 +2,8 @@
 
     <data>/refinery-lake.json    {"lake": "b6441a91-6db8-4c24-aa2b-9125572b7f7e"}
 
-DuckLake's maintenance deletes every Parquet file below the data path that the catalog does not know, be it another lake's,
-a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker is not
+DuckLake's maintenance deletes every Parquet file below the data path that the catalog does not know, be it another
+lake's, a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker is not
 the catalog's own. Here: writing the marker, and both refusals. Not here: the cleaning (`lake_maintenance.py`).
 """
 
@@ -46,8 +46,8 @@ def refuse_shared_places(settings: Settings) -> None:
         if _overlap(data, other):
             how = "is" if _parts(data) == _parts(other) else "lies within" if _lies_in(data, other) else "holds"
             raise WarehouseUnusableError(
-                f"REFINERY_LAKE_DATA, {data}, {how} {variable}, {other}, and maintenance would delete the Parquet files "
-                f"there that are not the lake's: {_ANOTHER}."
+                f"REFINERY_LAKE_DATA, {data}, {how} {variable}, {other}, and maintenance would delete the Parquet "
+                f"files there that are not the lake's: {_ANOTHER}."
             )
 
 
@@ -72,8 +72,8 @@ def refuse_path_of_others(settings: Settings, lake: Lake) -> None:
         raise _of_another(lake)
     if is_empty and (file := _any_parquet(lake.data)) is not None:
         raise WarehouseUnusableError(
-            f"The lake {lake} is new, and REFINERY_LAKE_DATA, {lake.data}, already holds Parquet files, such as {file}, "
-            f"which maintenance would delete: {_ANOTHER}."
+            f"The lake {lake} is new, and REFINERY_LAKE_DATA, {lake.data}, already holds Parquet files, such as "
+            f"{file}, which maintenance would delete: {_ANOTHER}."
         )
 
 
@@ -118,8 +118,8 @@ def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Sett
 
 def _of_another(lake: Lake) -> WarehouseUnusableError:
     return WarehouseUnusableError(
-        f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing was "
-        f"made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog."
+        f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing "
+        f"was made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog."
     )
 
 

@@ -46,12 +46,14 @@ class Made:
     Attributes:
         tables: The tables that were not there before.
         hosts: Rows of the inventory.
-        taken_in: Whether an inventory was taken in, and differs from what stood there.
+        taken_in: How many rows were taken in; None where none were, or where they stood there already.
+        replaced: How many rows of an inventory they replaced; None where there was none.
     """
 
     tables: tuple[str, ...]
     hosts: int
-    taken_in: bool
+    taken_in: int | None = None
+    replaced: int | None = None
 
 
 def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
@@ -85,7 +87,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
         if inventory is not None:
             _name_other(connection, settings.contract, inventory)
         with transaction(connection):
-            taken_in = inventory is not None and _take_in(connection, settings.contract)
+            taken_in, replaced = (None, None) if inventory is None else _take_in(connection, settings.contract)
             made = [table.name for table in TABLES if make_table(connection, table)]
             for name in made:
                 if columns := _PARTITIONED_BY.get(name):
@@ -100,7 +102,7 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
                     "--inventory FILE, a CSV, Parquet or DuckDB file. " + error.there
                 ) from error
         ((hosts,),) = connection.execute("SELECT count(*) FROM host_inventory").fetchall()
-    return Made(tuple(made), hosts, taken_in)
+    return Made(tuple(made), hosts, taken_in, replaced)
 
 
 def _prepare(data: Place) -> None:
@@ -149,22 +151,29 @@ def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file:
         connection.execute("DETACH other")
 
 
-def _take_in(connection: duckdb.DuckDBPyConnection, contract: Contract) -> bool:
-    """Have the inventory's table hold the rows of `_refinery_other_inventory`; whether it did not before."""
+def _take_in(connection: duckdb.DuckDBPyConnection, contract: Contract) -> tuple[int | None, int | None]:
+    """Have the inventory's table hold the rows of `_refinery_other_inventory`.
+
+    Returns:
+        How many were taken in, None where they stood there already; and how many they replaced, None where there was
+        no table.
+    """
     name = _table_of(contract)
     other = connection.table("_refinery_other_inventory")
+    taken_in, replaced = other.shape[0], None
     if contract.inventory.source.strip().lower() in {each.lower() for each in table_names(connection)}:
         there = connection.table(name)
+        replaced = there.shape[0]
         if (
             (there.columns, there.types) == (other.columns, other.types)
             and not (there.except_(other).shape[0] or other.except_(there).shape[0])
-            and there.shape[0] == other.shape[0]
+            and replaced == taken_in
         ):
-            return False
+            return None, None
         # The views on it are made anew afterwards.
         connection.execute(f"DROP TABLE {name}")
     other.create(name)
-    return True
+    return taken_in, replaced
 
 
 def _table_of(contract: Contract) -> str:
