@@ -203,9 +203,8 @@ def test_a_lake_whose_tables_were_not_made_is_told_with_what_to_do_whatever_is_a
             4,
             f"The lake lacks the table {table}; make it with: refinery lake init\n",
         )
-    for words, told in (("status", "2024-01: not published"), ("audit", "Nothing is published yet")):
-        result = command_line.invoke(app, [words])
-        assert told in result.output
+    for word, told in (("status", "2024-01: not published"), ("audit", "Nothing is published yet")):
+        assert told in command_line.invoke(app, [word]).output
     nightly = start_run(lake_sandbox.instance, build_defs(lake_sandbox.settings), "lake_maintenance")
     run = lake_sandbox.instance.get_run_by_id(nightly.run_id)
     assert run is not None

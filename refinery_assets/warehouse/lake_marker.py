@@ -3,8 +3,8 @@
     <data>/refinery-lake.json    {"lake": "b6441a91-6db8-4c24-aa2b-9125572b7f7e"}
 
 DuckLake's maintenance deletes every Parquet file below the data path that the catalog does not know, be it another
-lake's, a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker is not
-the catalog's own. Here: writing the marker, and both refusals. Not here: the cleaning (`lake_maintenance.py`).
+lake's, a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker
+is not the catalog's own. Here: writing the marker, and both refusals. Not here: the cleaning (`lake_maintenance.py`).
 """
 
 from __future__ import annotations
