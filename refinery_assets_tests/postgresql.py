@@ -68,6 +68,12 @@ def postgresql_server(*, durable: bool = False) -> Iterator[Path]:
             _run_as_user(folder, *server, "-m", "fast", "stop")
 
 
+def restart(socket: Path) -> None:
+    """Restart the server as an administrator would, who waits for nobody."""
+    control = (program("pg_ctl"), "-D", str(socket / "data"), "-w", "-l", str(socket / "log"))
+    _run_as_user(str(socket), *control, "-m", "fast", "restart")
+
+
 def create_database(socket: Path, name: str) -> None:
     """Make an empty database; without a Python client, which not every environment of the tests has."""
     command = [program("createdb"), "-h", str(socket), "-U", ADMIN, name]

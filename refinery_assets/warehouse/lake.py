@@ -12,7 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import duckdb
 
 from refinery_assets.contract.lake import Catalog, Lake, without_passwords
 from refinery_assets.warehouse.lake_bucket import hand_keys_on
+from refinery_assets.warehouse.lake_damage import damaged_files, what_to_do
 from refinery_assets.warehouse.storage import (
     WarehouseHeldError,
     WarehouseMissingError,
@@ -40,6 +41,11 @@ _EXTENSIONS = {
 _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
 # PostgreSQL says so of a role that lacks a right; the statement that it was is not worth showing.
 _DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
+# What is said of a connection to PostgreSQL that ended in the middle; some of it DuckDB raises as its plainest error.
+_BROKE_OFF = re.compile(
+    r"server closed the connection|terminating connection|Failed to execute query \"(?:ROLLBACK|COMMIT)\"|"
+    r"no connection to the server"
+)
 _POLL_SECONDS = 0.2
 
 
@@ -65,7 +71,7 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
 
     Raises:
         WarehouseMissingError: There is no such catalog.
-        WarehouseHeldError: Another process holds the catalog's file.
+        WarehouseHeldError: Another process holds the catalog's file, or PostgreSQL went away in the middle.
         WarehouseUnusableError: Catalog or data cannot be reached, or written.
     """
     packaged = _genuine_packages(_extensions(lake))
@@ -85,11 +91,25 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         except duckdb.Error as error:
             if denied := _DENIED.search(str(error)):
                 raise _may_not(lake, denied[0]) from error
+            if lake.takes_many_writers and (type(error) is duckdb.Error or _BROKE_OFF.search(str(error))):
+                raise _broke_off(lake) from error
+            _end_transaction(connection)
+            if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and (
+                damaged := damaged_files(connection, lake, NAME, error)
+            ):
+                raise WarehouseUnusableError(what_to_do(lake, damaged)) from error
             if isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException):
                 raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
             raise
         finally:
+            _end_transaction(connection)
             connection.close()
+
+
+def _end_transaction(connection: duckdb.DuckDBPyConnection) -> None:
+    """Roll back what is open; where PostgreSQL is gone, to leave that to closing would abort the process."""
+    with suppress(duckdb.Error):
+        connection.execute("ROLLBACK")
 
 
 def quoted(text: str) -> str:
@@ -213,6 +233,13 @@ def _unusable(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError:
     return WarehouseUnusableError(
         f"The lake {lake} cannot be used, and holds what was published before; check that its catalog answers, and "
         f"{data}, then run again. DuckDB says: {_first_line(error)}"
+    )
+
+
+def _broke_off(lake: Lake) -> WarehouseHeldError:
+    return WarehouseHeldError(
+        f"The catalog of the lake {lake} broke the connection off, as when PostgreSQL is restarted; what was published "
+        "stands, what was being written does not unless its last word had arrived. See that it answers, then run again."
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -113,6 +113,9 @@ def locked(
             time.sleep(_POLL_SECONDS)
         yield
     finally:
+        # Before it is closed, which would abort the process where PostgreSQL is gone.
+        with suppress(duckdb.Error):
+            holder.execute("ROLLBACK")
         holder.close()
 
 

@@ -30,7 +30,7 @@ class WarehouseMissingError(Exception):
 
 
 class WarehouseHeldError(Exception):
-    """Another process kept the warehouse open for longer than the refinery waits."""
+    """Another process kept the warehouse open for longer than the refinery waits, or a lake's catalog broke off."""
 
 
 class WarehouseUnusableError(Exception):

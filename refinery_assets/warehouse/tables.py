@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,7 +50,9 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("ROLLBACK")
+        # What went wrong first is told: where a lake's catalog is gone, rolling back fails as well.
+        with suppress(duckdb.Error):
+            connection.execute("ROLLBACK")
         raise
     try:
         connection.execute("COMMIT")
