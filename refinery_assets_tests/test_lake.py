@@ -235,6 +235,18 @@ def test_a_lake_that_is_not_there_is_told_in_one_sentence(sandbox: Sandbox, tmp_
     assert not (tmp_path / "none.ducklake").exists()
 
 
+def test_a_run_into_another_data_path_than_the_lakes_fails_before_it_writes_there(
+    lake_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    elsewhere = replace(lake_sandbox, settings=replace(lake_sandbox.settings, lake_data=tmp_path / "elsewhere"))
+
+    outcome = elsewhere.refine(JANUARY)
+
+    assert not outcome.success
+    assert f"keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {tmp_path / 'elsewhere'}" in outcome.message
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_catalog_in_a_file_that_is_held_is_told_with_what_to_do(lake_sandbox: Sandbox) -> None:
     place = lake_sandbox.settings.place
     with (

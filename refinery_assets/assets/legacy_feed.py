@@ -8,7 +8,7 @@ import dagster as dg
 
 from refinery_assets.assets.checks import check_specs
 from refinery_assets.assets.month_events import MaterializedMonth
-from refinery_assets.assets.resources import Warehouse
+from refinery_assets.assets.resources import Warehouse, fail_if_data_is_elsewhere
 from refinery_assets.assets.steps import conclude, months_to_do, needs_stores
 from refinery_assets.checks.rules import Verdict, judge
 from refinery_assets.contract.families import LEGACY_FEED
@@ -39,6 +39,7 @@ def build_legacy_feed(settings: Settings, partitions: dg.PartitionsDefinition[st
     )
     @needs_stores
     def legacy_feed(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        fail_if_data_is_elsewhere(warehouse)
         extent = feed_extent(settings)
         months, left_out = months_to_do(context, settings, extent)
         verdicts: list[Verdict] = []

@@ -20,6 +20,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.housekeeping import end_dead_runs
 from refinery_assets.operations.runs import PROCESS_TAG, enter_run
 from refinery_assets.warehouse.storage import (
+    DataElsewhereError,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
@@ -34,6 +35,7 @@ __all__ = [
     "WarehouseHeldError",
     "WarehouseMissingError",
     "WarehouseUnusableError",
+    "fail_if_data_is_elsewhere",
     "pool_of",
     "try_again_or_fail",
     "warehouse_of",
@@ -99,6 +101,26 @@ class Warehouse(DuckDBResource):
             place, read_only=read_only, wait_seconds=self.lock_wait_seconds, config=self.connection_config
         ) as connection:
             yield connection
+
+
+def fail_if_data_is_elsewhere(warehouse: Warehouse) -> None:
+    """Fail before the families write into a data path that is not the lake's; their files would be nobody's there.
+
+    All else that is wrong with the warehouse is for the steps to say that need it.
+
+    Raises:
+        dg.Failure: The catalog names another data path than the settings.
+    """
+    place = warehouse.place
+    if not isinstance(place, Lake):
+        return
+    try:
+        with open_warehouse(place, read_only=True, wait_seconds=0.0):
+            pass
+    except DataElsewhereError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+    except (WarehouseMissingError, WarehouseHeldError, WarehouseUnusableError):
+        return
 
 
 def warehouse_of(settings: Settings) -> Warehouse:

@@ -56,6 +56,7 @@ def _known(error: Exception) -> int | None:
         "WarehouseHeldError": EXIT_HELD,
         "WarehouseMissingError": EXIT_TROUBLE,
         "WarehouseUnusableError": EXIT_TROUBLE,
+        "DataElsewhereError": EXIT_TROUBLE,
         "ForeignTableError": EXIT_TROUBLE,
         "StoreError": EXIT_TROUBLE,
         "LakeError": EXIT_USAGE,

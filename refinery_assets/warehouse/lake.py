@@ -23,6 +23,7 @@ from refinery_assets.contract.lake import Catalog, Lake, without_passwords
 from refinery_assets.warehouse.lake_bucket import hand_keys_on
 from refinery_assets.warehouse.lake_damage import damaged_files, what_to_do
 from refinery_assets.warehouse.storage import (
+    DataElsewhereError,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
@@ -72,6 +73,7 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
     Raises:
         WarehouseMissingError: There is no such catalog.
         WarehouseHeldError: Another process holds the catalog's file, or PostgreSQL went away in the middle.
+        DataElsewhereError: The catalog names another data path.
         WarehouseUnusableError: Catalog or data cannot be reached, or written.
     """
     packaged = _genuine_packages(_extensions(lake))
@@ -203,7 +205,7 @@ def _attach(
             if "does not exist - and creating" in str(error):
                 raise _missing(lake) from error
             if "does not match existing data path" in str(error):
-                raise WarehouseUnusableError(
+                raise DataElsewhereError(
                     f"The lake {lake} keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {lake.data}; set "
                     f"that to the place that its catalog names. DuckDB says: {_first_line(error)}"
                 ) from error

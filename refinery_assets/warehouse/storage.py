@@ -37,6 +37,10 @@ class WarehouseUnusableError(Exception):
     """The warehouse cannot be opened or written: its rights, its disk, or its content."""
 
 
+class DataElsewhereError(WarehouseUnusableError):
+    """A lake's catalog names another data path than the settings."""
+
+
 def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
     """Open the file for writing, and make it, with `STORAGE_VERSION`, if it is not there.
 
