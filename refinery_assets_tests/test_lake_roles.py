@@ -192,7 +192,7 @@ def test_a_catalog_that_a_superuser_made_is_handed_over_by_the_documented_statem
     run_psql(roles.socket, "postgres", "-f", str(tmp_path / "hand_over.sql"))
 
     made = make_lake(settings, sandbox.settings.warehouse)
-    assert (made.tables, made.hosts, made.taken_in) == ((), 20, False)
+    assert (made.tables, made.hosts, made.taken_in) == ((), 20, None)
     writer = replace(sandbox, settings=settings)
     results = publish_in_lake(writer, JANUARY, FEBRUARY)
     assert {each.state for each in results.values()} == {State.PUBLISHED}
