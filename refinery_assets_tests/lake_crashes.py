@@ -35,6 +35,7 @@ from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.lake_maintenance import Maintained, maintain
+from refinery_assets.warehouse.lake_marker import MARKER
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import open_warehouse
@@ -220,7 +221,9 @@ class Harness:
         self.found["maintained"] += 1
 
     def _files(self) -> set[Path]:
-        return {path for path in folder(self.settings.lake_data).rglob("*") if path.is_file()}
+        files = {path for path in folder(self.settings.lake_data).rglob("*") if path.is_file()}
+        # The lake's own, and no file of rows.
+        return files - {folder(self.settings.lake_data) / MARKER}
 
     def _known_files(self) -> set[Path]:
         """The files of all tables as they are."""
