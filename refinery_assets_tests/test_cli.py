@@ -188,6 +188,30 @@ def test_an_export_whose_last_month_is_before_its_first_is_wrong_usage(installat
     assert "the last month, 2024-01, is before the first, 2024-03." in result.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "--to"),
+        ("report", "2024-01", "--to"),
+        ("sample", "--to"),
+        ("demo", "--folder"),
+        ("contract", "check"),
+        ("contract", "infer"),
+        ("contract", "infer", "feed", "--to"),
+        ("lake", "init", "--inventory"),
+    ],
+)
+def test_an_address_where_a_path_is_expected_is_wrong_usage_and_makes_no_folder_of_its_name(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = refinery(installation, *arguments, "s3://lake/x")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'s3://lake/x' is an address; expected a path on this machine." in result.stderr
+    assert not list(Path().iterdir())
+
+
 @pytest.mark.slow
 def test_what_fails_several_steps_is_said_once(installation: Installation) -> None:
     result = refinery(installation, "run", "2024-01", REFINERY_TELEMETRY="/dev/null/telemetry")

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from refinery_assets.cli.errors import EXIT_REFUSED, fail
+from refinery_assets.cli.options import local_path
 from refinery_assets.contract.settings import Settings
 
 lake_app = typer.Typer(
@@ -33,7 +34,12 @@ def lake() -> None:
 def init(
     inventory: Annotated[
         Path | None,
-        typer.Option("--inventory", help="fill the inventory's table from this CSV, Parquet or DuckDB file"),
+        typer.Option(
+            "--inventory",
+            metavar="PATH",
+            parser=local_path,
+            help="fill the inventory's table from this CSV, Parquet or DuckDB file",
+        ),
     ] = None,
 ) -> None:
     """Make the lake's tables and views, or those that it lacks.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,13 @@ def parse_month(text: object) -> Month:
         return Month.parse(str(text))
     except ValueError as error:
         raise typer.BadParameter(f"{error}.") from None
+
+
+def local_path(text: object) -> Path:
+    """Read a path of this machine; of an address such as s3://... a folder named s3: would be made, unseen."""
+    if "://" in str(text):
+        raise typer.BadParameter(f"{str(text)!r} is an address; expected a path on this machine.")
+    return Path(str(text))
 
 
 _MONTHS_HELP = "2024-05, 2024-01..2024-12, all (of the feed), or changed (since they were published)"

@@ -13,7 +13,7 @@ import typer
 
 from refinery_assets.checks.rules import counted, listing
 from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
-from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
+from refinery_assets.cli.options import AsJson, OneMonth, local_path, parse_month, print_json, settings_now
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.feed.selection import ALL, demand_in_window
@@ -52,7 +52,9 @@ def audit(
 
 
 def export(
-    to: Annotated[Path, typer.Option("--to", help="the folder")] = PROJECT_ROOT / "data" / "export",
+    to: Annotated[Path, typer.Option("--to", metavar="PATH", parser=local_path, help="the folder")] = PROJECT_ROOT
+    / "data"
+    / "export",
     first: Annotated[
         Month | None, typer.Option("--first", metavar="MONTH", parser=parse_month, help="else the table's first")
     ] = None,
@@ -94,7 +96,10 @@ def export(
 
 def report(
     month: OneMonth,
-    to: Annotated[Path | None, typer.Option("--to", help="write it with its charts below this folder")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="PATH", parser=local_path, help="write it with its charts below this folder"),
+    ] = None,
 ) -> None:
     """Print or write the report on a month."""
     settings = settings_now()
