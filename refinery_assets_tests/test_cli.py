@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from refinery_assets.cli import app
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.reports.terminal import console_for
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import (
     CPU,
@@ -217,6 +219,31 @@ def test_what_fails_several_steps_is_said_once(installation: Installation) -> No
     result = refinery(installation, "run", "2024-01", REFINERY_TELEMETRY="/dev/null/telemetry")
     assert result.exit_code == 4
     assert result.stdout.count("The folder /dev/null/telemetry cannot be written") == 1
+
+
+def test_a_command_of_whose_output_enough_was_read_ends_as_other_tools_do(installation: Installation) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [*MODULE, "contract", "show"],
+            env=installation.environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_table_of_which_enough_was_read_is_ended_by_the_command_line_too() -> None:
+    class Unread(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError(text)
+
+    with pytest.raises(BrokenPipeError):
+        console_for(Unread()).print("2024-01: published")
 
 
 @pytest.mark.slow

@@ -71,7 +71,98 @@ def test_every_publication_that_is_kept_is_read_back_as_it_was_and_maintenance_t
     with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
         months = read_status(connection, settings, settings.today).months
     assert [each.snapshot for each in months] == [kept[2].snapshot, None, None]
-    with pytest.raises(NoSuchPublicationError, match=r"No publication 999 is kept: kept are the snapshots \d+ to \d+"):
+    with pytest.raises(
+        NoSuchPublicationError, match=r"No publication 999 is kept: kept are the snapshots \d+, \d+ and \d+"
+    ):
+        open_published(settings, "999").__enter__()
+
+    # All but the newest is older than is asked for.
+    done = maintain(settings, grace=timedelta(0), now=utc_now() + timedelta(days=settings.lake_keep_days))
+    assert done.merged > 0
+    assert done.expired > 0
+    assert done.deleted > 0
+    assert (done.proved, done.broken) == ([JANUARY], [])
+    assert [each.snapshot for each in kept_publications(settings)] == []
+    assert lake_sandbox.processed() == states[2]
+    assert lake_sandbox.query("SELECT run_id FROM publications ORDER BY rowid") == [(run,) for run in runs]
+    assert lake_sandbox.audit().success
+
+
+def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandbox) -> None:
+    settings = lake_sandbox.settings
+    assert lake_sandbox.refine(JANUARY).success
+    expected = lake_sandbox.processed()
+    data = folder(settings.lake_data)
+    written = write_lake_file(data, refine_file(lake_sandbox.file(CPU, FEBRUARY), settings), "killed")
+    assert written is not None
+    orphan = Path(written)
+    unfinished = orphan.with_name(".x.parquet.1-abc.partial")
+    unfinished.write_bytes(b"PAR1")
+
+    done = maintain(settings)
+    assert (done.orphans, done.proved, done.broken) == (0, [JANUARY], [])
+    assert orphan.is_file()
+    long_ago = (utc_now() - timedelta(days=3)).timestamp()
+    for file in data.rglob("*.p*"):
+        os.utime(file, (long_ago, long_ago))
+
+    done = maintain(settings)
+    assert (done.orphans, done.proved, done.broken) == (2, [JANUARY], [])
+    assert not orphan.exists()
+    assert not unfinished.exists()
+    assert lake_sandbox.processed() == expected
+
+
+def test_a_month_that_does_not_sum_to_its_receipt_fails_the_nightly_maintenance_and_is_named_by_its_alert(
+    lake_sandbox: Sandbox,
+) -> None:
+    publish_in_lake(lake_sandbox, JANUARY, FEBRUARY)
+    instance, defs = lake_sandbox.instance, build_defs(lake_sandbox.settings)
+    well = start_run(instance, defs, "lake_maintenance")
+    assert well.success
+    logged = [entry.user_message for entry in instance.all_logs(well.run_id)]
+    assert any("2 published months sum to the receipt." in message for message in logged)
+    lake_sandbox.execute("UPDATE processed_data SET y = y + 1 WHERE month(ds) = 2 AND resource = 'cpu' AND day(ds) = 3")
+
+    ill = start_run(instance, defs, "lake_maintenance")
+
+    assert not ill.success
+    run = instance.get_run_by_id(ill.run_id)
+    assert run is not None
+    alert = describe_failure(instance, run)
+    assert (alert["job"], alert["months"]) == ("lake_maintenance", "")
+    (problem,) = alert["problems"]
+    assert problem == (
+        "2024-02 does not sum to its receipt. Somebody has changed the tables; refinery audit says how, and refinery "
+        "run puts the month right."
+    )
+    assert alert["recovery"] == [f"Look at run {run.run_id} in the UI, mend what it names, and run it again."]
+
+
+def test_a_month_that_is_published_while_it_is_proved_is_not_called_wrong(
+    sandbox: Sandbox, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = make_lake_in(sandbox.settings, postgres.new_lake())
+    lake = replace(sandbox, settings=settings)
+    publish_in_lake(lake, JANUARY)
+    _raise_first_reading(lake)
+    published: list[State] = []
+
+    def read_and_wait(*arguments: Any) -> Any:
+        receipts = latest_receipts(*arguments)
+        published.extend(each.state for each in publish_in_lake(lake, JANUARY).values())
+        return receipts
+
+    monkeypatch.setattr(lake_maintenance, "latest_receipts", read_and_wait)
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        assert prove(connection) == ([JANUARY], [])
+    assert published == [State.PUBLISHED]
+    assert lake.query("SELECT rows_changed FROM publications ORDER BY rowid") == [(0,), (1,)]
+
+
+def test_a_file_has_no_history_and_no_maintenance(sandbox: Sandbox) -> None:
+    with pytest.raises(NoSuchPublicationError, match=r"999 is kept: kept are the snapshots \d+, \d+ and \d+;"):
         open_published(settings, "999").__enter__()
 
     # All but the newest is older than is asked for.

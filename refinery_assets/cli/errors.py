@@ -22,6 +22,7 @@ EXIT_USAGE = 2
 EXIT_HELD = 3
 EXIT_TROUBLE = 4
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
 
 
 def fail(sentence: str, code: int) -> NoReturn:

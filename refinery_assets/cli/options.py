@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 all is well; 1 months were refused, or an audit failed; 2 wrong usage or a bad setting; 3 the "
-    "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted."
+    "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted; 141 nobody "
+    "reads the output any more, as after head."
 )
 
 
@@ -53,6 +55,22 @@ Last = Annotated[Month, typer.Option("--last", metavar="MONTH", parser=parse_mon
 def settings_now() -> Settings:
     """The settings of the environment and of `.env`."""
     return Settings.from_environment(os.environ)
+
+
+def settings_of_a_lake_that_is_there() -> Settings:
+    """The settings; where they name a lake, one that can be opened: without it every month would seem to be at fault.
+
+    A file is made by the first run, and said to be missing where it is not.
+    """
+    settings = settings_now()
+    if settings.lake is not None:
+        from refinery_assets.warehouse.lake import open_lake
+        from refinery_assets.warehouse.storage import WarehouseHeldError
+
+        # A catalog's file that another process holds is there; whoever wants it waits for it, or says so.
+        with suppress(WarehouseHeldError), open_lake(settings.lake, read_only=True, wait_seconds=0.0):
+            pass
+    return settings
 
 
 def exit_with(outcomes: Outcomes) -> None:

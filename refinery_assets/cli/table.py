@@ -6,6 +6,7 @@ the command is called.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,8 @@ def export(
 
     written: list[dict[str, Any]] = []
     with open_published(settings, as_of) as connection:
-        months = [month for month in published_months(connection) if (first or month) <= month <= (last or month)]
+        published = published_months(connection)
+        months = [month for month in published if (first or month) <= month <= (last or month)]
         for month, rows in export_months(connection, months, to):
             file = exported_file(to, month)
             written.append({"month": str(month), "rows": rows, "file": str(file)})
@@ -91,7 +93,15 @@ def export(
     elif written:
         typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {to}.")
     if not written:
-        fail("No such month is published.", EXIT_REFUSED)
+        fail(_why_nothing(published), EXIT_REFUSED)
+
+
+def _why_nothing(published: Sequence[Month]) -> str:
+    if not published:
+        from refinery_assets.warehouse.reaudit import NOTHING_PUBLISHED
+
+        return NOTHING_PUBLISHED
+    return f"None of these months is published; published are {listing(published)}."
 
 
 def report(
