@@ -184,6 +184,16 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
     assert "Traceback (most recent call last)" in log.read_text()
 
 
+def test_before_anything_is_published_export_and_audit_say_what_publishes(
+    installation: Installation, tmp_path: Path
+) -> None:
+    told = "Nothing is published yet; refinery run all publishes the months of the feed."
+    exported = refinery(installation, "export", "--to", str(tmp_path / "out"))
+    assert (exported.exit_code, exported.stdout, exported.stderr) == (1, "", f"{told}\n")
+    audited = refinery(installation, "audit")
+    assert (audited.exit_code, told in audited.stdout) == (4, True)
+
+
 def test_an_export_whose_last_month_is_before_its_first_is_wrong_usage(installation: Installation) -> None:
     result = refinery(installation, "export", "--first", "2024-03", "--last", "2024-01")
     assert (result.exit_code, result.stdout) == (2, "")
