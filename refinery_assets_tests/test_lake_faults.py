@@ -69,6 +69,16 @@ def test_other_faults_are_told_cause_first() -> None:
     )
 
 
+def test_a_user_of_the_machine_who_may_not_write_the_data_is_told_whose_it_is() -> None:
+    lake = Lake(Catalog.POSTGRES, "dbname=refinery", Path("/srv/lake"))
+    file = "/srv/lake/main/audits/ducklake-01a2.parquet"
+
+    said = lake_faults.may_not(lake, duckdb.IOException(f'IO Error: Cannot open file "{file}": Permission denied'))
+
+    assert f'what is published is unchanged: Cannot open file "{file}": Permission denied. Make, write' in str(said)
+    assert lake_faults.may_not(lake, duckdb.IOException("IO Error: No space left on device")) is None
+
+
 @pytest.mark.lake
 def test_an_inventory_that_cannot_be_taken_in_is_named_and_is_not_the_lakes_fault(
     sandbox: Sandbox, tmp_path: Path

@@ -142,7 +142,8 @@ class Settings:
         contract: What the feed, the inventory and the limits are declared to be (`REFINERY_CONTRACT`).
         feed: Root of the files, a folder or a prefix of a bucket (`REFINERY_FEED`).
         warehouse: The DuckDB file, or the lake (`REFINERY_WAREHOUSE`).
-        lake_data: Where a lake's Parquet files lie (`REFINERY_LAKE_DATA`).
+        lake_data: Where a lake's Parquet files lie; by default `lake` beside the folder that `REFINERY_TELEMETRY` sets
+            (`REFINERY_LAKE_DATA`).
         lake_keep_days: How long a lake can be read as it was before a publication (`REFINERY_LAKE_KEEP_DAYS`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
