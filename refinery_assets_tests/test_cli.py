@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from refinery_assets.cli import app
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.reports.terminal import console_for
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import (
     CPU,
@@ -182,10 +184,44 @@ def test_the_trace_of_an_unforeseen_error_is_in_the_file_that_the_sentence_names
     assert "Traceback (most recent call last)" in log.read_text()
 
 
+def test_before_anything_is_published_export_and_audit_say_what_publishes(
+    installation: Installation, tmp_path: Path
+) -> None:
+    told = "Nothing is published yet; refinery run all publishes the months of the feed."
+    exported = refinery(installation, "export", "--to", str(tmp_path / "out"))
+    assert (exported.exit_code, exported.stdout, exported.stderr) == (1, "", f"{told}\n")
+    audited = refinery(installation, "audit")
+    assert (audited.exit_code, told in audited.stdout) == (4, True)
+
+
 def test_an_export_whose_last_month_is_before_its_first_is_wrong_usage(installation: Installation) -> None:
     result = refinery(installation, "export", "--first", "2024-03", "--last", "2024-01")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "the last month, 2024-01, is before the first, 2024-03." in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "--to"),
+        ("report", "2024-01", "--to"),
+        ("sample", "--to"),
+        ("demo", "--folder"),
+        ("contract", "check"),
+        ("contract", "infer"),
+        ("contract", "infer", "feed", "--to"),
+        ("lake", "init", "--inventory"),
+    ],
+)
+def test_an_address_where_a_path_is_expected_is_wrong_usage_and_makes_no_folder_of_its_name(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = refinery(installation, *arguments, "s3://lake/x")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'s3://lake/x' is an address; expected a path on this machine." in result.stderr
+    assert not list(Path().iterdir())
 
 
 @pytest.mark.slow
@@ -193,6 +229,31 @@ def test_what_fails_several_steps_is_said_once(installation: Installation) -> No
     result = refinery(installation, "run", "2024-01", REFINERY_TELEMETRY="/dev/null/telemetry")
     assert result.exit_code == 4
     assert result.stdout.count("The folder /dev/null/telemetry cannot be written") == 1
+
+
+def test_a_command_of_whose_output_enough_was_read_ends_as_other_tools_do(installation: Installation) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [*MODULE, "contract", "show"],
+            env=installation.environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_a_table_of_which_enough_was_read_is_ended_by_the_command_line_too() -> None:
+    class Unread(io.StringIO):
+        def write(self, text: str, /) -> int:
+            raise BrokenPipeError(text)
+
+    with pytest.raises(BrokenPipeError):
+        console_for(Unread()).print("2024-01: published")
 
 
 @pytest.mark.slow

@@ -61,6 +61,33 @@ def test_an_address_that_names_no_catalog_is_refused_in_one_sentence(address: st
 
 
 @pytest.mark.parametrize(
+    ("address", "meant"),
+    [
+        ("postgres:dbname=refinery host=db", "ducklake:postgres:dbname=refinery host=db"),
+        ("postgresql://me@db/refinery", "ducklake:postgres:postgresql://me@db/refinery"),
+        ("dbname=refinery host=db", "ducklake:postgres:dbname=refinery host=db"),
+        ("sqlite:/srv/catalog.sqlite", "ducklake:sqlite:/srv/catalog.sqlite"),
+        ("postgres:dbname=refinery password=***", "ducklake:postgres:dbname=refinery password=***"),
+        ("md:refinery", None),
+        ("s3://bucket/refinery.duckdb", None),
+    ],
+)
+def test_an_address_without_ducklake_is_no_file_and_what_was_probably_meant_is_named(
+    address: str, meant: str | None
+) -> None:
+    with pytest.raises(SettingError) as refused:
+        Settings.from_environment({"REFINERY_WAREHOUSE": address.replace("***", "s3cret")})
+
+    told = f"did you mean {meant!r}? Expected is" if meant else "expected"
+    assert str(refused.value).startswith(f"REFINERY_WAREHOUSE is {address!r}; {told} a DuckDB file on this machine, or")
+
+
+@pytest.mark.parametrize("file", ["./md:refinery", "/srv/a:b.duckdb", "of 2024: all.duckdb"])
+def test_a_file_may_have_a_colon_in_its_name(file: str) -> None:
+    assert Settings.from_environment({"REFINERY_WAREHOUSE": file}).warehouse == PROJECT_ROOT / file
+
+
+@pytest.mark.parametrize(
     "address",
     [
         f"ducklake:postgres:dbname=x password={HIDDEN} host=db",

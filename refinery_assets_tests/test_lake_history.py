@@ -71,7 +71,7 @@ def test_every_publication_that_is_kept_is_read_back_as_it_was_and_maintenance_t
     with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
         months = read_status(connection, settings, settings.today).months
     assert [each.snapshot for each in months] == [kept[2].snapshot, None, None]
-    with pytest.raises(NoSuchPublicationError, match=r"No publication 999 is kept: kept are the snapshots \d+ to \d+"):
+    with pytest.raises(NoSuchPublicationError, match=r"999 is kept: kept are the snapshots \d+, \d+ and \d+;"):
         open_published(settings, "999").__enter__()
 
     # All but the newest is older than is asked for.

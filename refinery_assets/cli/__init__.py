@@ -8,13 +8,15 @@ A command loads what it needs when it is called, so that `refinery --help` and `
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from refinery_assets.cli.contract import contract_app
-from refinery_assets.cli.errors import EXIT_INTERRUPTED, describe, fail
+from refinery_assets.cli.errors import EXIT_INTERRUPTED, EXIT_UNREAD, describe, fail
 from refinery_assets.cli.lake import lake_app
 from refinery_assets.cli.months import accept, explain, plan, run, status
 from refinery_assets.cli.options import EPILOG
@@ -30,11 +32,20 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
+        except BrokenPipeError:
+            _end_unread()
         except KeyboardInterrupt:
             fail("Interrupted.", EXIT_INTERRUPTED)
         # The last resort: the trace of an unexpected error goes to a file, for whoever fixes it.
         except Exception as error:  # noqa: BLE001
             fail(*describe(error))
+
+
+def _end_unread() -> NoReturn:
+    """End as other tools do of which somebody has read enough, such as `head`."""
+    # Python writes what is left when it ends, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(EXIT_UNREAD) from None
 
 
 app = typer.Typer(

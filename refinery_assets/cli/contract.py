@@ -15,6 +15,7 @@ import typer
 
 from refinery_assets.checks.rules import counted, shortened
 from refinery_assets.cli.errors import EXIT_USAGE, fail
+from refinery_assets.cli.options import local_path
 from refinery_assets.contract.contract_file import PACKAGED_FILE, Contract
 from refinery_assets.contract.contract_text import contract_as_toml, toml_value
 from refinery_assets.contract.settings import Settings
@@ -27,7 +28,10 @@ contract_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 File = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="a contract file; else REFINERY_CONTRACT, or the packaged one")
+    Path | None,
+    typer.Argument(
+        metavar="[FILE]", parser=local_path, help="a contract file; else REFINERY_CONTRACT, or the packaged one"
+    ),
 ]
 
 _LONGEST_POINT = 300
@@ -65,8 +69,16 @@ def show(file: File = None) -> None:
 
 @contract_app.command()
 def infer(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="the folder of a feed, or some of its files")],
-    to: Annotated[Path | None, typer.Option("--to", help="write it to this file, which must not be there yet")] = None,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATHS...", parser=local_path, help="the folder of a feed, or some of its files"),
+    ],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", metavar="PATH", parser=local_path, help="write it to this file, which must not be there yet"
+        ),
+    ] = None,
 ) -> None:
     """Propose a contract from somebody's files, for you to edit.
 

@@ -6,6 +6,7 @@ Here: which errors are expected, and where the stack trace of an unexpected one 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -22,6 +23,7 @@ EXIT_USAGE = 2
 EXIT_HELD = 3
 EXIT_TROUBLE = 4
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141
 
 
 def fail(sentence: str, code: int) -> NoReturn:
@@ -35,6 +37,8 @@ def describe(error: Exception) -> tuple[str, int]:
     code = _known(error)
     if code is not None:
         return str(error), code
+    if sentence := _of_dagsters_storage(error):
+        return sentence, EXIT_TROUBLE
     if isinstance(error, OSError) and error.filename:
         cause = error.strerror or type(error).__name__
         what_to_do = "check its permissions and the free space on its disk, then run again"
@@ -68,6 +72,25 @@ def _known(error: Exception) -> int | None:
         "UiError": EXIT_TROUBLE,
     }
     return codes.get(type(error).__name__)
+
+
+def _of_dagsters_storage(error: Exception) -> str | None:
+    """The sentence for a history of Dagster that cannot be opened; None of any other error."""
+    kind = type(error).__name__
+    home = os.environ.get("DAGSTER_HOME", "")
+    if kind == "DagsterInvalidConfigError":
+        unset = re.search(r'environment variable "(\w+)" which is not set', str(error))
+        return unset and (
+            f"{unset[1]} is not set, and {home}/dagster.yaml takes it for Dagster's history; set it as "
+            "deploy/postgres/dagster.yaml says, or use another DAGSTER_HOME."
+        )
+    if kind == "DagsterPostgresException" and error.__cause__ is not None:
+        said = " ".join(str(error.__cause__).partition("(Background")[0].split())
+        return (
+            f"Dagster's history in PostgreSQL cannot be opened: {said.removeprefix('(psycopg2.OperationalError) ')}. "
+            f"Check DAGSTER_PG_URL, or what {home}/dagster.yaml names in its place, and that PostgreSQL runs there."
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from refinery_assets.cli.errors import EXIT_REFUSED, fail
+from refinery_assets.cli.options import local_path
 from refinery_assets.contract.settings import Settings
 
 lake_app = typer.Typer(
@@ -34,7 +35,10 @@ def init(
     inventory: Annotated[
         Path | None,
         typer.Option(
-            "--inventory", help="fill the inventory's table from this CSV, Parquet or DuckDB file, in place of its rows"
+            "--inventory",
+            metavar="PATH",
+            parser=local_path,
+            help="fill the inventory's table from this CSV, Parquet or DuckDB file, in place of its rows",
         ),
     ] = None,
 ) -> None:

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from refinery_assets.cli.errors import EXIT_REFUSED
-from refinery_assets.cli.options import AsJson, Force, Months, OneMonth, exit_with, print_json, settings_now
+from refinery_assets.cli.options import (
+    AsJson,
+    Force,
+    Months,
+    OneMonth,
+    exit_with,
+    print_json,
+    settings_now,
+    settings_of_a_lake_that_is_there,
+)
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 
@@ -33,7 +42,7 @@ def run(
 
     Dagster holds the run like one that its UI started.
     """
-    settings = settings_now()
+    settings = settings_of_a_lake_that_is_there()
     selected, status = _select(months, settings)
     if not selected:
         _nothing_to_do("run", status, as_json=as_json)
@@ -67,7 +76,7 @@ def plan(months: Months, force: Force = False, as_json: AsJson = False) -> None:
 
     The verdicts, and the exact difference from what is published.
     """
-    settings = settings_now()
+    settings = settings_of_a_lake_that_is_there()
     selected, status = _select(months, settings)
     if not selected:
         _nothing_to_do("plan", status, as_json=as_json)
@@ -138,7 +147,7 @@ def status(as_json: AsJson = False) -> None:
 
 def explain(month: OneMonth, as_json: AsJson = False) -> None:
     """List everything that is wrong with a month, and what to do."""
-    settings = settings_now()
+    settings = settings_of_a_lake_that_is_there()
     from refinery_assets.feed.selection import demand_in_window
     from refinery_assets.reports.month_results import checks_of
     from refinery_assets.reports.terminal import stdout
@@ -222,6 +231,8 @@ def _read_status(settings: Settings) -> Status:
         with open_published(settings) as connection:
             return read_status(connection, settings, settings.today)
     except WarehouseMissingError as error:
+        if settings.lake is not None:
+            raise
         found = read_status(None, settings, settings.today)
         # A run makes a warehouse, but not an inventory in it.
         return found if settings.contract.inventory.is_file else replace(found, inventory_problem=str(error))

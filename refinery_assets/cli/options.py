@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "Exit codes: 0 all is well; 1 months were refused, or an audit failed; 2 wrong usage or a bad setting; 3 the "
-    "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted."
+    "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted; 141 nobody "
+    "reads the output any more, as after head."
 )
 
 
@@ -31,6 +34,13 @@ def parse_month(text: object) -> Month:
         return Month.parse(str(text))
     except ValueError as error:
         raise typer.BadParameter(f"{error}.") from None
+
+
+def local_path(text: object) -> Path:
+    """Read a path of this machine; of an address such as s3://... a folder named s3: would be made, unseen."""
+    if "://" in str(text):
+        raise typer.BadParameter(f"{str(text)!r} is an address; expected a path on this machine.")
+    return Path(str(text))
 
 
 _MONTHS_HELP = "2024-05, 2024-01..2024-12, all (of the feed), or changed (since they were published)"
@@ -45,6 +55,22 @@ Last = Annotated[Month, typer.Option("--last", metavar="MONTH", parser=parse_mon
 def settings_now() -> Settings:
     """The settings of the environment and of `.env`."""
     return Settings.from_environment(os.environ)
+
+
+def settings_of_a_lake_that_is_there() -> Settings:
+    """The settings; where they name a lake, one that can be opened: without it every month would seem to be at fault.
+
+    A file is made by the first run, and said to be missing where it is not.
+    """
+    settings = settings_now()
+    if settings.lake is not None:
+        from refinery_assets.warehouse.lake import open_lake
+        from refinery_assets.warehouse.storage import WarehouseHeldError
+
+        # A catalog's file that another process holds is there; whoever wants it waits for it, or says so.
+        with suppress(WarehouseHeldError), open_lake(settings.lake, read_only=True, wait_seconds=0.0):
+            pass
+    return settings
 
 
 def exit_with(outcomes: Outcomes) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from refinery_assets.cli.errors import EXIT_TROUBLE, fail
-from refinery_assets.cli.options import First, Last, exit_with, usage
+from refinery_assets.cli.options import First, Last, exit_with, local_path, usage
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 
@@ -25,7 +25,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
     first: First = _FIRST,
     last: Last = _LAST,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 7,
-    to: Annotated[Path, typer.Option(help="the folder to write to")] = PROJECT_ROOT / "data",
+    to: Annotated[Path, typer.Option(metavar="PATH", parser=local_path, help="the folder to write to")] = PROJECT_ROOT
+    / "data",
     dirt: Annotated[float, typer.Option(help="the share of faulty rows, 0 to 0.5")] = 0.0,
 ) -> None:
     """Make an inventory and monthly CSV files."""
@@ -44,7 +45,7 @@ def demo(
     hosts: Annotated[int, typer.Option(help="how many hosts, 10 or more")] = 2000,
     first: First = _FIRST,
     last: Last = _LAST,
-    folder: Annotated[Path | None, typer.Option(help="where all of it goes")] = None,
+    folder: Annotated[Path | None, typer.Option(metavar="PATH", parser=local_path, help="where all of it goes")] = None,
 ) -> None:
     """Make a sample and refine its whole history.
 

@@ -6,6 +6,7 @@ the command is called.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 from refinery_assets.checks.rules import counted, listing
 from refinery_assets.cli.errors import EXIT_REFUSED, EXIT_TROUBLE, fail
-from refinery_assets.cli.options import AsJson, OneMonth, parse_month, print_json, settings_now
+from refinery_assets.cli.options import AsJson, OneMonth, local_path, parse_month, print_json, settings_now
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.feed.selection import ALL, demand_in_window
@@ -52,7 +53,9 @@ def audit(
 
 
 def export(
-    to: Annotated[Path, typer.Option("--to", help="the folder")] = PROJECT_ROOT / "data" / "export",
+    to: Annotated[Path, typer.Option("--to", metavar="PATH", parser=local_path, help="the folder")] = PROJECT_ROOT
+    / "data"
+    / "export",
     first: Annotated[
         Month | None, typer.Option("--first", metavar="MONTH", parser=parse_month, help="else the table's first")
     ] = None,
@@ -77,7 +80,8 @@ def export(
 
     written: list[dict[str, Any]] = []
     with open_published(settings, as_of) as connection:
-        months = [month for month in published_months(connection) if (first or month) <= month <= (last or month)]
+        published = published_months(connection)
+        months = [month for month in published if (first or month) <= month <= (last or month)]
         for month, rows in export_months(connection, months, to):
             file = exported_file(to, month)
             written.append({"month": str(month), "rows": rows, "file": str(file)})
@@ -89,12 +93,23 @@ def export(
     elif written:
         typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {to}.")
     if not written:
-        fail("No such month is published.", EXIT_REFUSED)
+        fail(_why_nothing(published), EXIT_REFUSED)
+
+
+def _why_nothing(published: Sequence[Month]) -> str:
+    if not published:
+        from refinery_assets.warehouse.reaudit import NOTHING_PUBLISHED
+
+        return NOTHING_PUBLISHED
+    return f"None of these months is published; published are {listing(published)}."
 
 
 def report(
     month: OneMonth,
-    to: Annotated[Path | None, typer.Option("--to", help="write it with its charts below this folder")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="PATH", parser=local_path, help="write it with its charts below this folder"),
+    ] = None,
 ) -> None:
     """Print or write the report on a month."""
     settings = settings_now()

@@ -32,6 +32,9 @@ _SECRETS = re.compile(
 )
 _KEYWORDS = re.compile(r"\s*(?:\w+\s*=\s*(?:'(?:\\.|[^'])*'|[^\s']+)\s*)*")
 _URI = re.compile(r"postgres(?:ql)?://\S*")
+# What DuckDB attaches, and no path: a kind and a colon, or libpq's keywords. A path may begin with ./ instead.
+_KIND = re.compile(r"[A-Za-z]\w+(?=:)")
+_BARE_KEYWORDS = re.compile(r"(?:dbname|host|service|user)\s*=")
 
 
 class LakeAddressError(ValueError):
@@ -83,6 +86,26 @@ class Lake:
 def without_passwords(text: str) -> str:
     """The text with its passwords covered."""
     return _SECRETS.sub(lambda found: f"{found['key'] or found['user']}{_HIDDEN}", text)
+
+
+def refuse_other_databases(text: str) -> None:
+    """Refuse an address without `ducklake:`, which would be taken for the name of a new file.
+
+    Raises:
+        LakeAddressError: It is one; the message names what was probably meant.
+    """
+    address = text.strip()
+    kind = found[0] if (found := _KIND.match(address)) else ""
+    if not kind and not _BARE_KEYWORDS.match(address):
+        return
+    shown = without_passwords(address)
+    meant = ""
+    if not kind or _URI.match(address):
+        meant = f"{PREFIX}{Catalog.POSTGRES}:{shown}"
+    elif kind in {Catalog.POSTGRES, Catalog.SQLITE}:
+        meant = f"{PREFIX}{shown}"
+    told = f"did you mean {meant!r}? Expected is" if meant else "expected"
+    raise LakeAddressError(f"REFINERY_WAREHOUSE is {shown!r}; {told} {EXPECTED}.")
 
 
 def parse_lake(text: str, path: Callable[[str], Path]) -> Lake:

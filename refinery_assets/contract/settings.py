@@ -24,7 +24,7 @@ from refinery_assets.contract.contract_file import Contract, ContractError, load
 from refinery_assets.contract.families import Family
 from refinery_assets.contract.lake import EXPECTED as A_FILE_OR_LAKE
 from refinery_assets.contract.lake import PREFIX as LAKE_PREFIX
-from refinery_assets.contract.lake import Lake, LakeAddressError, parse_lake
+from refinery_assets.contract.lake import Lake, LakeAddressError, parse_lake, refuse_other_databases
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.places import ObjectPrefix, Place
 from refinery_assets.contract.plausibility import PlausibilitySettings
@@ -142,7 +142,8 @@ class Settings:
         contract: What the feed, the inventory and the limits are declared to be (`REFINERY_CONTRACT`).
         feed: Root of the files, a folder or a prefix of a bucket (`REFINERY_FEED`).
         warehouse: The DuckDB file, or the lake (`REFINERY_WAREHOUSE`).
-        lake_data: Where a lake's Parquet files lie (`REFINERY_LAKE_DATA`).
+        lake_data: Where a lake's Parquet files lie; by default `lake` beside the folder that `REFINERY_TELEMETRY` sets
+            (`REFINERY_LAKE_DATA`).
         lake_keep_days: How long a lake can be read as it was before a publication (`REFINERY_LAKE_KEEP_DAYS`).
         read_copy: The copy of the warehouse for readers, renewed after each publication; by default
             `<name>.read.duckdb` beside the warehouse; None: there is none (`REFINERY_READ_COPY`).
@@ -298,7 +299,10 @@ def _fill_in_defaults(given: object) -> object:
     if not isinstance(given, dict):
         return given
     texts = {name: text for name, text in given.items() if text.strip() and name not in _OF_NO_VARIABLE}
-    if texts.get("warehouse", "").strip().startswith(LAKE_PREFIX):
+    warehouse = texts.get("warehouse", "").strip()
+    if not warehouse.startswith(LAKE_PREFIX):
+        refuse_other_databases(warehouse)
+    else:
         texts["lake"] = parse_lake(texts.pop("warehouse"), _path)
         if texts.get("read_copy", "off").strip().lower() != "off":
             raise LakeAddressError(

@@ -38,10 +38,17 @@ _MOST_WARNINGS = 10
 _WRAPPED = {"published (UTC)", "changes", "last audit", "accepted"}
 
 
+class _Console(Console):
+    """A console that leaves it to the command line to end, where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console_for(stream: object) -> Console:
     """A console on a stream; lines are not wrapped where nobody looks at them."""
-    console = Console(file=stream, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
-    return console if console.is_terminal else Console(file=stream, highlight=False, width=_PLAIN_WIDTH)  # type: ignore[arg-type]
+    console = _Console(file=stream, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+    return console if console.is_terminal else _Console(file=stream, highlight=False, width=_PLAIN_WIDTH)  # type: ignore[arg-type]
 
 
 def print_outcomes(outcomes: Outcomes, console: Console, *, planned: bool = False) -> None:

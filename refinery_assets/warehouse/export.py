@@ -18,19 +18,21 @@ import duckdb
 from refinery_assets.contract.columns import PROCESSED_DATA
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.atomic_write import atomic_path
-from refinery_assets.warehouse.tables import ensure_table, is_lake
+from refinery_assets.warehouse.tables import ensure_table, is_lake, table_names
 
 _FILE = "processed_data.parquet"
 
 
 def published_months(connection: duckdb.DuckDBPyConnection) -> list[Month]:
-    """The months in the table, in order.
+    """The months in the table, in order; none before anything was published.
 
     Raises:
         LakeNotReadyError: A lake lacks the table.
     """
     if is_lake(connection):
         ensure_table(connection, PROCESSED_DATA)
+    elif PROCESSED_DATA.name not in table_names(connection):
+        return []
     starts = connection.execute("SELECT DISTINCT date_trunc('month', ds)::DATE FROM processed_data ORDER BY 1")
     return [Month.of(start) for (start,) in starts.fetchall()]
 

@@ -1,14 +1,13 @@
 """The lake: DuckLake's tables as Parquet files, and its catalog in PostgreSQL or a file.
 
 Every connection is to a database in memory that has the lake attached and in use, so that the same statements run as on
-a DuckDB file. Here: opening it, and the messages when it cannot be opened. Not here: making its tables
-(`lake_tables.py`), and what several writers owe each other (`lake_writers.py`).
+a DuckDB file. Here: opening it. Not here: what is said when it cannot be opened
+(`lake_faults.py`), making its tables (`lake_tables.py`), and what several writers owe each other (`lake_writers.py`).
 """
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +18,11 @@ from typing import Any
 
 import duckdb
 
-from refinery_assets.contract.lake import Catalog, Lake, without_passwords
+from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.warehouse import lake_faults as faults
 from refinery_assets.warehouse.lake_bucket import hand_keys_on
 from refinery_assets.warehouse.lake_damage import damaged_files, what_to_do
 from refinery_assets.warehouse.storage import (
-    DataElsewhereError,
-    WarehouseHeldError,
-    WarehouseMissingError,
     WarehouseUnusableError,
     out_of_memory,
 )
@@ -38,15 +35,6 @@ _EXTENSIONS = {
     Catalog.SQLITE: ("ducklake", "sqlite_scanner"),
     Catalog.DUCKDB: ("ducklake",),
 }
-# Of a catalog's file that is open elsewhere, by DuckDB in another process and in this one, and by SQLite.
-_HELD = ("lock on file", "Unique file handle conflict", "database is locked")
-# PostgreSQL says so of a role that lacks a right; the statement that it was is not worth showing.
-_DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
-# What is said of a connection to PostgreSQL that ended in the middle; some of it DuckDB raises as its plainest error.
-_BROKE_OFF = re.compile(
-    r"server closed the connection|terminating connection|Failed to execute query \"(?:ROLLBACK|COMMIT)\"|"
-    r"no connection to the server"
-)
 _POLL_SECONDS = 0.2
 
 
@@ -91,17 +79,18 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(lake, config) from error
         except duckdb.Error as error:
-            if denied := _DENIED.search(str(error)):
-                raise _may_not(lake, denied[0]) from error
-            if lake.takes_many_writers and (type(error) is duckdb.Error or _BROKE_OFF.search(str(error))):
-                raise _broke_off(lake) from error
+            if denied := faults.may_not(lake, error):
+                raise denied from error
+            if broken := faults.broke_off(lake, error):
+                raise broken from error
             _end_transaction(connection)
             if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and (
                 damaged := damaged_files(connection, lake, NAME, error)
             ):
                 raise WarehouseUnusableError(what_to_do(lake, damaged)) from error
             if isinstance(error, duckdb.IOException | duckdb.TransactionException | duckdb.FatalException):
-                raise _held(lake, error, wait_seconds) if _is_held(error) else _unusable(lake, error) from error
+                told = faults.held(lake, error, wait_seconds) if faults.is_held(error) else faults.unusable(lake, error)
+                raise told from error
             raise
         finally:
             _end_transaction(connection)
@@ -138,7 +127,7 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, lake: Lake, packaged
             raise WarehouseUnusableError(
                 f"The lake {lake} wants DuckDB's extension {name}, which cannot be had for DuckDB {duckdb.__version__} "
                 "here: install refinery-assets[lake], or let this machine download extensions. DuckDB says: "
-                f"{_first_line(error)}"
+                f"{faults.first_line(error)}"
             ) from error
 
 
@@ -188,7 +177,7 @@ def _attach(
 ) -> None:
     if lake.file is not None and not lake.file.is_file():
         if not make:
-            raise _missing(lake)
+            raise faults.missing(lake)
         lake.file.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -196,62 +185,15 @@ def _attach(
             connection.execute(f"ATTACH {quoted(str(lake))} AS {NAME} ({options})")
             break
         except duckdb.Error as error:
-            if _is_held(error):
+            if faults.is_held(error):
                 if time.monotonic() >= deadline:
-                    raise _held(lake, error, wait_seconds) from error
+                    raise faults.held(lake, error, wait_seconds) from error
                 # Whoever holds it tells nobody when it lets go.
                 time.sleep(_POLL_SECONDS)
                 continue
             if "does not exist - and creating" in str(error):
-                raise _missing(lake) from error
-            if "does not match existing data path" in str(error):
-                raise DataElsewhereError(
-                    f"The lake {lake} keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {lake.data}; set "
-                    f"that to the place that its catalog names. DuckDB says: {_first_line(error)}"
-                ) from error
+                raise faults.missing(lake) from error
+            if elsewhere := faults.keeps_data_elsewhere(lake, error):
+                raise elsewhere from error
             raise
     connection.execute(f"USE {NAME}")
-
-
-def _missing(lake: Lake) -> WarehouseMissingError:
-    return WarehouseMissingError(f"There is no lake {lake} yet; make it with: refinery lake init")
-
-
-def _is_held(error: duckdb.Error) -> bool:
-    return any(words in str(error) for words in _HELD)
-
-
-def _held(lake: Lake, error: duckdb.Error, wait_seconds: float) -> WarehouseHeldError:
-    return WarehouseHeldError(
-        f"The catalog of the lake {lake} is still held by another process after {wait_seconds:g} s; a catalog in a "
-        f"file takes one writer at a time. Close it there and run again. DuckDB says: {_first_line(error)}"
-    )
-
-
-def _unusable(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError:
-    data = f"the permissions and free space in {lake.data}"
-    if lake.bucket is not None:
-        data = f"that {lake.data} does, and what the keys in AWS_ACCESS_KEY_ID may do there"
-    return WarehouseUnusableError(
-        f"The lake {lake} cannot be used, and holds what was published before; check that its catalog answers, and "
-        f"{data}, then run again. DuckDB says: {_first_line(error)}"
-    )
-
-
-def _broke_off(lake: Lake) -> WarehouseHeldError:
-    return WarehouseHeldError(
-        f"The catalog of the lake {lake} broke the connection off, as when PostgreSQL is restarted; what was published "
-        "stands, what was being written does not unless its last word had arrived. See that it answers, then run again."
-    )
-
-
-def _may_not(lake: Lake, denied: str) -> WarehouseUnusableError:
-    return WarehouseUnusableError(
-        f"PostgreSQL does not let this role do that in the lake {lake}, which is unchanged: {denied}. Make, write and "
-        "maintain it as the role that owns the catalog (docs/many-machines.md, Roles): set user= in "
-        "REFINERY_WAREHOUSE, or PGUSER."
-    )
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return without_passwords(" ".join(str(error).split()))

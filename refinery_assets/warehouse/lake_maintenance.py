@@ -61,12 +61,13 @@ class Maintained:
 
     @property
     def proof(self) -> str:
-        """What was found to be right, in a sentence."""
-        count = len(self.proved)
+        """How many months were found to be right and how many not, in a sentence."""
+        count, wrong = len(self.proved), len(self.broken)
         if not self.proved and not self.broken:
             return "No month is published."
         sums = "sums to its receipt" if count == 1 else "sum to their receipts"
-        return f"{counted(count, 'published month')} {sums}."
+        but = f", and {wrong:,} do{'es' * (wrong == 1)} not" if wrong else ""
+        return f"{counted(count, 'published month')} {sums}{but}."
 
     @property
     def problem(self) -> str | None:

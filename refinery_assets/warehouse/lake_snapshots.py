@@ -22,6 +22,7 @@ from refinery_assets.warehouse.lake import NAME, open_lake
 AS_OF = "processed_data_as_of"
 _AUTHOR = "refinery"
 _FEWEST_LETTERS = 4
+_MOST_TOLD = 6
 
 
 class NoSuchPublicationError(Exception):
@@ -115,10 +116,26 @@ def find_lake_as_of(settings: Settings, name: str) -> tuple[Lake, int]:
     if len({each.run_id for each in found}) > 1:
         raise NoSuchPublicationError(f"{name} is the beginning of several runs; give more of it.")
     if not found:
-        told = f"kept are the snapshots {kept[0].snapshot} to {kept[-1].snapshot}" if kept else "none is kept"
+        told = what_is_kept([each.snapshot for each in kept], name)
         raise NoSuchPublicationError(f"No publication {name} is kept: {told}; refinery lake publications lists them.")
     # A run may publish several times, and ends with the last.
     return _lake_of(settings), found[-1].snapshot
+
+
+def what_is_kept(snapshots: Sequence[int], name: str) -> str:
+    """The snapshots that are kept: all, or of many the nearest to the one asked for."""
+    if not snapshots:
+        return "none is"
+    wanted = int(name) if name.isdecimal() else snapshots[-1]
+    near = sorted(sorted(snapshots, key=lambda snapshot: abs(snapshot - wanted))[:_MOST_TOLD])
+    if len(near) < len(snapshots):
+        return f"of {len(snapshots):,} snapshots, {_enumerated(near)} are the nearest"
+    return f"kept {'is the snapshot' if len(near) == 1 else 'are the snapshots'} {_enumerated(near)}"
+
+
+def _enumerated(snapshots: Sequence[int]) -> str:
+    *others, last = map(str, snapshots)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _lake_of(settings: Settings) -> Lake:

@@ -18,6 +18,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.fleet import name_fleet
 from refinery_assets.warehouse.inventory_error import InventoryError
 from refinery_assets.warehouse.lake import NAME, open_lake, quoted
+from refinery_assets.warehouse.lake_faults import inventory_unreadable
 from refinery_assets.warehouse.lake_files import lake_store
 from refinery_assets.warehouse.lake_marker import mark, refuse_path_of_others
 from refinery_assets.warehouse.lake_snapshots import make_macro
@@ -97,12 +98,22 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
                 make_views(connection, settings.contract)
                 make_macro(connection)
             except InventoryError as error:
-                raise LakeError(
-                    f"There is no inventory for the lake: {error.problem}. Take one in with: refinery lake init "
-                    "--inventory FILE, a CSV, Parquet or DuckDB file. " + error.there
-                ) from error
+                raise _no_inventory(error, settings.contract, inventory) from error
         ((hosts,),) = connection.execute("SELECT count(*) FROM host_inventory").fetchall()
     return Made(tuple(made), hosts, taken_in, replaced)
+
+
+def _no_inventory(error: InventoryError, contract: Contract, file: Path | None) -> LakeError:
+    if file is None:
+        told = (
+            f"There is no inventory for the lake: {error.problem}. Take one in with: refinery lake init --inventory "
+            "FILE, a CSV, Parquet or DuckDB file."
+        )
+    else:
+        # The table is by now what the file holds.
+        problem = error.problem.removeprefix(f"the table {contract.inventory.source.strip()} ")
+        told = f"The inventory {file} cannot be taken in: it {problem}." if problem != error.problem else str(error)
+    return LakeError(f"{told} {error.there}".rstrip())
 
 
 def _prepare(data: Place) -> None:
@@ -139,7 +150,10 @@ def _name_other(connection: duckdb.DuckDBPyConnection, contract: Contract, file:
         return
     if file.suffix.lower() not in _DATABASES:
         raise LakeError(f"The inventory {file} cannot be taken in: expected a .csv, .parquet or .duckdb file.")
-    connection.execute(f"ATTACH {quoted(str(file))} AS other (READ_ONLY)")
+    try:
+        connection.execute(f"ATTACH {quoted(str(file))} AS other (READ_ONLY)")
+    except duckdb.Error as error:
+        raise LakeError(inventory_unreadable(file, contract.inventory.source, error)) from error
     try:
         source = connection.table(f"other.{_table_of(contract)}")
         source.query("source", "CREATE OR REPLACE TEMP TABLE _refinery_other_inventory AS FROM source")

@@ -40,7 +40,7 @@ class Reaudit:
     problem: str | None = None
 
 
-NOTHING_PUBLISHED = "Nothing is published yet: materialize processed_data first."
+NOTHING_PUBLISHED = "Nothing is published yet; refinery run all publishes the months of the feed."
 
 
 def months_with_rows(connection: duckdb.DuckDBPyConnection) -> list[Month]:
