@@ -119,8 +119,8 @@ def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Sett
 def _of_another(lake: Lake) -> WarehouseUnusableError:
     return WarehouseUnusableError(
         f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing "
-        f"was made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog. If that other lake is gone, "
-        "empty the place instead."
+        f"was made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog. If that other lake is "
+        "gone, empty the place instead."
     )
 
 
