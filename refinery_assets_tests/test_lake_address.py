@@ -120,7 +120,7 @@ def test_a_text_without_a_password_stays_as_it_is() -> None:
         ([], [], "No month is published."),
         ([JANUARY], [], "1 published month sums to its receipt."),
         ([JANUARY, FEBRUARY], [], "2 published months sum to their receipts."),
-        ([], [JANUARY], "0 published months sum to their receipts."),
+        ([], [JANUARY], "0 published months sum to their receipts, and 1 does not."),
     ],
 )
 def test_what_maintenance_proved_fits_its_count(proved: list[Month], broken: list[Month], said: str) -> None:
