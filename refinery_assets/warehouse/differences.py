@@ -87,13 +87,13 @@ def find_differences(
         new_rows: A SELECT of `month` and the columns of `processed_data`; takes the parameter `paths`.
         paths: The partitions that it reads.
     """
-    before = {
-        month: connection.execute(
-            "SELECT count(*) FROM processed_data WHERE ds >= $first AND ds < $end",
-            {"first": month.first_day, "end": month.next.first_day},
-        ).fetchall()[0][0]
-        for month in months
-    }
+    before: dict[Month, int] = dict.fromkeys(months, 0)
+    for span in Month.unbroken(sorted(months)):
+        for year, number, rows in connection.execute(
+            "SELECT year(ds), month(ds), count(*) FROM processed_data WHERE ds >= $first AND ds < $end GROUP BY ALL",
+            {"first": span[0].first_day, "end": span[-1].next.first_day},
+        ).fetchall():
+            before[Month(year, number)] = rows
     added = dict(
         connection.execute("SELECT month, sum(readings + imputed) FROM _refinery_new_series GROUP BY month").fetchall()
     )
