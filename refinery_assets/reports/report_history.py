@@ -102,14 +102,26 @@ def read_history(connection: duckdb.DuckDBPyConnection, known: Sequence[Month], 
             "ends": [month.next.first_day for month in read],
         },
     )
+    # By equality alone, for DuckDB 1.5 compares every series with every host where a join has other conditions, too. A
+    # host with one row is joined by its name, the few with several by the row that each month ends with.
     rows = connection.execute(
         f"""
-        SELECT month,
-            CASE WHEN node_name IS NULL THEN $not_in_inventory ELSE coalesce(number, $no_behavior) END AS n,
+        WITH once AS (
+            SELECT node_name, number, valid_from, valid_to FROM _refinery_fleet WHERE NOT has_several
+        ), several AS (
+            SELECT month, node_name, number FROM _refinery_months, _refinery_fleet
+            WHERE has_several AND {_DUE_IN_MONTH} > 0 AND {_IS_LAST_OF_MONTH}
+        )
+        SELECT s.month,
+            CASE WHEN once.node_name IS NOT NULL AND {_DUE_IN_MONTH} > 0 THEN coalesce(once.number, $no_behavior)
+                WHEN several.node_name IS NOT NULL THEN coalesce(several.number, $no_behavior)
+                ELSE $not_in_inventory END AS n,
             max(day(last_day)), count(*), sum(readings)::BIGINT, quantile_cont(mean_y, [0.1, 0.5, 0.9])
-        FROM series_months JOIN _refinery_months USING (month) LEFT JOIN _refinery_fleet
-            ON host_id = node_name AND {_DUE_IN_MONTH} > 0 AND {_IS_LAST_OF_MONTH}
-        GROUP BY month, n
+        FROM series_months s JOIN _refinery_months USING (month)
+            LEFT JOIN once ON once.node_name = s.host_id
+            LEFT JOIN several
+                ON several.month = s.month AND several.node_name = s.host_id
+        GROUP BY s.month, n
         """,  # noqa: S608 - constants of the package
         {"no_behavior": _NO_BEHAVIOR_NUMBER, "not_in_inventory": _NOT_IN_INVENTORY_NUMBER},
     ).fetchall()
