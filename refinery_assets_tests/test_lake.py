@@ -243,7 +243,7 @@ def test_a_run_into_another_data_path_than_the_lakes_fails_before_it_writes_ther
     outcome = elsewhere.refine(JANUARY)
 
     assert not outcome.success
-    assert f"keeps its data elsewhere than in REFINERY_LAKE_DATA, which is {tmp_path / 'elsewhere'}" in outcome.message
+    assert f"and REFINERY_LAKE_DATA is {tmp_path / 'elsewhere'}; set it to the place" in outcome.message
     assert not (tmp_path / "elsewhere").exists()
 
 
