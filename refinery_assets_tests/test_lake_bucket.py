@@ -237,7 +237,7 @@ def test_a_bucket_that_is_out_of_reach_fails_the_run_and_leaves_what_was_publish
 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS["AWS_SECRET_ACCESS_KEY"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
-    with pytest.raises(WarehouseUnusableError, match=rf"check that its catalog answers, and that {data} does"):
+    with pytest.raises(WarehouseUnusableError, match=rf"Check that its catalog answers, and that {data} does"):
         lake.processed()
     monkeypatch.setenv("AWS_ENDPOINT_URL", object_store)
     assert lake.processed() == before
