@@ -6,6 +6,7 @@ are run (`compare.py`).
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -108,6 +109,26 @@ class Arena:
                 connection.execute("CREATE TABLE hosts AS FROM sample.hosts")
         elif candidate != "limit":
             shutil.copy(self.inventory, target)
+
+
+def arena_parser(description: str | None, *, runs: int) -> argparse.ArgumentParser:
+    """A command line that asks for the size, the rounds, and the folder of what is measured."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=2000)
+    parser.add_argument("--first", type=Month.parse, default=Month(2023, 1))
+    parser.add_argument("--last", type=Month.parse, default=Month(2025, 12))
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data" / "bench")
+    return parser
+
+
+def arena_of(chosen: argparse.Namespace) -> Arena:
+    """The arena that was asked for, its feed made; its folder is named by the size."""
+    months = len(list(Month.span(chosen.first, chosen.last)))
+    folder = chosen.to.resolve() / f"{chosen.hosts}x{months}"
+    arena = Arena(folder, chosen.hosts, chosen.first, chosen.last)
+    arena.make_feed()
+    return arena
 
 
 @dataclass(frozen=True)

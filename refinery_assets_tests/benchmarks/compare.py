@@ -11,22 +11,26 @@ that size; the table over all sizes measured so far is written there as `benchma
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 import duckdb
 from rich.console import Console
 
 from refinery_assets.contract.months import Month
-from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, Candidate, install_peer
+from refinery_assets_tests.benchmarks.candidates import (
+    CANDIDATES,
+    Arena,
+    Candidate,
+    arena_of,
+    arena_parser,
+    install_peer,
+)
 from refinery_assets_tests.benchmarks.measuring import Cost, measure
 from refinery_assets_tests.benchmarks.report import write_report
 
@@ -39,21 +43,13 @@ class WrongRowsError(Exception):
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=2000)
-    parser.add_argument("--first", type=Month.parse, default=Month(2023, 1))
-    parser.add_argument("--last", type=Month.parse, default=Month(2025, 12))
-    parser.add_argument("--runs", type=int, default=5)
+    parser = arena_parser(__doc__, runs=5)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(CANDIDATES))
-    parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data" / "bench")
     chosen = parser.parse_args()
-    months = len(list(Month.span(chosen.first, chosen.last)))
-    size = f"{chosen.hosts}x{months}"
-    arena = Arena(chosen.to.resolve() / size, chosen.hosts, chosen.first, chosen.last)
-    arena.make_feed()
+    arena = arena_of(chosen)
     measured = _measure_all(arena, chosen.only, chosen.runs)
     # What was measured of this size before and is not measured now belongs to another time.
-    (chosen.to / f"{size}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    (chosen.to / f"{arena.folder.name}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     write_report(chosen.to)
 
 

@@ -10,7 +10,6 @@ own, which waits for the disk as any other. Figures are kept in `instances/` bel
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
-from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena
+from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, arena_of, arena_parser
 from refinery_assets_tests.benchmarks.compare import machine
 from refinery_assets_tests.benchmarks.measuring import Cost, measure
 from refinery_assets_tests.benchmarks.report import write_report
@@ -32,27 +31,19 @@ _FULL = CANDIDATES["full"].command
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=2000)
-    parser.add_argument("--first", type=Month.parse, default=Month(2023, 1))
-    parser.add_argument("--last", type=Month.parse, default=Month(2025, 12))
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data" / "bench")
+    parser = arena_parser(__doc__, runs=3)
     chosen = parser.parse_args()
-    months = len(list(Month.span(chosen.first, chosen.last)))
-    size = f"{chosen.hosts}x{months}"
-    arena = Arena(chosen.to.resolve() / size, chosen.hosts, chosen.first, chosen.last)
-    arena.make_feed()
+    arena = arena_of(chosen)
     with postgresql_server(durable=True) as socket:
         costs = _measure_all(arena, socket, chosen.runs)
     measured = {
         "hosts": chosen.hosts,
-        "months": months,
+        "months": len(list(Month.span(chosen.first, chosen.last))),
         "taken": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
         "costs": {name: [asdict(cost) for cost in taken] for name, taken in costs.items()},
     }
-    kept = chosen.to / "instances" / f"{size}.json"
+    kept = chosen.to / "instances" / f"{arena.folder.name}.json"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     write_report(chosen.to)

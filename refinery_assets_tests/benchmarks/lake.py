@@ -10,7 +10,6 @@ the benchmark's own, which waits for the disk as any other; its data lies in a f
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import subprocess
@@ -28,7 +27,7 @@ from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets.warehouse.lake import open_lake
-from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, module
+from refinery_assets_tests.benchmarks.candidates import CANDIDATES, Arena, arena_of, arena_parser, module
 from refinery_assets_tests.benchmarks.compare import WrongRowsError, machine
 from refinery_assets_tests.benchmarks.engine import INSERT_VARIABLE
 from refinery_assets_tests.benchmarks.lake_report import LAKE_CANDIDATES
@@ -92,22 +91,14 @@ class _Ground:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=2000)
-    parser.add_argument("--first", type=Month.parse, default=Month(2023, 1))
-    parser.add_argument("--last", type=Month.parse, default=Month(2025, 12))
-    parser.add_argument("--runs", type=int, default=3)
+    parser = arena_parser(__doc__, runs=3)
     parser.add_argument("--memory-mib", type=int, default=384)
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(LAKE_CANDIDATES))
-    parser.add_argument("--to", type=Path, default=PROJECT_ROOT / "data" / "bench")
     chosen = parser.parse_args()
-    months = len(list(Month.span(chosen.first, chosen.last)))
-    size = f"{chosen.hosts}x{months}"
-    arena = Arena(chosen.to.resolve() / size, chosen.hosts, chosen.first, chosen.last)
-    arena.make_feed()
+    arena = arena_of(chosen)
     with postgresql_server(durable=True) as socket:
         measured = _measure_all(_Ground(arena, socket, chosen.memory_mib), chosen.only, chosen.runs)
-    kept = chosen.to / "lake" / f"{size}.json"
+    kept = chosen.to / "lake" / f"{arena.folder.name}.json"
     kept.parent.mkdir(exist_ok=True)
     kept.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     write_report(chosen.to)
