@@ -13,6 +13,7 @@ import duckdb
 
 from refinery_assets.checks.rules import SAMPLE_SIZE, Row
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.receipts import rows_of_months
 from refinery_assets.warehouse.tables import rows_of
 
 
@@ -87,13 +88,7 @@ def find_differences(
         new_rows: A SELECT of `month` and the columns of `processed_data`; takes the parameter `paths`.
         paths: The partitions that it reads.
     """
-    before: dict[Month, int] = dict.fromkeys(months, 0)
-    for span in Month.unbroken(sorted(months)):
-        for year, number, rows in connection.execute(
-            "SELECT year(ds), month(ds), count(*) FROM processed_data WHERE ds >= $first AND ds < $end GROUP BY ALL",
-            {"first": span[0].first_day, "end": span[-1].next.first_day},
-        ).fetchall():
-            before[Month(year, number)] = rows
+    before = dict.fromkeys(months, 0) | rows_of_months(connection, months)
     added = dict(
         connection.execute("SELECT month, sum(readings + imputed) FROM _refinery_new_series GROUP BY month").fetchall()
     )
