@@ -123,7 +123,4 @@ def run_sql(socket: Path, database: str, statement: str, *, user: str = ADMIN) -
 
 def dagster_variables(socket: Path, database: str, *, user: str = ADMIN) -> dict[str, str]:
     """The variables that `deploy/*/dagster.yaml` takes."""
-    return {
-        "DAGSTER_PG_URL": f"postgresql+psycopg2://{user}:{PASSWORD}@/{database}?host={socket}",
-        "DAGSTER_EVENT_BATCH_SIZE": "1000",
-    }
+    return {"DAGSTER_PG_URL": f"postgresql+psycopg2://{user}:{PASSWORD}@/{database}?host={socket}"}

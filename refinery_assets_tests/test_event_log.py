@@ -13,15 +13,9 @@ import psutil
 import pytest
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
-from refinery_assets.assets.month_events import (
-    JudgedMonth,
-    MaterializedMonth,
-    log_months,
-    monthly_check_spec,
-    silent_outputs,
-)
 from refinery_assets.operations.event_log import KeptOpenEventLog
 from refinery_assets.operations.partitions import ONE_RUN, range_tags
+from refinery_assets_tests.events import MONTHS_PLANNED, MONTHS_UNPLANNED, judged
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.scenario import JANUARY, MARCH
 
@@ -95,33 +89,6 @@ def test_a_run_over_months_stores_what_the_stock_storage_would_store(
     assert stored[0] == stored[1]
     index, _ = stored[0]
     assert sum(row[0] == "ASSET_MATERIALIZATION" for row in index[0]) == 3
-
-
-MONTHS = dg.MonthlyPartitionsDefinition("2024-01", fmt="%Y-%m")
-MONTHS_PLANNED = ("2024-01", "2024-02", "2024-03")
-MONTHS_UNPLANNED = ("2024-05", "2024-04", None)
-
-
-@dg.multi_asset(
-    specs=[dg.AssetSpec("judged")],
-    partitions_def=MONTHS,
-    backfill_policy=ONE_RUN,
-    check_specs=[monthly_check_spec(name, "judged", MONTHS, description="", blocking=True) for name in ("one", "two")],
-)
-def judged(context: dg.AssetExecutionContext) -> Iterator[Any]:
-    yield from silent_outputs(context)
-    # Some are judged twice.
-    months = [*context.partition_keys, "2024-02", *MONTHS_UNPLANNED, "2024-05"]
-    log_months(
-        context,
-        "judged",
-        [MaterializedMonth(month, "digest", {}) for month in context.partition_keys],
-        [
-            JudgedMonth("judged", name, month, at % 2 == 0, dg.AssetCheckSeverity.WARN, f"{at}", {})
-            for at, month in enumerate(months)
-            for name in ("one", "two")
-        ],
-    )
 
 
 def test_events_stored_together_leave_every_row_that_the_stock_storage_leaves(

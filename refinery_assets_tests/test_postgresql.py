@@ -20,9 +20,12 @@ from dagster._serdes import serialize_value
 from refinery_assets.build import build_defs
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.operations.automation import REFINE
+from refinery_assets.operations.event_batches import StoresTogether
 from refinery_assets.operations.housekeeping import end_dead_runs
+from refinery_assets.operations.partitions import range_tags
 from refinery_assets.operations.processes import RunProcess
 from refinery_assets.operations.runs import PROCESS_TAG, start_run
+from refinery_assets_tests.events import judged
 from refinery_assets_tests.installation import Installation
 from refinery_assets_tests.postgresql import (
     ADMIN,
@@ -35,7 +38,7 @@ from refinery_assets_tests.postgresql import (
 )
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, Sandbox, settings_in
 
-pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
+dagster_postgres = pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
 pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 
 
@@ -187,3 +190,42 @@ def test_dagster_owns_its_database_a_reader_changes_nothing_and_nobody_else_gets
     ):
         with pytest.raises(psycopg2.Error, match=why):
             run_sql(postgres, "dagster", statement, user=user)
+
+
+# But for when a row was made.
+ALL_ROWS = {
+    "event_logs": "SELECT id, run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition "
+    "FROM event_logs ORDER BY id",
+    "asset_keys": "SELECT asset_key, last_materialization, last_run_id, last_materialization_timestamp "
+    "FROM asset_keys ORDER BY id",
+    "asset_event_tags": "SELECT asset_key, event_id, key, value, event_timestamp FROM asset_event_tags ORDER BY id",
+    "asset_check_executions": "SELECT asset_key, check_name, partition, run_id, execution_status, evaluation_event, "
+    "evaluation_event_timestamp, evaluation_event_storage_id, materialization_event_storage_id "
+    "FROM asset_check_executions ORDER BY id",
+}
+
+
+def test_events_stored_together_leave_every_row_that_the_stock_storage_leaves(
+    installation: Installation, postgres: Path, tmp_path: Path
+) -> None:
+    with installation.instance() as sqlite:
+        ran = dg.materialize([judged], instance=sqlite, tags=range_tags(JANUARY, MARCH))
+        assert ran.success
+        events = sqlite.all_logs(ran.run_id)
+    left = []
+    for name in ("together", "stock"):
+        with instance_in(postgres, name, tmp_path / name) as instance:
+            ours = instance.event_log_storage
+            assert isinstance(ours, StoresTogether)
+            assert isinstance(ours, dagster_postgres.PostgresEventLogStorage)
+            if name == "together":
+                ours.store_event_batch(events)
+            else:
+                stock = dagster_postgres.PostgresEventLogStorage(ours.postgres_url)
+                for event in events:
+                    stock.store_event(event)
+        left.append({table: run_sql(postgres, name, query) for table, query in ALL_ROWS.items()})
+
+    assert left[0] == left[1]
+    assert len(left[0]["asset_check_executions"]) == 12
+    assert len(left[0]["asset_event_tags"]) == 3

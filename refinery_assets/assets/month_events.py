@@ -34,7 +34,7 @@ from dagster._core.events import (
 )
 
 from refinery_assets.checks.rules import counted
-from refinery_assets.operations.event_log import KeptOpenEventLog
+from refinery_assets.operations.event_batches import StoresTogether
 
 SILENT: Mapping[str, Any] = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Metadata of an output for which Dagster records no materialization; the IO manager still gets its value."""
@@ -191,7 +191,7 @@ class _StepLog:
             for event_type, data, message in events
         ]
         # Dagster's own storages take some kinds of events together, and say so at length when they are given others.
-        together = isinstance(self._context.instance.event_log_storage, KeptOpenEventLog) or (
+        together = isinstance(self._context.instance.event_log_storage, StoresTogether) or (
             {event.event_type for event in made} <= BATCH_WRITABLE_EVENTS
         )
         batch = str(uuid4())

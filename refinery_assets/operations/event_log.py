@@ -5,7 +5,8 @@ and as evaluated, each in two files. Its stock storage builds an engine, a conne
 statement anew for every single event: with it, a run over 36 months takes 1.9 times the CPU time. The files, the
 tables and what stands in them are the stock storage's own, so `dagster.yaml` may name either.
 
-Here: how the files are opened, and how many events are stored at once. Not here: what is stored.
+Here: how the files are opened, and how many events are stored at once. Not here: the rows that events become
+(`event_batches.py`).
 """
 
 from __future__ import annotations
@@ -13,52 +14,25 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from dagster import DagsterEventType, EventLogEntry
-from dagster._core.events import ASSET_EVENTS
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, bindparam, create_engine, select
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import QueuePool
 
-_CHECKS = AssetCheckExecutionsTable
-_KEY = ("asset_key", "check_name", "run_id", "partition")
-_UPDATE_CHECK = (
-    _CHECKS.update()
-    # The partition of a check that has none is null.
-    .where(*(_CHECKS.c[name].is_not_distinct_from(bindparam(f"its_{name}")) for name in _KEY))
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "execution_status",
-                "evaluation_event",
-                "evaluation_event_timestamp",
-                "evaluation_event_storage_id",
-                "materialization_event_storage_id",
-            )
-        }
-    )
-)
-_PLANNED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-_EVALUATED = DagsterEventType.ASSET_CHECK_EVALUATION
-_SUCCEEDED = AssetCheckExecutionRecordStatus.SUCCEEDED
-_FAILED = AssetCheckExecutionRecordStatus.FAILED
-_IN_INDEX = {*ASSET_EVENTS, _PLANNED, _EVALUATED}
+from refinery_assets.operations.event_batches import INDEXED_EVENTS, StoresTogether
 
 
-class KeptOpenEventLog(SqliteEventLogStorage):
+class KeptOpenEventLog(StoresTogether, SqliteEventLogStorage):
     """The stock storage, except that two connections stay open: the index's and that of one run."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -134,23 +108,8 @@ class KeptOpenEventLog(SqliteEventLogStorage):
         os.utime(self.path_for_shard(run_id))
 
     def _store_in_both(self, run_file: Connection, index: Connection, events: Sequence[EventLogEntry]) -> None:
-        rows = [self._event_to_row(event) for event in events]
-        run_file.execute(SqlEventLogStorageTable.insert(), rows)
-        ids = index.scalars(
-            SqlEventLogStorageTable.insert().returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True),
-            rows,
-        )
-        stored = [_Stored(event, row, event_id) for event, row, event_id in zip(events, rows, ids, strict=True)]
-        self._note_assets(index, [one for one in stored if one.event.dagster_event_type in ASSET_EVENTS])
-        _note_planned_checks(index, [one for one in stored if one.event.dagster_event_type is _PLANNED])
-        _note_evaluations(index, [one for one in stored if one.event.dagster_event_type is _EVALUATED])
-
-    def _note_assets(self, index: Connection, stored: Sequence[_Stored]) -> None:
-        self._store_asset_event_tags(index, [one.event for one in stored], [one.event_id for one in stored])
-        # In the list of assets stands nothing but the last event of a type.
-        latest = {(one.event.get_dagster_event().asset_key, one.event.dagster_event_type): one for one in stored}
-        for one in latest.values():
-            self._store_asset_event(index, one.event, one.event_id)
+        run_file.execute(SqlEventLogStorageTable.insert(), [self._event_to_row(event) for event in events])
+        self._store_together(index, events)
 
     def dispose(self) -> None:
         """Close the files."""
@@ -168,78 +127,4 @@ def _spare_the_disk(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _is_in_index(event: EventLogEntry) -> bool:
-    return event.is_dagster_event and event.dagster_event_type in _IN_INDEX
-
-
-@dataclass(frozen=True)
-class _Stored:
-    event: EventLogEntry
-    row: Mapping[str, Any]
-    event_id: int
-
-
-def _note_planned_checks(index: Connection, stored: Sequence[_Stored]) -> None:
-    rows = []
-    for one in stored:
-        planned = one.event.get_dagster_event().asset_check_planned_data
-        months = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
-        rows += [
-            {
-                "asset_key": planned.asset_key.to_string(),
-                "check_name": planned.check_name,
-                "partition": month,
-                "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-                **_of_check_event(one),
-            }
-            for month in months
-        ]
-    if rows:
-        index.execute(_CHECKS.insert(), rows)
-
-
-def _note_evaluations(index: Connection, stored: Sequence[_Stored]) -> None:
-    """Put the evaluations into the rows that were planned for them; make rows for the others."""
-    rows: dict[tuple[str, str, str, str | None], dict[str, Any]] = {}
-    for one in stored:
-        found = one.event.get_dagster_event().asset_check_evaluation_data
-        status = _SUCCEEDED if found.passed else _FAILED
-        target = found.target_materialization_data
-        key = found.asset_key.to_string(), found.check_name, one.event.run_id, found.partition
-        # A check that is evaluated again in the same run replaces what it said before.
-        rows[key] = {
-            "asset_key": key[0],
-            "check_name": found.check_name,
-            "partition": found.partition,
-            "execution_status": status.value,
-            "materialization_event_storage_id": target.storage_id if target else None,
-            **_of_check_event(one),
-        }
-    if not rows:
-        return
-    planned = {
-        tuple(row)
-        for row in index.execute(
-            select(*(_CHECKS.c[name] for name in _KEY)).where(
-                _CHECKS.c.asset_key.in_({asset for asset, *_ in rows}),
-                _CHECKS.c.check_name.in_({check for _, check, *_ in rows}),
-                _CHECKS.c.run_id.in_({run_id for *_, run_id, _ in rows}),
-            )
-        )
-    }
-    if updates := [_under_key(row) for key, row in rows.items() if key in planned]:
-        index.execute(_UPDATE_CHECK, updates)
-    if inserts := [row for key, row in rows.items() if key not in planned]:
-        index.execute(_CHECKS.insert(), inserts)
-
-
-def _of_check_event(one: _Stored) -> dict[str, Any]:
-    return {
-        "run_id": one.row["run_id"],
-        "evaluation_event": one.row["event"],
-        "evaluation_event_timestamp": one.row["timestamp"],
-        "evaluation_event_storage_id": one.event_id,
-    }
-
-
-def _under_key(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"its_{name}" if name in _KEY else name: value for name, value in row.items()}
+    return event.is_dagster_event and event.dagster_event_type in INDEXED_EVENTS
