@@ -102,7 +102,7 @@ def test_a_limit_of_memory_that_is_too_low_is_named_with_its_setting_and_writes_
 
     with (
         pytest.raises(
-            WarehouseUnusableError, match=r"could not do with 20MiB of memory \(REFINERY_MEMORY_MIB\)"
+            WarehouseUnusableError, match=r"ran out of memory with 20MiB of memory \(REFINERY_MEMORY_MIB\)"
         ) as raised,
         open_warehouse(warehouse, read_only=False, wait_seconds=0.0, config={"memory_limit": "20MiB"}) as connection,
         transaction(connection),

@@ -132,9 +132,9 @@ def test_a_restart_of_postgresql_in_a_transaction_ends_in_one_sentence_and_leave
 
         assert done.returncode == 0, done.stderr
         told = (
-            f"The catalog of the lake {lake} broke the connection off, as when PostgreSQL is restarted; what was "
-            "published stands, what was being written does not unless its last word had arrived. See that it answers, "
-            "then run again."
+            f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. "
+            "Published months are intact; the write in progress was rolled back, unless its commit had already "
+            "arrived. Check that PostgreSQL is up, then run again."
         )
         assert done.stdout.splitlines() == [told, told, told]
         assert lost.query("SELECT * FROM hosts ORDER BY node_name") == before

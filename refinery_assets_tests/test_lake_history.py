@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +31,7 @@ from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
+from refinery_assets_tests.postgresql import ADMIN, create_database, program
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -71,7 +74,7 @@ def test_every_publication_that_is_kept_is_read_back_as_it_was_and_maintenance_t
     with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
         months = read_status(connection, settings, settings.today).months
     assert [each.snapshot for each in months] == [kept[2].snapshot, None, None]
-    with pytest.raises(NoSuchPublicationError, match=r"999 is kept: kept are the snapshots \d+, \d+ and \d+;"):
+    with pytest.raises(NoSuchPublicationError, match=r"999 is kept: kept are the snapshots \d+, \d+ and \d+\. To"):
         open_published(settings, "999").__enter__()
 
     # All but the newest is older than is asked for.
@@ -180,3 +183,39 @@ def test_maintenance_waits_for_publishers_and_says_for_which(sandbox: Sandbox, p
         assert run is not None
         assert describe_failure(instance, run)["problems"] == [str(held.value)]
     assert maintain(settings).proved == []
+
+
+def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_run(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = make_lake_in(sandbox.settings, postgres.new_lake())
+    lake = replace(sandbox, settings=settings)
+    assert lake.refine(JANUARY).success
+    name = re.search(r"dbname=(\w+)", settings.lake.place if settings.lake else "")
+    assert name is not None
+    _postgres_tool(postgres, "pg_dump", "-Fc", "-f", str(postgres.socket / "lake.dump"), name[1])
+    assert lake.refine(FEBRUARY).success
+    expected = lake.published()
+    # What maintenance would take for orphans of long ago.
+    data = folder(settings.lake_data)
+    long_ago = (utc_now() - timedelta(days=3)).timestamp()
+    for file in data.rglob("*.parquet"):
+        os.utime(file, (long_ago, long_ago))
+
+    _postgres_tool(postgres, "dropdb", name[1])
+    create_database(postgres.socket, name[1])
+    _postgres_tool(postgres, "pg_restore", "-d", name[1], str(postgres.socket / "lake.dump"))
+
+    assert lake.audit().success
+    assert lake.query("SELECT month FROM publications") == [("2024-01",)]
+    # As `run changed` would.
+    assert lake.refine(FEBRUARY).success
+    assert lake.published() == expected
+    done = maintain(settings)
+    assert (done.proved, done.broken) == ([JANUARY, FEBRUARY], [])
+    assert lake.published() == expected
+
+
+def _postgres_tool(postgres: Postgres, name: str, *options: str) -> None:
+    command = [program(name), "-h", str(postgres.socket), "-U", ADMIN, *options]
+    subprocess.run(command, cwd=postgres.socket, check=True, capture_output=True, timeout=60)

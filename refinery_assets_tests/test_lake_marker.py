@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,10 +20,10 @@ from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import maintain
 from refinery_assets.warehouse.lake_marker import MARKER, refuse_shared_places
 from refinery_assets.warehouse.lake_tables import make_lake
-from refinery_assets.warehouse.storage import WarehouseUnusableError
+from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseUnusableError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.lakes import publish_in_lake
-from refinery_assets_tests.scenario import JANUARY, Sandbox, folder
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
@@ -102,6 +103,40 @@ def test_a_lake_without_a_marker_is_not_cleaned_until_init_has_written_it(lake_s
     assert marker.read_bytes() == written
     assert maintain(settings).orphans == 1
     assert marker.read_bytes() == written
+
+
+def test_on_a_machine_that_has_not_mounted_the_data_nothing_is_written_there(lake_sandbox: Sandbox) -> None:
+    publish_in_lake(lake_sandbox, JANUARY)
+    data = folder(lake_sandbox.settings.lake_data)
+    elsewhere = data.rename(data.with_name("mounted"))
+    data.mkdir()
+    why = r"refinery-lake\.json \(REFINERY_LAKE_DATA\) is not there, .* the share is mounted on this machine"
+
+    for ran in (lake_sandbox.refine(FEBRUARY), lake_sandbox.materialize(["cpu_utilization"], FEBRUARY)):
+        assert not ran.success
+        assert re.search(why, ran.message)
+    with (
+        pytest.raises(DataElsewhereError, match=why),
+        open_warehouse(lake_sandbox.settings.place, read_only=False, wait_seconds=0.0),
+    ):
+        pytest.fail("opened for writing")
+
+    assert list(data.iterdir()) == []
+    data.rmdir()
+    elsewhere.rename(data)
+    assert lake_sandbox.refine(FEBRUARY).success
+
+
+def test_a_run_does_not_write_into_the_data_of_another_lake(lake_sandbox: Sandbox) -> None:
+    data = folder(lake_sandbox.settings.lake_data)
+    (data / MARKER).write_text('{"lake": "00000000-0000-0000-0000-000000000000"}')
+    files = _files(data)
+
+    ran = lake_sandbox.refine(JANUARY)
+
+    assert not ran.success
+    assert "belongs to another lake than" in ran.message
+    assert _files(data) == files
 
 
 def test_a_marker_that_cannot_be_understood_is_anothers(lake_sandbox: Sandbox) -> None:

@@ -75,6 +75,22 @@ def test_a_variable_that_sets_nothing_is_refused_with_the_one_that_it_resembles(
     assert str(refused.value) == f"{name}, set in the environment or in the file .env, is no setting; {told}"
 
 
+def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting_and_is_no_trouble() -> None:
+    of_service = {
+        "REFINERY_SERVICE_HOST": "10.0.0.7",
+        "REFINERY_SERVICE_PORT": "3030",
+        "REFINERY_SERVICE_PORT_GRPC": "3030",
+        "REFINERY_PORT": "tcp://10.0.0.7:3030",
+        "REFINERY_PORT_3030_TCP": "tcp://10.0.0.7:3030",
+        "REFINERY_PORT_3030_TCP_ADDR": "10.0.0.7",
+    }
+    in_a_pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "REFINERY_BEHAVIORS": "7"}
+
+    assert Settings.from_environment(of_service | in_a_pod).behaviors == 7
+    with pytest.raises(SettingError, match=r"REFINERY_PORTS, .* is no setting"):
+        Settings.from_environment(in_a_pod | {"REFINERY_PORTS": "3030"})
+
+
 def test_an_alert_address_that_cannot_be_used_is_refused_without_its_token() -> None:
     with pytest.raises(SettingError, match="REFINERY_ALERT_URL is set to something else") as refused:
         Settings.from_environment({"REFINERY_ALERT_URL": "hooks.example/token-4711"})

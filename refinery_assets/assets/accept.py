@@ -18,6 +18,7 @@ from refinery_assets.assets.resources import (
 )
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
+from refinery_assets.feed.store import StoreError
 from refinery_assets.warehouse.acceptance import WaiverError, accept, withdraw
 from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError
 
@@ -50,7 +51,14 @@ def build_accept(settings: Settings) -> dg.JobDefinition:
                 waiver = accept(connection, settings, month, config.check_name, why=config.why, who=who)
         except (WarehouseHeldError, LostRaceError) as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
-        except (ValueError, WaiverError, WarehouseMissingError, WarehouseUnusableError, ForeignTableError) as error:
+        except (
+            ValueError,
+            WaiverError,
+            WarehouseMissingError,
+            WarehouseUnusableError,
+            ForeignTableError,
+            StoreError,
+        ) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         context.log.info(f"{waiver.sentence} Run {month} again to publish it.")
 

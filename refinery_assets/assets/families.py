@@ -9,12 +9,13 @@ import dagster as dg
 
 from refinery_assets.assets.checks import check_specs, column_schema
 from refinery_assets.assets.io_manager import failing_if_unwritable
-from refinery_assets.assets.month_events import MaterializedMonth, silent_outputs
+from refinery_assets.assets.month_events import MaterializedMonth, is_in_run, silent_outputs
 from refinery_assets.assets.resources import (
     Warehouse,
     WarehouseHeldError,
     WarehouseMissingError,
     WarehouseUnusableError,
+    fail_if_data_is_elsewhere,
     try_again_or_fail,
 )
 from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_to_do, needs_stores
@@ -57,6 +58,8 @@ def build_family(family: Family, settings: Settings, partitions: dg.PartitionsDe
     )
     @needs_stores
     def family_asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
+        if not is_in_run(context, LEGACY_FEED):
+            fail_if_data_is_elsewhere(warehouse)
         months, left_out = months_to_do(context, settings)
         odd_hosts = _odd_hosts(context, warehouse, settings)
         entrance = ledger_of(context, settings).read(LEGACY_FEED)

@@ -92,7 +92,9 @@ class Warehouse(DuckDBResource):
         Raises:
             WarehouseMissingError: The file or the lake does not exist.
             WarehouseHeldError: Another process holds the file; the message names it.
+            DataElsewhereError: A lake's data path is not the lake's, or not on this machine.
             WarehouseUnusableError: The file cannot be opened or written, or the disk is full.
+            StoreError: The object store of a lake's data cannot be reached or used.
         """
         place = self.place
         if self.is_made and isinstance(place, Path):
@@ -109,14 +111,18 @@ def fail_if_data_is_elsewhere(warehouse: Warehouse) -> None:
     All else that is wrong with the warehouse is for the steps to say that need it.
 
     Raises:
-        dg.Failure: The catalog names another data path than the settings.
+        dg.Failure: The catalog names another data path than the settings, or the path does not say that it is the
+            lake's.
+        StoreError: The data's object store cannot be reached or used.
     """
     place = warehouse.place
     if not isinstance(place, Lake):
         return
+    from refinery_assets.warehouse.lake_marker import refuse_to_write_elsewhere  # noqa: PLC0415 - not without a lake
+
     try:
-        with open_warehouse(place, read_only=True, wait_seconds=0.0):
-            pass
+        with open_warehouse(place, read_only=True, wait_seconds=0.0) as connection:
+            refuse_to_write_elsewhere(connection, place)
     except DataElsewhereError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
     except (WarehouseMissingError, WarehouseHeldError, WarehouseUnusableError):

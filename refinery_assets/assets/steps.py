@@ -33,6 +33,7 @@ from refinery_assets.contract.families import LEGACY_FEED, MONTHLY_REPORT, PROCE
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
+from refinery_assets.feed.store import StoreError
 from refinery_assets.operations.backfills import months_asked_together
 from refinery_assets.operations.partitions import months_of
 from refinery_assets.rows.source_checks import months_asked
@@ -196,6 +197,7 @@ def _record_unpublished(context: Context, warehouse: Warehouse, ledger: RunLedge
         WarehouseUnusableError,
         ForeignTableError,
         LostRaceError,
+        StoreError,
     ) as error:
         context.log.warning(
             f"What the checks said is not in the table audits yet; the next run that publishes adds it. {error}"

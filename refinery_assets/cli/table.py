@@ -53,9 +53,12 @@ def audit(
 
 
 def export(
-    to: Annotated[Path, typer.Option("--to", metavar="PATH", parser=local_path, help="the folder")] = PROJECT_ROOT
-    / "data"
-    / "export",
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to", metavar="PATH", parser=local_path, help="the folder; else data/export, or data/export-as-of-..."
+        ),
+    ] = None,
     first: Annotated[
         Month | None, typer.Option("--first", metavar="MONTH", parser=parse_month, help="else the table's first")
     ] = None,
@@ -75,6 +78,8 @@ def export(
     if first and last and last < first:
         raise typer.BadParameter(f"the last month, {last}, is before the first, {first}.")
     settings = settings_now()
+    # One that is not the table as it is now: months of both in one folder would be a table that never was.
+    folder = to or PROJECT_ROOT / "data" / ("export" if as_of is None else f"export-as-of-{as_of}")
     from refinery_assets.warehouse.export import export_months, exported_file, published_months
     from refinery_assets.warehouse.snapshot import open_published
 
@@ -82,16 +87,16 @@ def export(
     with open_published(settings, as_of) as connection:
         published = published_months(connection)
         months = [month for month in published if (first or month) <= month <= (last or month)]
-        for month, rows in export_months(connection, months, to):
-            file = exported_file(to, month)
+        for month, rows in export_months(connection, months, folder):
+            file = exported_file(folder, month)
             written.append({"month": str(month), "rows": rows, "file": str(file)})
             if not as_json:
                 typer.echo(f"{month}: {counted(rows, 'row')} in {file}")
     total = sum(each["rows"] for each in written)
     if as_json:
-        print_json({"command": "export", "folder": str(to), "rows": total, "months": written})
+        print_json({"command": "export", "folder": str(folder), "rows": total, "months": written})
     elif written:
-        typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {to}.")
+        typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {folder}.")
     if not written:
         fail(_why_nothing(published), EXIT_REFUSED)
 

@@ -6,6 +6,7 @@ stands where it is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
@@ -36,6 +37,11 @@ _BESIDE_THE_WAREHOUSE = Path("<warehouse>.read.duckdb")
 # With a lake, no file is the warehouse: whatever takes this for one finds none.
 _NO_FILE = Path("<the warehouse is a lake>")
 _PREFIX = "REFINERY_"
+_IN_A_POD = "KUBERNETES_SERVICE_HOST"
+_OF_A_SERVICE = re.compile(
+    rf"{_PREFIX}(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+"""The variables that Kubernetes sets in the pods beside a service named `refinery`."""
 
 
 def _project_root() -> Path:
@@ -283,7 +289,7 @@ class Settings:
             if isinstance(place, ObjectPrefix) and find_spec("obstore") is None:
                 raise SettingError(
                     f"{variable} is '{place}', and the library for object stores is not installed; install it with: "
-                    "pip install 'refinery-assets[s3]'."
+                    "pip install '.[s3]', in a copy of the project."
                 )
         return settings
 
@@ -335,7 +341,10 @@ class _Variables(BaseSettings):
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
         source = EnvSettingsSource(cls)
-        source.env_vars = {name.lower(): value for name, value in environment.items()}
+        given = environment.items()
+        if _IN_A_POD in environment:
+            given = {name: value for name, value in given if not _OF_A_SERVICE.fullmatch(name)}.items()
+        source.env_vars = {name.lower(): value for name, value in given}
         return cls(**source()).refinery
 
     @classmethod

@@ -48,7 +48,10 @@ def print_status(status: Status, heartbeat: Heartbeat | None, now: datetime, con
     _print_what_all_months_lack(status, console)
     _print_open_months(status, console)
     if heartbeat is None:
-        console.print("Schedule and sensors were never seen at work here; refinery ui starts them.")
+        console.print(
+            "Schedule and sensors were never seen at work on this machine; refinery ui starts them, unless the daemon "
+            "runs on another machine."
+        )
         return
     age = now.astimezone(UTC) - heartbeat.time
     moment = f"{heartbeat.time:%Y-%m-%d %H:%M} UTC"

@@ -126,8 +126,8 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, lake: Lake, packaged
         except duckdb.Error as error:
             raise WarehouseUnusableError(
                 f"The lake {lake} wants DuckDB's extension {name}, which cannot be had for DuckDB {duckdb.__version__} "
-                "here: install refinery-assets[lake], or let this machine download extensions. DuckDB says: "
-                f"{faults.first_line(error)}"
+                "here: pip install '.[lake]' in a copy of the project, or let this machine download extensions. DuckDB "
+                f"says: {faults.first_line(error)}"
             ) from error
 
 

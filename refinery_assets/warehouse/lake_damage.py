@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import duckdb
 
 from refinery_assets.checks.rules import counted, listing
+from refinery_assets.contract.columns import TABLES
 from refinery_assets.contract.lake import Lake, without_passwords
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.store import StoreError, open_store
@@ -85,9 +86,11 @@ def what_to_do(lake: Lake, damaged: Sequence[DamagedFile]) -> str:
     others = len(damaged) - 1
     files = f"{damaged[0].path} is" if not others else f"{damaged[0].path} and {counted(others, 'other file')} are"
     drop = "; ".join(f"DROP TABLE {table}" for table in tables)
+    # Any other table is the inventory's, which no run makes.
+    init = "refinery lake init" + (" --inventory FILE" if set(tables) - {table.name for table in TABLES} else "")
     return without_passwords(
         f"{what} cannot be read in the lake {lake}: {files} missing or damaged. Put back what is missing from a backup "
-        f"of REFINERY_LAKE_DATA; without one, {drop} in the lake, then refinery lake init and refinery run all, which "
+        f"of REFINERY_LAKE_DATA; without one, {drop} in the lake, then {init} and refinery run all, which "
         "publish from the feed (docs/many-machines.md, A missing file)."
     )
 

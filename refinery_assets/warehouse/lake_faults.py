@@ -76,8 +76,9 @@ def broke_off(lake: Lake, error: duckdb.Error) -> WarehouseHeldError | None:
     if type(error) is not duckdb.Error and not _BROKE_OFF.search(str(error)):
         return None
     return WarehouseHeldError(
-        f"The catalog of the lake {lake} broke the connection off, as when PostgreSQL is restarted; what was published "
-        "stands, what was being written does not unless its last word had arrived. See that it answers, then run again."
+        f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. Published months "
+        "are intact; the write in progress was rolled back, unless its commit had already arrived. Check that "
+        "PostgreSQL is up, then run again."
     )
 
 
@@ -91,7 +92,7 @@ def may_not(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError | None:
         )
     if denied := _NOT_WRITABLE.search(str(error)):
         return WarehouseUnusableError(
-            f"This machine does not let its user do that in the data of the lake {lake}, and what is published is "
+            f"The operating system denied access to the data of the lake {lake}, and what is published is "
             f"unchanged: {denied[0]}. Make, write and maintain it as the user that owns {lake.data} "
             "(docs/many-machines.md, Roles)."
         )

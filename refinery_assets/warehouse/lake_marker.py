@@ -4,7 +4,8 @@
 
 DuckLake's maintenance deletes every Parquet file below the data path that the catalog does not know, be it another
 lake's, a partition or part of the feed. So `init` takes no path that holds any, and nothing is cleaned where the marker
-is not the catalog's own. Here: writing the marker, and both refusals. Not here: the cleaning (`lake_maintenance.py`).
+is not the catalog's own. Nor is anything written there: on a machine that has not mounted the share, nobody else would
+see the files. Here: writing the marker, and the refusals. Not here: the cleaning (`lake_maintenance.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from refinery_assets.contract.places import ObjectPrefix, Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_files import CATALOG, lake_store
-from refinery_assets.warehouse.storage import WarehouseMissingError, WarehouseUnusableError
+from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseMissingError, WarehouseUnusableError
 
 MARKER = "refinery-lake.json"
 """Its name; DuckLake's cleaning looks at names that end in .parquet alone."""
@@ -116,8 +117,27 @@ def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Sett
         raise _of_another(lake)
 
 
-def _of_another(lake: Lake) -> WarehouseUnusableError:
-    return WarehouseUnusableError(
+def refuse_to_write_elsewhere(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Refuse to write below a data path that does not say, on this machine, that it is this lake's.
+
+    Raises:
+        DataElsewhereError: It does not.
+        WarehouseUnusableError: What it says cannot be read.
+        StoreError: The data's object store cannot be reached or used.
+    """
+    marked = _read(lake.data)
+    if marked is None:
+        raise DataElsewhereError(
+            f"{lake.data}/{MARKER} (REFINERY_LAKE_DATA) is not there, so this may not be where the data of the lake "
+            f"{lake} lies, and nothing was written: see that the share is mounted on this machine (of a lake that an "
+            "earlier version made, run refinery lake init), then run again."
+        )
+    if marked != _identity(connection):
+        raise _of_another(lake)
+
+
+def _of_another(lake: Lake) -> DataElsewhereError:
+    return DataElsewhereError(
         f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing "
         f"was made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog. If that other lake is "
         "gone, empty the place instead."

@@ -117,7 +117,7 @@ def find_lake_as_of(settings: Settings, name: str) -> tuple[Lake, int]:
         raise NoSuchPublicationError(f"{name} is the beginning of several runs; give more of it.")
     if not found:
         told = what_is_kept([each.snapshot for each in kept], name)
-        raise NoSuchPublicationError(f"No publication {name} is kept: {told}; refinery lake publications lists them.")
+        raise NoSuchPublicationError(f"No publication {name} is kept: {told}. To list all: refinery lake publications")
     # A run may publish several times, and ends with the last.
     return _lake_of(settings), found[-1].snapshot
 

@@ -38,7 +38,7 @@ class WarehouseUnusableError(Exception):
 
 
 class DataElsewhereError(WarehouseUnusableError):
-    """A lake's catalog names another data path than the settings."""
+    """The data path of the settings is not the one that a lake's catalog names, or is another lake's."""
 
 
 def open_or_make_warehouse(path: Path) -> duckdb.DuckDBPyConnection:
@@ -83,14 +83,20 @@ def open_warehouse(
     Raises:
         WarehouseMissingError: The file does not exist.
         WarehouseHeldError: Another process holds the file; the message names it.
+        DataElsewhereError: A lake's data path is not the one that its catalog names, or, where it is opened for
+            writing, does not say that it is this lake's.
         WarehouseUnusableError: The file cannot be opened or written, the disk is full, or the memory that DuckDB may
             take is not enough.
+        StoreError: The object store of a lake's data cannot be reached or used.
     """
     if isinstance(place, Lake):
         # Whoever has no lake need not load it.
         from refinery_assets.warehouse.lake import open_lake  # noqa: PLC0415
+        from refinery_assets.warehouse.lake_marker import refuse_to_write_elsewhere  # noqa: PLC0415
 
         with open_lake(place, read_only=read_only, wait_seconds=wait_seconds, config=config) as connection:
+            if not read_only:
+                refuse_to_write_elsewhere(connection, place)
             yield connection
         return
     path = place
@@ -112,12 +118,12 @@ def open_warehouse(
 
 
 def out_of_memory(place: Path | Lake, config: Mapping[str, Any] | None) -> WarehouseUnusableError:
-    """What to say where DuckDB could not do with the memory that it may take."""
+    """What to say where DuckDB ran out of the memory that it may take."""
     limit = (config or {}).get("memory_limit")
     allowed = f"{limit} of memory (REFINERY_MEMORY_MIB)" if limit else "the memory of this machine"
     return WarehouseUnusableError(
-        f"DuckDB could not do with {allowed}; the warehouse {place} is unchanged. Set REFINERY_MEMORY_MIB to more (a "
-        "month of a million hosts may take 4096), then run again."
+        f"DuckDB ran out of memory with {allowed}; the warehouse {place} is unchanged. Increase REFINERY_MEMORY_MIB (a "
+        "month of a million hosts may need 4096), then run again."
     )
 
 
