@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from typing import TypeVar
 
@@ -80,14 +79,19 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         return names
 
     points, faulty = _judge(parts, first_lines, file, settings.limit("overshoot", file.family), ask)
+    digest, csv_rows = _digest(parts, file), sum(part.rows for part in parts)
+    headers = _headers(parts, file, first_lines)
+    # Of a month of a million hosts, the text is a gigabyte, and so are its points, which the partition repeats.
+    del parts
     plugged = plug(points, settings.limit("max_gap_days", file.family))
+    overshoot, mean = points["raw"].count(), points["y"].mean()
     publishable, partition = _assemble(points, plugged.rows, faulty)
+    del points
     grid = grid_of(publishable, file.month)
     odd = find_odd_rows(publishable, grid)
+    del publishable
     landed = partition.height - plugged.rows.height
-    against = find_contradiction(
-        faulty, landed, file, _headers(parts, file, first_lines), lambda line: _place(line, file, first_lines)
-    )
+    against = find_contradiction(faulty, landed, file, headers, lambda line: _place(line, file, first_lines))
     clue, remedy = (against.clue, against.remedy) if against else _crowded_file(faulty, first_lines, file)
     out_of_range = faulty["y"].filter(faulty["fault"] == Fault.OUT_OF_RANGE)
     stats = Stats(
@@ -95,17 +99,17 @@ def refine_file(file: FeedFile, settings: Settings, odd_hosts: OddHosts = no_odd
         month=file.month,
         name=file.name,
         parts=first_lines,
-        digest=_digest(parts, file),
+        digest=digest,
         rules=rules_digest(settings, file.family, asked),
         odd_hosts=asked,
-        csv_rows=sum(part.rows for part in parts),
+        csv_rows=csv_rows,
         landed=landed,
         imputed=plugged.rows.height,
         faults=_counts(faulty["fault"]),
-        overshoot=points["raw"].count(),
+        overshoot=overshoot,
         nearly=int(out_of_range.is_between(100.0, 120.0).sum()),
         hosts=plugged.hosts,
-        mean_y=points["y"].mean(),  # type: ignore[arg-type]  # of floats
+        mean_y=mean,  # type: ignore[arg-type]  # of floats
         long_gaps=plugged.long_gaps,
         long_gap_days=plugged.long_gap_days,
         sample=[
@@ -185,13 +189,8 @@ def _digest(parts: Sequence[Part], file: FeedFile) -> str:
 
 def _headers(parts: Sequence[Part], file: FeedFile, first_lines: Mapping[str, int]) -> Callable[[int], Sequence[str]]:
     """Gives the names of the columns that a row's text has, by its line."""
-    by_name = {part.file.name: part for part in parts}
-
-    @cache
-    def columns(name: str) -> Sequence[str]:
-        return by_name[name].columns
-
-    return lambda line: columns(_own_line(line, file, first_lines)[0])
+    columns = {part.file.name: part.columns for part in parts}
+    return lambda line: columns[_own_line(line, file, first_lines)[0]]
 
 
 def _placed(row: Row, file: FeedFile, first_lines: Mapping[str, int]) -> Row:
