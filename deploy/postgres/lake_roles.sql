@@ -1,4 +1,4 @@
--- Roles for the lake's catalog. Once, as a superuser, with a password of your own:
+-- Roles for the lake's catalog. Once, as a superuser, with a password that you keep:
 --
 --   PASSWORD=$(openssl rand -hex 24)
 --   psql -v ON_ERROR_STOP=1 -v refinery="$PASSWORD" -f deploy/postgres/lake_roles.sql postgres
@@ -17,6 +17,8 @@ GRANT CONNECT ON DATABASE refinery TO analysts;
 
 \connect refinery
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
+-- Before PostgreSQL 15 the schema is not the database owner's.
+GRANT ALL ON SCHEMA public TO refinery;
 GRANT USAGE ON SCHEMA public TO analysts;
 -- DuckLake makes its tables with refinery lake init, and some of them later.
 ALTER DEFAULT PRIVILEGES FOR ROLE refinery IN SCHEMA public GRANT SELECT ON TABLES TO analysts;
