@@ -60,7 +60,7 @@ $(DEMO_SETTINGS):
 demo: $(READY)  ## make the sample fleet, refine its whole history in one run, say what came of it
 	@$(BIN)/refinery demo --hosts $(HOSTS) --first $(FIRST) --last $(LAST)
 
-forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behaviour through Prophet, drawn to forecasts.png
+forecast: $(DEV_READY) $(DEMO_IS_MADE)  ## one host of each behavior through Prophet, drawn to forecasts.png
 	$(ON_THE_DEMO) $(DEV_BIN)/python -m refinery_assets.sample.walkthrough
 
 # A module's tests in one process: what they share is made once.

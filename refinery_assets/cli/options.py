@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from refinery_assets.reports.month_results import Outcomes
 
 EPILOG = (
-    "Exit codes: 0 all is well; 1 months were refused, or an audit failed; 2 wrong usage or a bad setting; 3 the "
-    "warehouse is held by another process; 4 anything else, as the message says; 130 interrupted; 141 nobody "
-    "reads the output any more, as after head."
+    "Exit codes: 0 all is well; 1 months were refused, an audit failed, months of a lake do not sum to their "
+    "receipts, or there was nothing to export; 2 wrong usage or a bad setting; 3 the warehouse is held by another "
+    "process, or the catalog of a lake broke the connection off; 4 anything else, as the message says; 130 "
+    "interrupted; 141 nobody reads the output any more, as after head."
 )
 
 
