@@ -6,6 +6,8 @@ import os
 import re
 import runpy
 import shutil
+import ssl
+import subprocess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,7 +18,8 @@ import yaml
 from dagster._core.instance import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator
 
-from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.contract.places import ObjectPrefix
+from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.contract.settings import VARIABLES as SETTINGS
 from refinery_assets.operations.runs import LOCATION
 
@@ -150,14 +153,92 @@ def test_the_worker_module_of_celery_has_the_tasks_that_the_launcher_sends(monke
     assert app.conf.worker_disable_prefetch
 
 
+def test_celery_checks_the_certificate_of_a_broker_with_tls_by_the_documented_addresses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("dagster_celery", reason="the extra `celery` is not installed")
+    text = (DEPLOY / "celery" / "dagster.yaml").read_text(encoding="utf-8")
+    addresses = dict(re.findall(r"^#   (CELERY_\w+)=(rediss://\S+)$", text, re.MULTILINE))
+    assert addresses.keys() == {"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
+    wanted = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/etc/ssl/ca.pem"}
+
+    def app(*, parameters: bool) -> Any:
+        for name, address in addresses.items():
+            url = address.replace("HOST", "localhost")
+            monkeypatch.setenv(name, url if parameters else url.partition("?")[0])
+        return runpy.run_path(str(DEPLOY / "celery" / "refinery_worker.py"))["app"]
+
+    with_tls = app(parameters=True)
+    assert with_tls.backend.connparams.items() >= wanted.items()
+    assert with_tls.connection_for_write().ssl == wanted
+    with pytest.raises(ValueError, match="must have parameter ssl_cert_reqs"):
+        _ = app(parameters=False).backend
+
+
+def test_the_documented_environment_file_is_complete_and_reads_the_same_in_a_shell(tmp_path: Path) -> None:
+    pytest.importorskip("obstore", reason="the extra `s3` is not installed")
+    page = (PROJECT_ROOT / "docs" / "many-machines.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ {8}([A-Z_]+)='(.*)'$", page, re.MULTILINE)
+    # systemd takes what is between the quotes as it is.
+    written = dict(lines)
+    file = tmp_path / "refinery.env"
+    file.write_text("".join(f"{name}='{value}'\n" for name, value in lines), encoding="utf-8")
+
+    sourced = subprocess.run(
+        ["sh", "-c", 'set -a; . "$1"; set +a; env -0', "sh", str(file)], env={}, check=True, capture_output=True, text=True
+    ).stdout
+    read = dict(each.split("=", 1) for each in sourced.split("\0") if each)
+
+    assert {name: read.get(name) for name in written} == written
+    assert written.keys() >= {"DAGSTER_HOME", "DAGSTER_PG_URL", "CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"}
+    settings = Settings.from_environment(read)
+    assert settings.lake is not None
+    assert settings.lake.takes_many_writers
+    for place in (settings.feed, settings.telemetry, settings.lake_data):
+        assert isinstance(place, ObjectPrefix)
+    assert (settings.reports.is_absolute(), settings.alert_log.is_absolute()) == (True, True)
+
+
+def test_compose_starts_as_many_workers_as_runs_may_be_in_progress() -> None:
+    instance = yaml.safe_load((DEPLOY / "celery" / "dagster.yaml").read_text(encoding="utf-8"))
+    workers = re.findall(r"--scale worker=(\d+)", (DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
+
+    assert workers == [str(instance["concurrency"]["runs"]["max_concurrent_runs"])]
+
+
+def test_the_object_store_of_compose_has_the_buckets_that_the_example_names() -> None:
+    store = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]["s3"]
+    (made,) = [each.removeprefix("-bucket=") for each in store["command"] if each.startswith("-bucket=")]
+    named = re.findall(r"=s3://(\w+)", (DEPLOY / "example.env").read_text(encoding="utf-8"))
+
+    assert sorted(named) == sorted(made.split(","))
+
+
 def test_the_values_for_helm_say_what_the_instance_says() -> None:
     values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
     instance = yaml.safe_load((DEPLOY / "kubernetes" / "dagster.yaml").read_text(encoding="utf-8"))
     daemon, pod = values["dagsterDaemon"], values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
     of_instance = instance["run_launcher"]["config"]["run_k8s_config"]
 
-    assert daemon["runMonitoring"]["maxRuntimeSeconds"] == instance["run_monitoring"]["max_runtime_seconds"]
-    assert daemon["runRetries"]["retryOnAssetOrOpFailure"] is False
+    for there, here in (
+        (daemon["runMonitoring"], instance["run_monitoring"]),
+        (daemon["runRetries"], instance["run_retries"]),
+        (values["concurrency"], {"enabled": True, **instance["concurrency"]}),
+        (values["retention"], {"enabled": True, **instance["retention"]}),
+    ):
+        assert there == _camel_case(here)
+    # Dagster refuses limits in both.
+    assert "config" not in daemon["runCoordinator"]
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    assert deployment["volumes"] == instance["run_launcher"]["config"]["volumes"]
+    assert deployment["volumeMounts"] == instance["run_launcher"]["config"]["volume_mounts"]
     assert pod["containerConfig"] == of_instance["container_config"]
     assert pod["podSpecConfig"]["enableServiceLinks"] is False is of_instance["pod_spec_config"]["enable_service_links"]
-    assert [each["name"] for each in values["dagster-user-deployments"]["deployments"]] == [LOCATION]
+    assert deployment["name"] == LOCATION
+
+
+def _camel_case(content: Any) -> Any:
+    """Settings of Dagster, by the names that they have in the chart."""
+    if not isinstance(content, dict):
+        return content
+    return {re.sub(r"_(\w)", lambda found: found[1].upper(), name): _camel_case(each) for name, each in content.items()}

@@ -173,6 +173,8 @@ def test_dagster_owns_its_database_a_reader_changes_nothing_and_nobody_else_gets
 ) -> None:
     psycopg2 = pytest.importorskip("psycopg2")
     roles = PROJECT_ROOT / "deploy" / "postgres" / "roles.sql"
+    # New databases have a schema that is not their owner's, as they do before PostgreSQL 15.
+    run_sql(postgres, "template1", f"ALTER SCHEMA public OWNER TO {ADMIN}")
     options = ["-X", "-v", "ON_ERROR_STOP=1", "-v", "dagster=one", "-v", "reader=other", "-f", str(roles)]
     subprocess.run([program("psql"), "-h", str(postgres), "-U", ADMIN, *options, "postgres"], check=True)
     run_sql(postgres, "postgres", "CREATE ROLE somebody LOGIN")

@@ -199,7 +199,7 @@ CANDIDATES: Mapping[str, Candidate] = {
         file="refinery",
     ),
     "script": Candidate(
-        "the plain script: `read_csv_auto` over globs, a row count, a behaviour count",
+        "the plain script: `read_csv_auto` over globs, a row count, a behavior count",
         lambda arena: module("script", str(arena.feed), str(arena.file("script"))),
         file="script",
         table="processed",

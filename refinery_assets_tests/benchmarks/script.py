@@ -1,4 +1,4 @@
-"""The plain script that people write first: let DuckDB guess, then count rows and behaviours.
+"""The plain script that people write first: let DuckDB guess, then count rows and behaviors.
 
     python -m refinery_assets_tests.benchmarks.script FEED WAREHOUSE
 
@@ -16,7 +16,7 @@ from refinery_assets.contract.packaged import FAMILIES
 
 
 def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
-    """Read every file into the table `processed`; give its rows, and the behaviours among its hosts."""
+    """Read every file into the table `processed`; give its rows, and the behaviors among its hosts."""
     with duckdb.connect(warehouse) as connection:
         connection.execute("DROP TABLE IF EXISTS processed")
         connection.execute(
@@ -37,4 +37,4 @@ def refine(feed: Path, warehouse: Path) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write("{} rows, {} behaviours\n".format(*refine(Path(sys.argv[1]), Path(sys.argv[2]))))
+    sys.stdout.write("{} rows, {} behaviors\n".format(*refine(Path(sys.argv[1]), Path(sys.argv[2]))))
