@@ -184,9 +184,8 @@ def test_the_documented_environment_file_is_complete_and_reads_the_same_in_a_she
     file = tmp_path / "refinery.env"
     file.write_text("".join(f"{name}='{value}'\n" for name, value in lines), encoding="utf-8")
 
-    sourced = subprocess.run(
-        ["sh", "-c", 'set -a; . "$1"; set +a; env -0', "sh", str(file)], env={}, check=True, capture_output=True, text=True
-    ).stdout
+    command = ["sh", "-c", 'set -a; . "$1"; set +a; env -0', "sh", str(file)]
+    sourced = subprocess.run(command, env={}, check=True, capture_output=True, text=True).stdout
     read = dict(each.split("=", 1) for each in sourced.split("\0") if each)
 
     assert {name: read.get(name) for name in written} == written
