@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "Exit codes: 0 all is well; 1 months were refused, an audit failed, months of a lake do not sum to their "
     "receipts, or there was nothing to export; 2 wrong usage or a bad setting; 3 the warehouse is held by another "
-    "process, or the catalog of a lake broke the connection off; 4 anything else, as the message says; 130 "
+    "process, or the catalog of a lake dropped the connection; 4 anything else, as the message says; 130 "
     "interrupted; 141 nobody reads the output any more, as after head."
 )
 
