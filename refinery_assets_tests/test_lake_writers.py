@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
 
+from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
-from refinery_assets.warehouse import lake_snapshots
-from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn
+from refinery_assets.warehouse import audits, lake_snapshots, lake_writers
+from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn, record_abandoned_in_turn
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import LostRaceError, transaction
 from refinery_assets_tests.lakes import Postgres, make_lake_in
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
+from refinery_assets_tests.postgresql import run_psql
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox, folder
 from refinery_assets_tests.together import begin_together
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -177,3 +186,77 @@ def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(sett
             pass
         with locked(other, lake, [FEBRUARY], alone=True, wait_seconds=0.0):
             pass
+
+
+_OF_THE_DEAD = "SELECT month, asset, check_name FROM audits WHERE run_id = 'dead'"
+_FOUND_BY_IT = ("2024-01", "cpu_utilization", "rows_accounted_for")
+
+
+def _leave_the_ledger_of_a_dead_run(settings: Settings) -> RunLedger:
+    dead = RunLedger(settings.telemetry, "dead")
+    month, asset, check = _FOUND_BY_IT
+    verdict = Verdict(asset, check, Month.parse(month), Finding(Outcome.PASSED, "2 rows.", {}), "")
+    dead.write(StepRecord(asset, [verdict]))
+    two_days_ago = time.time() - 48 * 3600
+    os.utime(folder(settings.telemetry) / dead.folder, (two_days_ago, two_days_ago))
+    return dead
+
+
+def _end_sessions(settings: Settings, which: str) -> None:
+    """End sessions of PostgreSQL that have to do with the lake, as an administrator does, or an idle limit."""
+    found = re.search(r"dbname=(\w+) host=(\S+)", settings.lake.place if settings.lake else "")
+    assert found is not None
+    ended = run_psql(Path(found[2]), found[1], "-c", f"SELECT pg_terminate_backend(pid, 5000) FROM {which}")  # noqa: S608
+    assert set(ended.split()) == {"t"}
+
+
+def test_what_a_dead_run_found_is_recorded_once_by_workers_that_come_upon_it_together(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = _leave_the_ledger_of_a_dead_run(settings)
+    record_audits = audits.record_audits
+    opened, within = Barrier(3), Barrier(3)
+
+    def record_together(*arguments: Any, **named: Any) -> None:
+        # Whoever is the only one in here waits for the others in vain.
+        with suppress(BrokenBarrierError):
+            within.wait(0.5)
+        record_audits(*arguments, **named)
+
+    def take_over(number: int) -> None:
+        with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+            opened.wait(60.0)
+            record_abandoned_in_turn(connection, settings.place, RunLedger(settings.telemetry, f"run-{number}"))
+
+    monkeypatch.setattr(audits, "record_audits", record_together)
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(take_over, range(3))) == [None] * 3
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        assert connection.execute(_OF_THE_DEAD).fetchall() == [_FOUND_BY_IT]
+    assert dead.records() == []
+
+
+def test_a_connection_that_breaks_while_a_dead_run_is_recorded_takes_nothing_from_the_months_published_before(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = replace(sandbox, settings=replace(settings, lock_retries=0))
+    dead = _leave_the_ledger_of_a_dead_run(settings)
+    record_abandoned = lake_writers.record_abandoned
+
+    def record_cut_off(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -> None:
+        monkeypatch.undo()
+        _end_sessions(settings, "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        record_abandoned(connection, ledger)
+
+    monkeypatch.setattr(lake_writers, "record_abandoned", record_cut_off)
+    outcome = lake.refine(JANUARY)
+
+    assert outcome.success, outcome.message
+    said = [entry.user_message for entry in lake.instance.all_logs(outcome.run_id)]
+    assert len([line for line in said if line.startswith("What the checks of runs that were killed said is not")]) == 1
+    assert lake.query("SELECT DISTINCT run_id FROM publications") == [(outcome.run_id,)]
+    assert lake.query(_OF_THE_DEAD) == []
+    assert len(dead.records()) == 1
+    assert lake.refine(FEBRUARY).success
+    assert lake.query(_OF_THE_DEAD) == [_FOUND_BY_IT]

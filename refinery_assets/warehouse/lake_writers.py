@@ -3,7 +3,8 @@
 DuckLake lets any number of transactions commit, and fails the one that was overtaken: a writer that deletes rows
 overtakes all that write to the same table. Such a loss is repeated here, for what is written depends on what stands.
 It does not notice two that each publish a month which neither has seen yet; so a month is locked while it is published,
-by an advisory lock of PostgreSQL, which ends with its process. Here: both. Not here: what is written (`publish.py`).
+by an advisory lock of PostgreSQL, which ends with its process. Here: both. Not here: what is written (`publish.py`,
+`audits.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import duckdb
 from refinery_assets.checks.rules import listing
 from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
+from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.lake import quoted
+from refinery_assets.warehouse.ledger import RunLedger
 from refinery_assets.warehouse.storage import WarehouseHeldError
 from refinery_assets.warehouse.tables import LostRaceError
 
@@ -33,6 +36,7 @@ _POLL_SECONDS = 0.1
 # The locks of PostgreSQL have two numbers. The first says that they are the refinery's, the second what is locked.
 _OURS = 0x52465259
 _WHOLE_LAKE = 0
+_LEDGERS = 1
 _LATCH = "latch"
 
 Result = TypeVar("Result")
@@ -83,16 +87,45 @@ def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
         time.sleep(pause)
 
 
+def record_abandoned_in_turn(connection: duckdb.DuckDBPyConnection, place: Path | Lake, ledger: RunLedger) -> None:
+    """Have `record_abandoned` done by one process at a time, for DuckLake lets all of them add the same verdicts.
+
+    Where another one is at it, or maintains the lake, it is left to that one or to a later run.
+
+    Raises:
+        LostRaceError: Another writer of the lake was first.
+    """
+    if next(ledger.abandoned(), None) is None:
+        return
+    if not isinstance(place, Lake):
+        record_abandoned(connection, ledger)
+        return
+    with (
+        suppress(WarehouseHeldError),
+        locked(connection, place, [], alone=False, ledgers=True, wait_seconds=0.0),
+    ):
+        record_abandoned(connection, ledger)
+
+
 @contextmanager
-def locked(
+def locked(  # noqa: PLR0913 - what there is to lock
     connection: duckdb.DuckDBPyConnection,
     lake: Lake,
     months: Sequence[Month],
     *,
     alone: bool,
     wait_seconds: float,
+    ledgers: bool = False,
 ) -> Iterator[None]:
     """Keep others from publishing the same months, or `alone` from publishing at all; a file's writers need no lock.
+
+    Args:
+        connection: The lake.
+        lake: Which one that is.
+        months: What is published meanwhile.
+        alone: Whether nobody else may publish meanwhile.
+        wait_seconds: How long to wait for others.
+        ledgers: Whether the ledgers of dead runs are taken into `audits` meanwhile.
 
     Raises:
         WarehouseHeldError: Another process has a month, or publishes at all, for longer than `wait_seconds`.
@@ -105,7 +138,7 @@ def locked(
     # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
     holder = connection.cursor()
     try:
-        while held := _held_by_others(holder, lake, months, alone=alone):
+        while held := _held_by_others(holder, lake, months, alone=alone, ledgers=ledgers):
             if time.monotonic() >= deadline:
                 raise WarehouseHeldError(
                     f"Another process is still {held} after {wait_seconds:g} s; wait for it to end, and run again."
@@ -119,12 +152,14 @@ def locked(
         holder.close()
 
 
-def _held_by_others(holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, alone: bool) -> str:
+def _held_by_others(
+    holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, alone: bool, ledgers: bool
+) -> str:
     """Take all locks or none; what others who hold them are doing, in words, and nothing where they were taken."""
     numbers = {month.year * 12 + month.month: month for month in months}
     shared = "" if alone else "_shared"
     # Numbers of ours alone; a query that is handed on to PostgreSQL takes no parameters.
-    wanted = ", ".join(map(str, sorted(numbers)))
+    wanted = ", ".join(map(str, [*([_LEDGERS] if ledgers else []), *sorted(numbers)]))
     query = f"""
         SELECT {_WHOLE_LAKE} AS number, pg_try_advisory_xact_lock{shared}({_OURS}, {_WHOLE_LAKE}) AS taken UNION ALL
         SELECT number, pg_try_advisory_xact_lock({_OURS}, number) FROM unnest(ARRAY[{wanted}]::int[]) number
@@ -138,5 +173,7 @@ def _held_by_others(holder: duckdb.DuckDBPyConnection, lake: Lake, months: Seque
     holder.execute("ROLLBACK")
     if published := [numbers[number] for number in held if number in numbers]:
         return f"publishing {listing(published)} in the lake {lake}"
+    if _LEDGERS in held:
+        return f"taking over what dead runs of the lake {lake} found"
     # Publishers share the lock of the whole lake, so that it is maintenance that keeps them out.
     return f"publishing a month in the lake {lake}, or maintaining it," if alone else f"maintaining the lake {lake}"
