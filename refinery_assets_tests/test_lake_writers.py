@@ -188,6 +188,44 @@ def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(sett
             pass
 
 
+def test_whoever_waits_to_be_alone_goes_before_those_that_publish_in_turns_and_come_later(settings: Settings) -> None:
+    lake = settings.lake
+    assert lake is not None
+    waiting = (
+        "SELECT waiting FROM postgres_query('latch', 'SELECT count(*) AS waiting FROM pg_locks "
+        "WHERE locktype = ''advisory'' AND mode = ''ExclusiveLock'' AND NOT granted')"
+    )
+    done: list[str] = []
+
+    def maintain(connection: duckdb.DuckDBPyConnection) -> None:
+        with locked(connection, lake, [], alone=True, wait_seconds=60.0):
+            done.append("alone")
+
+    with (
+        ThreadPoolExecutor() as pool,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as first,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as second,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as third,
+    ):
+        with locked(first, lake, [JANUARY], alone=False, wait_seconds=0.0):
+            maintaining = pool.submit(maintain, third)
+            deadline = time.monotonic() + 30.0
+            while first.execute(waiting).fetchall() != [(1,)]:
+                assert time.monotonic() < deadline, "nobody waits in PostgreSQL's queue"
+                time.sleep(0.02)
+            with (
+                pytest.raises(WarehouseHeldError, match="still maintaining the lake .*, or publishing in it alone"),
+                locked(second, lake, [FEBRUARY], alone=False, wait_seconds=0.0),
+            ):
+                pass
+            assert done == []
+        with locked(second, lake, [FEBRUARY], alone=False, wait_seconds=60.0):
+            done.append("shared")
+        maintaining.result(timeout=60.0)
+
+    assert done == ["alone", "shared"]
+
+
 _OF_THE_DEAD = "SELECT month, asset, check_name FROM audits WHERE run_id = 'dead'"
 _FOUND_BY_IT = ("2024-01", "cpu_utilization", "rows_accounted_for")
 

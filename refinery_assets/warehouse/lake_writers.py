@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -33,6 +33,8 @@ ATTEMPTS_AMONG_OTHERS = 3
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.25, 8.0
 _POLL_SECONDS = 0.1
+# PostgreSQL takes 0 for no limit at all, and no more than an integer holds.
+_LEAST_MILLISECONDS, _MOST_MILLISECONDS = 1, 2**31 - 1
 # The locks of PostgreSQL have two numbers. The first says that they are the refinery's, the second what is locked.
 _OURS = 0x52465259
 _WHOLE_LAKE = 0
@@ -138,12 +140,13 @@ def locked(  # noqa: PLR0913 - what there is to lock
     # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
     holder = connection.cursor()
     try:
-        while held := _held_by_others(holder, lake, months, alone=alone, ledgers=ledgers):
-            if time.monotonic() >= deadline:
-                raise WarehouseHeldError(
-                    f"Another process is still {held} after {wait_seconds:g} s; wait for it to end, and run again."
-                )
-            time.sleep(_POLL_SECONDS)
+        if alone:
+            _wait_for_all_others(holder, lake, wait_seconds)
+        else:
+            while held := _held_by_others(holder, lake, months, ledgers=ledgers):
+                if time.monotonic() >= deadline:
+                    raise _still(held, wait_seconds)
+                time.sleep(_POLL_SECONDS)
         yield
     finally:
         # Before it is closed, which would abort the process where PostgreSQL is gone.
@@ -152,21 +155,40 @@ def locked(  # noqa: PLR0913 - what there is to lock
         holder.close()
 
 
+def _wait_for_all_others(holder: duckdb.DuckDBPyConnection, lake: Lake, wait_seconds: float) -> None:
+    """Take the lock of the whole lake, which everybody shares who publishes.
+
+    Waiting in PostgreSQL's own queue, unlike asking for it again and again, keeps out who comes later: of many that
+    publish, there is always one.
+
+    Raises:
+        WarehouseHeldError: It is not to be had in time.
+    """
+    limit = int(min(max(wait_seconds * 1000, _LEAST_MILLISECONDS), _MOST_MILLISECONDS))
+    holder.execute("BEGIN")
+    _ask(holder, f"SELECT set_config('lock_timeout', '{limit}', true)")
+    try:
+        # As text, for DuckDB knows no void.
+        _ask(holder, f"SELECT pg_advisory_xact_lock({_OURS}, {_WHOLE_LAKE})::text")
+    except duckdb.Error as error:
+        if "lock timeout" not in str(error):
+            raise
+        raise _still(f"publishing a month in the lake {lake}, or maintaining it,", wait_seconds) from error
+
+
 def _held_by_others(
-    holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, alone: bool, ledgers: bool
+    holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, ledgers: bool
 ) -> str:
     """Take all locks or none; what others who hold them are doing, in words, and nothing where they were taken."""
     numbers = {month.year * 12 + month.month: month for month in months}
-    shared = "" if alone else "_shared"
     # Numbers of ours alone; a query that is handed on to PostgreSQL takes no parameters.
     wanted = ", ".join(map(str, [*([_LEDGERS] if ledgers else []), *sorted(numbers)]))
     query = f"""
-        SELECT {_WHOLE_LAKE} AS number, pg_try_advisory_xact_lock{shared}({_OURS}, {_WHOLE_LAKE}) AS taken UNION ALL
+        SELECT {_WHOLE_LAKE} AS number, pg_try_advisory_xact_lock_shared({_OURS}, {_WHOLE_LAKE}) AS taken UNION ALL
         SELECT number, pg_try_advisory_xact_lock({_OURS}, number) FROM unnest(ARRAY[{wanted}]::int[]) number
     """  # noqa: S608 - numbers
     holder.execute("BEGIN")
-    rows = holder.execute(f"SELECT number, taken FROM postgres_query('{_LATCH}', {quoted(query)})").fetchall()  # noqa: S608
-    held = [number for number, taken in rows if not taken]
+    held = [number for number, taken in _ask(holder, query) if not taken]
     if not held:
         return ""
     # Whoever waits holds nothing, so that two cannot wait for each other.
@@ -175,5 +197,16 @@ def _held_by_others(
         return f"publishing {listing(published)} in the lake {lake}"
     if _LEDGERS in held:
         return f"taking over what dead runs of the lake {lake} found"
-    # Publishers share the lock of the whole lake, so that it is maintenance that keeps them out.
-    return f"publishing a month in the lake {lake}, or maintaining it," if alone else f"maintaining the lake {lake}"
+    # Publishers share the lock of the whole lake, so that it is somebody who has it alone, or waits for that.
+    return f"maintaining the lake {lake}, or publishing in it alone,"
+
+
+def _ask(holder: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Ask PostgreSQL, in the transaction that holds the locks."""
+    return holder.execute(f"FROM postgres_query('{_LATCH}', {quoted(query)})").fetchall()
+
+
+def _still(held: str, wait_seconds: float) -> WarehouseHeldError:
+    return WarehouseHeldError(
+        f"Another process is still {held} after {wait_seconds:g} s; wait for it to end, and run again."
+    )
