@@ -22,9 +22,12 @@ import pytest
 from refinery_assets.checks.rules import Finding, Outcome, Verdict
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
+from refinery_assets.feed.files import FeedExtent
 from refinery_assets.warehouse import audits, lake_snapshots, lake_writers
+from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn, record_abandoned_in_turn
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import LostRaceError, transaction
@@ -108,7 +111,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         patched.setattr("refinery_assets.warehouse.lake_writers._FIRST_PAUSE_SECONDS", 0.0)
         _touch(other)
         publish_in_turn(
-            connection, settings.place, [JANUARY], lambda: overtaken(2), wait_seconds=0.0, warn=sentences.append
+            connection, settings.place, [JANUARY], lambda _: overtaken(2), wait_seconds=0.0, warn=sentences.append
         )
 
         assert attempts == 3
@@ -122,7 +125,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         patched.setattr("refinery_assets.warehouse.lake_writers.time", clock)
         with pytest.raises(LostRaceError, match="run it again"):
             publish_in_turn(
-                connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, warn=sentences.append
+                connection, settings.place, [JANUARY], lambda _: overtaken(99), wait_seconds=0.0, warn=sentences.append
             )
         assert attempts == MOST_ATTEMPTS
         # Longer and longer at the most, and drawn anew each time.
@@ -298,3 +301,38 @@ def test_a_connection_that_breaks_while_a_dead_run_is_recorded_takes_nothing_fro
     assert len(dead.records()) == 1
     assert lake.refine(FEBRUARY).success
     assert lake.query(_OF_THE_DEAD) == [_FOUND_BY_IT]
+
+
+def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = lake_snapshots.sign
+
+    def sign_unlocked(connection: duckdb.DuckDBPyConnection, run_id: str, months: Iterable[Month]) -> None:
+        """At the end of the transaction, in which the month was written."""
+        monkeypatch.undo()
+        sign(connection, run_id, months)
+        here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        _end_sessions(settings, f"pg_locks WHERE locktype = 'advisory' AND objid > 1 AND database = {here}")  # noqa: S608
+
+    monkeypatch.setattr(lake_snapshots, "sign", sign_unlocked)
+    run = RunSoFar("unlocked", FeedExtent(JANUARY, MARCH), settings.today)
+    with (
+        pytest.raises(WarehouseHeldError, match="dropped the connection"),
+        open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection,
+    ):
+        publish_in_turn(
+            connection,
+            settings.place,
+            [JANUARY],
+            lambda still_locked: publish(connection, [JANUARY], settings, run, still_locked),
+            wait_seconds=0.0,
+            warn=pytest.fail,
+        )
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        for table in ("processed_data", "publications", "audits"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]  # noqa: S608
+        # The lake works on as before.
+        with locked(connection, settings.lake, [JANUARY], alone=True, wait_seconds=0.0) as still_locked:
+            still_locked()

@@ -109,7 +109,7 @@ def _publish(
                 connection,
                 warehouse.place,
                 months,
-                lambda: publish(connection, months, settings, run),
+                lambda still_locked: publish(connection, months, settings, run, still_locked),
                 wait_seconds=settings.lock_wait_seconds,
                 warn=context.log.warning,
             )

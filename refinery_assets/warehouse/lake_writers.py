@@ -3,7 +3,8 @@
 DuckLake lets any number of transactions commit, and fails the one that was overtaken: a writer that deletes rows
 overtakes all that write to the same table. Such a loss is repeated here, for what is written depends on what stands.
 It does not notice two that each publish a month which neither has seen yet; so a month is locked while it is published,
-by an advisory lock of PostgreSQL, which ends with its process. Here: both. Not here: what is written (`publish.py`,
+by an advisory lock of PostgreSQL, which ends with its process, or else with its session: so before a publication is
+committed, that is asked for a sign of life. Here: both. Not here: what is written (`publish.py`,
 `audits.py`).
 """
 
@@ -42,13 +43,15 @@ _LEDGERS = 1
 _LATCH = "latch"
 
 Result = TypeVar("Result")
+StillLocked = Callable[[], None]
+"""Raises `duckdb.Error` where the session that holds the locks has ended, and others may be at the same months."""
 
 
 def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
     connection: duckdb.DuckDBPyConnection,
     place: Path | Lake,
     months: Sequence[Month],
-    work: Callable[[], Result],
+    work: Callable[[StillLocked], Result],
     *,
     wait_seconds: float,
     warn: Callable[[str], None],
@@ -59,22 +62,23 @@ def publish_in_turn(  # noqa: PLR0913 - what there is to agree on
         connection: The warehouse.
         place: Which one that is.
         months: What `work` writes to.
-        work: The work; it leaves nothing behind when it raises.
+        work: The work; it leaves nothing behind when it raises, and is given what it has to call before it commits.
         wait_seconds: How long to wait for others that publish one of the months.
         warn: Called with a sentence for each lost race.
 
     Raises:
         LostRaceError: Others were faster every time.
         WarehouseHeldError: Another process went on publishing one of the months.
+        duckdb.Error: PostgreSQL went away, or ended the session that holds the locks.
     """
     if not isinstance(place, Lake):
-        return work()
+        return work(_no_lock)
     attempt = 1
     while True:
         alone = attempt > ATTEMPTS_AMONG_OTHERS
-        with locked(connection, place, months, alone=alone, wait_seconds=wait_seconds):
+        with locked(connection, place, months, alone=alone, wait_seconds=wait_seconds) as still_locked:
             try:
-                return work()
+                return work(still_locked)
             except LostRaceError:
                 if attempt == MOST_ATTEMPTS:
                     raise
@@ -118,8 +122,10 @@ def locked(  # noqa: PLR0913 - what there is to lock
     alone: bool,
     wait_seconds: float,
     ledgers: bool = False,
-) -> Iterator[None]:
+) -> Iterator[StillLocked]:
     """Keep others from publishing the same months, or `alone` from publishing at all; a file's writers need no lock.
+
+    Gives what to call to be sure that they are still kept from it.
 
     Args:
         connection: The lake.
@@ -133,21 +139,21 @@ def locked(  # noqa: PLR0913 - what there is to lock
         WarehouseHeldError: Another process has a month, or publishes at all, for longer than `wait_seconds`.
     """
     if not lake.takes_many_writers:
-        yield
+        yield _no_lock
         return
     connection.execute(f"ATTACH IF NOT EXISTS {quoted(lake.place)} AS {_LATCH} (TYPE postgres)")
-    deadline = time.monotonic() + wait_seconds
     # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
     holder = connection.cursor()
     try:
         if alone:
             _wait_for_all_others(holder, lake, wait_seconds)
         else:
+            deadline = time.monotonic() + wait_seconds
             while held := _held_by_others(holder, lake, months, ledgers=ledgers):
                 if time.monotonic() >= deadline:
                     raise _still(held, wait_seconds)
                 time.sleep(_POLL_SECONDS)
-        yield
+        yield lambda: _must_be_alive(holder)
     finally:
         # Before it is closed, which would abort the process where PostgreSQL is gone.
         with suppress(duckdb.Error):
@@ -204,6 +210,14 @@ def _held_by_others(
 def _ask(holder: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
     """Ask PostgreSQL, in the transaction that holds the locks."""
     return holder.execute(f"FROM postgres_query('{_LATCH}', {quoted(query)})").fetchall()
+
+
+def _must_be_alive(holder: duckdb.DuckDBPyConnection) -> None:
+    _ask(holder, "SELECT 1")
+
+
+def _no_lock() -> None:
+    """Of a file, which one process has open."""
 
 
 def _still(held: str, wait_seconds: float) -> WarehouseHeldError:
