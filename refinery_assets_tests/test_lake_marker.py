@@ -18,7 +18,7 @@ from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.runs import start_run
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import maintain
-from refinery_assets.warehouse.lake_marker import MARKER, refuse_shared_places
+from refinery_assets.warehouse.lake_marker import MARKER, mark, refuse_shared_places
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseUnusableError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
@@ -217,3 +217,30 @@ def test_prefixes_of_one_bucket_are_told_apart_as_folders_are(
     else:
         refuse_shared_places(settings)
     refuse_shared_places(other)
+
+
+@pytest.mark.parametrize("name", ["lake*", "lake?", "lake[12]", "la\\ke"])
+def test_a_data_path_that_ducklake_takes_for_a_pattern_is_refused_before_anything_is_made_or_deleted(
+    sandbox: Sandbox, tmp_path: Path, name: str
+) -> None:
+    settings, lake = _with_catalog(replace(sandbox.settings, lake_data=tmp_path / name), "new")
+
+    with pytest.raises(WarehouseUnusableError, match=r"has \S in it, which DuckLake takes for a pattern .* at a path without \* \? \[ \\\."):
+        make_lake(settings, sandbox.settings.warehouse)
+    assert not Path(lake.place).exists()
+
+    # As it was made by an earlier version.
+    with open_lake(lake, read_only=False, wait_seconds=0.0, make=True) as connection:
+        mark(connection, lake)
+    others = tmp_path / "lake1" / "rows.parquet"
+    others.parent.mkdir()
+    others.write_bytes(b"PAR1")
+    assert _aged_files(others.parent) == {others}
+    with pytest.raises(WarehouseUnusableError, match="which DuckLake takes for a pattern"):
+        maintain(settings)
+    assert others.exists()
+
+
+def test_a_bucket_s_prefix_that_ducklake_takes_for_a_pattern_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(WarehouseUnusableError, match=r"^REFINERY_LAKE_DATA, s3://refinery/lake\[1\], has \[ in it"):
+        refuse_shared_places(replace(sandbox.settings, lake_data=ObjectPrefix("refinery", "lake[1]")))

@@ -334,5 +334,6 @@ def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
         for table in ("processed_data", "publications", "audits"):
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]  # noqa: S608
         # The lake works on as before.
+        assert settings.lake is not None
         with locked(connection, settings.lake, [JANUARY], alone=True, wait_seconds=0.0) as still_locked:
             still_locked()

@@ -28,16 +28,24 @@ MARKER = "refinery-lake.json"
 """Its name; DuckLake's cleaning looks at names that end in .parquet alone."""
 
 _KEY = "lake"
+# DuckLake looks for what it may delete by a pattern that begins with the data path.
+_OF_PATTERNS = frozenset("*?[\\")
 _ANOTHER = "set REFINERY_LAKE_DATA to a place of this lake's own that holds no Parquet files"
 
 
 def refuse_shared_places(settings: Settings) -> None:
-    """Refuse a data path that is, holds, or lies within the feed, the partitions or the reports.
+    """Refuse a data path that is, holds, or lies within the feed, the partitions or the reports, or reads as a pattern.
 
     Raises:
         WarehouseUnusableError: It does.
     """
     data = settings.lake_data
+    if letters := sorted(_OF_PATTERNS.intersection(str(data))):
+        raise WarehouseUnusableError(
+            f"REFINERY_LAKE_DATA, {data}, has {' and '.join(letters)} in it, which DuckLake takes for a pattern when it "
+            "deletes orphans, so that it would delete files of other folders: make the lake at a path without "
+            f"{' '.join(sorted(_OF_PATTERNS))}."
+        )
     others: dict[str, Place] = {
         "REFINERY_FEED": settings.feed,
         "REFINERY_TELEMETRY": settings.telemetry,
