@@ -8,6 +8,7 @@ a publisher is about to register. Here: the parts and their order. Not here: who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -163,7 +164,9 @@ def _remove_unfinished(lake: Lake, older_than: datetime) -> int:
         # An object is there whole or not at all.
         return removed
     for path in Path(lake.data / PROCESSED_DATA.name).rglob(".*.partial"):
-        if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
-            path.unlink()
-            removed += 1
+        # A family's step may just have put it in its place.
+        with suppress(FileNotFoundError):
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
+                path.unlink()
+                removed += 1
     return removed
