@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
+_PARTS = 4
 _ROWS = "SELECT * FROM {} ORDER BY resource, host_id, ds"
 
 
@@ -185,6 +187,47 @@ def test_maintenance_waits_for_publishers_and_says_for_which(sandbox: Sandbox, p
         assert run is not None
         assert describe_failure(instance, run)["problems"] == [str(held.value)]
     assert maintain(settings).proved == []
+
+
+def test_each_part_of_maintenance_waits_for_publishers_and_deletes_nothing_before(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_wait_seconds=0.0)
+    lake = settings.lake
+    assert lake is not None
+    about_to_be_published = folder(settings.lake_data) / "processed_data" / "rows.parquet"
+    unfinished = about_to_be_published.with_name(".x.parquet.1-abc.partial")
+    about_to_be_published.parent.mkdir(exist_ok=True)
+    long_ago = (utc_now() - timedelta(days=3)).timestamp()
+    for file in (about_to_be_published, unfinished):
+        file.write_bytes(b"PAR1")
+        os.utime(file, (long_ago, long_ago))
+
+    with open_warehouse(lake, read_only=False, wait_seconds=0.0) as publisher:
+
+        def maintain_with_a_publisher_before(part: int) -> int:
+            """Maintain, and have a publisher come before a part of it; gives how many parts were begun."""
+            begun = 0
+            with ExitStack() as publishing, pytest.MonkeyPatch.context() as patched:
+
+                def locked_late(*arguments: Any, **named: Any) -> Any:
+                    nonlocal begun
+                    begun += 1
+                    if begun == part:
+                        publishing.enter_context(locked(publisher, lake, [JANUARY], alone=False, wait_seconds=0.0))
+                    return locked(*arguments, **named)
+
+                patched.setattr(lake_maintenance, "locked", locked_late)
+                with pytest.raises(WarehouseHeldError, match="Another process is still publishing a month"):
+                    maintain(settings)
+            return begun
+
+        for part in range(1, _PARTS + 1):
+            assert maintain_with_a_publisher_before(part) == part
+            assert about_to_be_published.exists()
+            assert unfinished.exists()
+
+    assert maintain(settings).orphans == 2
 
 
 def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_run(
