@@ -24,6 +24,8 @@ _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
 _DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
 # The operating system says so of a user.
 _NOT_WRITABLE = re.compile(r'(?:Cannot open file|Failed to create directory) "[^"]+": Permission denied')
+# What DuckDB has failed to open, read or write.
+_FILE = re.compile(r'IO Error: (?:Cannot|Could not|Failed to) [a-z ]*(?:file|directory) "(?P<path>[^"]+)"')
 _NOT_CONNECTED = re.compile(r'Unable to connect to Postgres at ".*?": (?P<cause>.*)')
 _NOT_SIGNED_IN = re.compile(r"authentication failed|no password supplied|no pg_hba.conf entry|role .* does not exist")
 _NOT_REACHED = re.compile(
@@ -79,6 +81,21 @@ def broke_off(lake: Lake, error: duckdb.Error) -> WarehouseHeldError | None:
         f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. Published months "
         "are intact; the write in progress was rolled back, unless its commit had already arrived. Check that "
         "PostgreSQL is up, then run again."
+    )
+
+
+def lies_elsewhere(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError | None:
+    """A file cannot be opened, read or written that is not the lake's; None where that is not what is wrong."""
+    found = _FILE.search(str(error))
+    if found is None or f"{found['path']}/".startswith(f"{lake.data}/"):
+        return None
+    # The catalog's own, and what its kind of database keeps beside it.
+    if lake.file is not None and found["path"].startswith(str(lake.file)):
+        return None
+    return WarehouseUnusableError(
+        f"DuckDB cannot use {found['path']}, which is not the lake's, and the lake {lake} is unchanged. DuckDB says: "
+        f"{first_line(error).rstrip('.')}. Check the permissions and the free space there (what DuckDB has no memory "
+        "for goes to TMPDIR), then run again."
     )
 
 
