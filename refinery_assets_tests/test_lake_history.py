@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -30,7 +32,7 @@ from refinery_assets.warehouse.receipts import latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
-from refinery_assets.warehouse.tables import utc_now
+from refinery_assets.warehouse.tables import LostRaceError, transaction, utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
 from refinery_assets_tests.postgresql import ADMIN, create_database, program
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
@@ -228,6 +230,36 @@ def test_each_part_of_maintenance_waits_for_publishers_and_deletes_nothing_befor
             assert unfinished.exists()
 
     assert maintain(settings).orphans == 2
+
+
+def test_maintenance_that_is_overtaken_by_somebody_who_accepts_a_month_can_be_repeated(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_retries=0)
+    lake = replace(sandbox, settings=settings)
+    for check in ("month_is_new", "sensors_alive"):
+        lake.execute("INSERT INTO waivers VALUES ('2024-01', $check, 'why', 'me', now(), 'd', NULL)", {"check": check})
+
+    @contextmanager
+    def overtaken(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        with transaction(connection):
+            yield
+            lake.execute("UPDATE waivers SET withdrawn_at = now() WHERE withdrawn_at IS NULL")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lake_maintenance, "transaction", overtaken)
+        with pytest.raises(LostRaceError, match="run it again"):
+            maintain(settings)
+        lake.execute("UPDATE waivers SET withdrawn_at = NULL")
+        run = sandbox.instance.get_run_by_id(
+            start_run(sandbox.instance, build_defs(settings), "lake_maintenance").run_id
+        )
+        assert run is not None
+        (problem,) = describe_failure(sandbox.instance, run)["problems"]
+        assert "Another writer has changed the lake at the same time" in problem
+
+    assert maintain(settings).merged > 0
+    assert lake.query("SELECT count(*) FROM waivers WHERE withdrawn_at IS NOT NULL") == [(2,)]
 
 
 def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_run(
