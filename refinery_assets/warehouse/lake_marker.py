@@ -34,7 +34,9 @@ _ANOTHER = "set REFINERY_LAKE_DATA to a place of this lake's own that holds no P
 
 
 def refuse_shared_places(settings: Settings) -> None:
-    """Refuse a data path that is, holds, or lies within the feed, the partitions or the reports, or reads as a pattern.
+    """Refuse a data path that reads as a pattern, or is, holds or lies within what others read or write.
+
+    That is the feed, the partitions, the reports, and the file that the contract's inventory may be.
 
     Raises:
         WarehouseUnusableError: It does.
@@ -51,9 +53,11 @@ def refuse_shared_places(settings: Settings) -> None:
         "REFINERY_TELEMETRY": settings.telemetry,
         "REFINERY_REPORTS": settings.reports,
     }
+    if settings.contract.inventory_file is not None:
+        others["the contract's inventory"] = settings.contract.inventory_file
     for variable, other in others.items():
         if _overlap(data, other):
-            how = "is" if _parts(data) == _parts(other) else "lies within" if _lies_in(data, other) else "holds"
+            how = "is" if _parts(data) == _parts(other) else "lies within" if lies_in(data, other) else "holds"
             raise WarehouseUnusableError(
                 f"REFINERY_LAKE_DATA, {data}, {how} {variable}, {other}, and maintenance would delete the Parquet "
                 f"files there that are not the lake's: {_ANOTHER}."
@@ -196,10 +200,11 @@ def _any_parquet(data: Place) -> str | None:
 
 
 def _overlap(one: Place, other: Place) -> bool:
-    return _lies_in(one, other) or _lies_in(other, one)
+    return lies_in(one, other) or lies_in(other, one)
 
 
-def _lies_in(inner: Place, outer: Place) -> bool:
+def lies_in(inner: Place, outer: Place) -> bool:
+    """Whether a place is another, or lies below it."""
     if type(inner) is not type(outer) and ObjectPrefix in (type(inner), type(outer)):
         return False
     parts = _parts(outer)
