@@ -1,6 +1,7 @@
 """The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from refinery_assets.warehouse.own_rules import publish_rules
 from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import Reaudit, reaudit
-from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError
+from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError, utc_now
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -109,7 +110,10 @@ def _publish(
                 connection,
                 warehouse.place,
                 months,
-                lambda still_locked: publish(connection, months, settings, run, still_locked),
+                # Judged once the months are locked, so that the times of a month's publications are in their order.
+                lambda still_locked: publish(
+                    connection, months, settings, replace(run, moment=utc_now()), still_locked
+                ),
                 wait_seconds=settings.lock_wait_seconds,
                 warn=context.log.warning,
             )
