@@ -86,6 +86,8 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
                 raise denied from error
             if broken := faults.broke_off(lake, error):
                 raise broken from error
+            if refused := faults.refused_by_postgresql(lake, error):
+                raise refused from error
             _end_transaction(connection)
             if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and (
                 damaged := damaged_files(connection, lake, NAME, error)

@@ -38,6 +38,8 @@ _BROKE_OFF = re.compile(
     r"server closed the connection|terminating connection|Failed to execute query \"(?:ROLLBACK|COMMIT)\"|"
     r"no connection to the server"
 )
+# As long as a connection stands, PostgreSQL answers on it; what ends one is FATAL.
+_ANSWERED = re.compile(r"\bERROR:  (?P<said>[^\n]+)")
 _LIBPQ_ASKS = re.compile(r"\s*Is the server running[^?]*\?")
 _OTHER_DATA = re.compile(r'does not match existing data path in the catalog "(?P<data>[^"]*?)/?"')
 
@@ -75,12 +77,23 @@ def broke_off(lake: Lake, error: duckdb.Error) -> WarehouseHeldError | None:
     """PostgreSQL went away in the middle; None where that is not what is wrong."""
     if not lake.takes_many_writers or _NOT_CONNECTED.search(first_line(error)):
         return None
-    if type(error) is not duckdb.Error and not _BROKE_OFF.search(str(error)):
+    if _ANSWERED.search(str(error)) or (type(error) is not duckdb.Error and not _BROKE_OFF.search(str(error))):
         return None
     return WarehouseHeldError(
         f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. Published months "
         "are intact; the write in progress was rolled back, unless its commit had already arrived. Check that "
-        "PostgreSQL is up, then run again."
+        f"PostgreSQL is up, then run again. DuckDB says: {_last_line(error)}"
+    )
+
+
+def refused_by_postgresql(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError | None:
+    """PostgreSQL answered that it cannot do something, as with a full disk; None where that is not what is wrong."""
+    answered = _ANSWERED.search(str(error)) if lake.takes_many_writers else None
+    if answered is None:
+        return None
+    return WarehouseUnusableError(
+        f"PostgreSQL cannot do what is asked of it in the catalog of the lake {lake}, which holds what was published "
+        f"before: {without_passwords(answered['said']).rstrip('.')}. Mend that there (its log says more), then run again."
     )
 
 
@@ -153,6 +166,11 @@ def inventory_unreadable(file: Path, table: str, error: duckdb.Error) -> str:
             "make the file with STORAGE_VERSION 'v1.4.0'."
         )
     return f"The inventory {file} cannot be read. DuckDB says: {first_line(error)}"
+
+
+def _last_line(error: duckdb.Error) -> str:
+    """What DuckDB says at the end, behind a statement that may be as long as a publication."""
+    return without_passwords(str(error).strip().rpartition("\n")[2].strip())
 
 
 def first_line(error: duckdb.Error) -> str:
