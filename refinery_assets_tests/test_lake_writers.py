@@ -20,11 +20,13 @@ import duckdb
 import pytest
 
 from refinery_assets.checks.rules import Finding, Outcome, Verdict
+from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import FeedExtent
 from refinery_assets.warehouse import audits, lake_snapshots, lake_writers
 from refinery_assets.warehouse.gate import RunSoFar
+from refinery_assets.warehouse.lake_maintenance import maintain
 from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn, record_abandoned_in_turn
 from refinery_assets.warehouse.ledger import RunLedger, StepRecord
 from refinery_assets.warehouse.publish import publish
@@ -339,3 +341,22 @@ def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
         assert settings.lake is not None
         with locked(connection, settings.lake, [JANUARY], alone=True, wait_seconds=0.0) as still_locked:
             still_locked()
+
+
+def test_with_a_catalog_in_sqlite_maintenance_and_publishers_keep_each_other_out(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    lake = Lake(Catalog.SQLITE, str(tmp_path / "catalog.sqlite"))
+    settings = replace(make_lake_in(sandbox.settings, lake), lock_wait_seconds=0.0)
+    with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+        with (
+            locked(connection, lake, [JANUARY], alone=False, wait_seconds=0.0),
+            pytest.raises(WarehouseHeldError, match="still publishing in the lake .*, or maintaining it, after 0 s"),
+        ):
+            maintain(settings)
+        with (
+            locked(connection, lake, [], alone=True, wait_seconds=0.0),
+            pytest.raises(WarehouseHeldError, match="still publishing in the lake"),
+        ):
+            publish_in_turn(connection, lake, [JANUARY], pytest.fail, wait_seconds=0.0, warn=pytest.fail)
+    assert maintain(settings).proved == []

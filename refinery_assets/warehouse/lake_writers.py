@@ -10,17 +10,18 @@ committed, that is asked for a sign of life. Here: both. Not here: what is writt
 
 from __future__ import annotations
 
+import fcntl
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import duckdb
 
 from refinery_assets.checks.rules import listing
-from refinery_assets.contract.lake import Lake
+from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.lake import quoted
@@ -123,7 +124,7 @@ def locked(  # noqa: PLR0913 - what there is to lock
     wait_seconds: float,
     ledgers: bool = False,
 ) -> Iterator[StillLocked]:
-    """Keep others from publishing the same months, or `alone` from publishing at all; a file's writers need no lock.
+    """Keep others from publishing the same months, or `alone`, or with a catalog in a file, from publishing at all.
 
     Gives what to call to be sure that they are still kept from it.
 
@@ -138,8 +139,10 @@ def locked(  # noqa: PLR0913 - what there is to lock
     Raises:
         WarehouseHeldError: Another process has a month, or publishes at all, for longer than `wait_seconds`.
     """
-    if not lake.takes_many_writers:
-        yield _no_lock
+    if lake.file is not None:
+        # DuckDB itself lets one process at a time open a file of its own.
+        with _file_locked(lake, lake.file, wait_seconds) if lake.catalog is Catalog.SQLITE else nullcontext():
+            yield _no_lock
         return
     connection.execute(f"ATTACH IF NOT EXISTS {quoted(lake.place)} AS {_LATCH} (TYPE postgres)")
     # A transaction of its own in PostgreSQL, beside the lake's; the locks end with it.
@@ -159,6 +162,23 @@ def locked(  # noqa: PLR0913 - what there is to lock
         with suppress(duckdb.Error):
             holder.execute("ROLLBACK")
         holder.close()
+
+
+@contextmanager
+def _file_locked(lake: Lake, file: Path, wait_seconds: float) -> Iterator[None]:
+    """Have a catalog in SQLite to oneself, which otherwise lets several processes in."""
+    deadline = time.monotonic() + wait_seconds
+    # A file beside it, for SQLite locks its own.
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise _still(f"publishing in the lake {lake}, or maintaining it,", wait_seconds) from None
+            time.sleep(_POLL_SECONDS)
+        yield
 
 
 def _wait_for_all_others(holder: duckdb.DuckDBPyConnection, lake: Lake, wait_seconds: float) -> None:
@@ -217,7 +237,7 @@ def _must_be_alive(holder: duckdb.DuckDBPyConnection) -> None:
 
 
 def _no_lock() -> None:
-    """Of a file, which one process has open."""
+    """A file, and the lock on one, is held as long as the process lives."""
 
 
 def _still(held: str, wait_seconds: float) -> WarehouseHeldError:
