@@ -3,9 +3,8 @@
 DuckLake lets any number of transactions commit, and fails the one that was overtaken: a writer that deletes rows
 overtakes all that write to the same table. Such a loss is repeated here, for what is written depends on what stands.
 It does not notice two that each publish a month which neither has seen yet; so a month is locked while it is published,
-by an advisory lock of PostgreSQL, which ends with its process, or else with its session: so before a publication is
-committed, that is asked for a sign of life. Here: both. Not here: what is written (`publish.py`,
-`audits.py`).
+by an advisory lock of PostgreSQL. That ends with its process, or with its session alone, which is therefore asked for a
+sign of life before a commit. Here: both. Not here: what is written (`publish.py`, `audits.py`).
 """
 
 from __future__ import annotations
