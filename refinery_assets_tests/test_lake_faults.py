@@ -116,7 +116,9 @@ def test_a_disk_that_is_full_where_duckdb_spills_or_an_export_goes_is_not_the_la
     little = {"memory_limit": "24MiB", "threads": 1}
 
     with (
-        pytest.raises(WarehouseUnusableError, match=r"cannot use \S+duckdb_temp\S+, which is not the lake's, .* TMPDIR"),
+        pytest.raises(
+            WarehouseUnusableError, match=r"cannot use \S+duckdb_temp\S+, which is not the lake's, .* TMPDIR"
+        ),
         open_warehouse(settings.place, read_only=True, wait_seconds=0.0, config=little) as connection,
         files_of_at_most(100_000),
     ):

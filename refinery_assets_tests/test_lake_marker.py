@@ -255,13 +255,16 @@ def test_prefixes_of_one_bucket_are_told_apart_as_folders_are(
     refuse_shared_places(other)
 
 
-@pytest.mark.parametrize("name", ["lake*", "lake?", "lake[12]", "la\\ke"])
+@pytest.mark.parametrize("name", ["lake*", "lake?", "lake[12]"])
 def test_a_data_path_that_ducklake_takes_for_a_pattern_is_refused_before_anything_is_made_or_deleted(
     sandbox: Sandbox, tmp_path: Path, name: str
 ) -> None:
     settings, lake = _with_catalog(replace(sandbox.settings, lake_data=tmp_path / name), "new")
 
-    with pytest.raises(WarehouseUnusableError, match=r"has \S in it, which DuckLake takes for a pattern .* at a path without \* \? \[ \\\."):
+    with pytest.raises(
+        WarehouseUnusableError,
+        match=r"has \S in it, which DuckLake takes for a pattern .* at a path without \* \? \[\.",
+    ):
         make_lake(settings, sandbox.settings.warehouse)
     assert not Path(lake.place).exists()
 

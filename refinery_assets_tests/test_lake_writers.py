@@ -24,7 +24,7 @@ from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.feed.files import FeedExtent
-from refinery_assets.warehouse import audits, lake_snapshots, lake_writers
+from refinery_assets.warehouse import audits, lake_snapshots
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.lake_maintenance import maintain
 from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn, record_abandoned_in_turn
@@ -221,7 +221,7 @@ def test_whoever_waits_to_be_alone_goes_before_those_that_publish_in_turns_and_c
                 assert time.monotonic() < deadline, "nobody waits in PostgreSQL's queue"
                 time.sleep(0.02)
             with (
-                pytest.raises(WarehouseHeldError, match="still maintaining the lake .*, or publishing in it alone"),
+                pytest.raises(WarehouseHeldError, match=r"still maintaining the lake .*, or publishing in it alone"),
                 locked(second, lake, [FEBRUARY], alone=False, wait_seconds=0.0),
             ):
                 pass
@@ -251,7 +251,7 @@ def _end_sessions(settings: Settings, which: str) -> None:
     """End sessions of PostgreSQL that have to do with the lake, as an administrator does, or an idle limit."""
     found = re.search(r"dbname=(\w+) host=(\S+)", settings.lake.place if settings.lake else "")
     assert found is not None
-    ended = run_psql(Path(found[2]), found[1], "-c", f"SELECT pg_terminate_backend(pid, 5000) FROM {which}")  # noqa: S608
+    ended = run_psql(Path(found[2]), found[1], "-c", f"SELECT pg_terminate_backend(pid, 5000) FROM {which}")
     assert set(ended.split()) == {"t"}
 
 
@@ -287,14 +287,14 @@ def test_a_connection_that_breaks_while_a_dead_run_is_recorded_takes_nothing_fro
 ) -> None:
     lake = replace(sandbox, settings=replace(settings, lock_retries=0))
     dead = _leave_the_ledger_of_a_dead_run(settings)
-    record_abandoned = lake_writers.record_abandoned
+    record_audits = audits.record_audits
 
-    def record_cut_off(connection: duckdb.DuckDBPyConnection, ledger: RunLedger) -> None:
+    def record_cut_off(*arguments: Any, **named: Any) -> None:
         monkeypatch.undo()
+        record_audits(*arguments, **named)
         _end_sessions(settings, "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
-        record_abandoned(connection, ledger)
 
-    monkeypatch.setattr(lake_writers, "record_abandoned", record_cut_off)
+    monkeypatch.setattr(audits, "record_audits", record_cut_off)
     outcome = lake.refine(JANUARY)
 
     assert outcome.success, outcome.message
@@ -317,7 +317,7 @@ def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
         monkeypatch.undo()
         sign(connection, run_id, months)
         here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
-        _end_sessions(settings, f"pg_locks WHERE locktype = 'advisory' AND objid > 1 AND database = {here}")  # noqa: S608
+        _end_sessions(settings, f"pg_locks WHERE locktype = 'advisory' AND objid > 1 AND database = {here}")
 
     monkeypatch.setattr(lake_snapshots, "sign", sign_unlocked)
     run = RunSoFar("unlocked", FeedExtent(JANUARY, MARCH), settings.today)
@@ -336,7 +336,7 @@ def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
 
     with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
         for table in ("processed_data", "publications", "audits"):
-            assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]  # noqa: S608
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
         # The lake works on as before.
         assert settings.lake is not None
         with locked(connection, settings.lake, [JANUARY], alone=True, wait_seconds=0.0) as still_locked:
@@ -351,7 +351,7 @@ def test_with_a_catalog_in_sqlite_maintenance_and_publishers_keep_each_other_out
     with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
         with (
             locked(connection, lake, [JANUARY], alone=False, wait_seconds=0.0),
-            pytest.raises(WarehouseHeldError, match="still publishing in the lake .*, or maintaining it, after 0 s"),
+            pytest.raises(WarehouseHeldError, match=r"still publishing in the lake .*, or maintaining it, after 0 s"),
         ):
             maintain(settings)
         with (

@@ -85,8 +85,8 @@ def export(
 
         if lies_in(folder, settings.lake_data):
             raise typer.BadParameter(
-                f"{folder} lies within REFINERY_LAKE_DATA, {settings.lake_data}, where maintenance would delete what is "
-                "exported; choose a folder outside of it."
+                f"{folder} lies within REFINERY_LAKE_DATA, {settings.lake_data}, where maintenance would delete the "
+                "export; choose a folder outside of it."
             )
     from refinery_assets.warehouse.export import export_months, exported_file, published_months
     from refinery_assets.warehouse.snapshot import open_published

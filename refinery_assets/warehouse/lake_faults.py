@@ -93,7 +93,8 @@ def refused_by_postgresql(lake: Lake, error: duckdb.Error) -> WarehouseUnusableE
         return None
     return WarehouseUnusableError(
         f"PostgreSQL cannot do what is asked of it in the catalog of the lake {lake}, which holds what was published "
-        f"before: {without_passwords(answered['said']).rstrip('.')}. Mend that there (its log says more), then run again."
+        f"before: {without_passwords(answered['said']).rstrip('.')}. Mend that there (its log says more), then run "
+        "again."
     )
 
 

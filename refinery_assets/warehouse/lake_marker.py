@@ -29,7 +29,7 @@ MARKER = "refinery-lake.json"
 
 _KEY = "lake"
 # DuckLake looks for what it may delete by a pattern that begins with the data path.
-_OF_PATTERNS = frozenset("*?[\\")
+_OF_PATTERNS = frozenset("*?[")
 _ANOTHER = "set REFINERY_LAKE_DATA to a place of this lake's own that holds no Parquet files"
 
 
@@ -44,8 +44,8 @@ def refuse_shared_places(settings: Settings) -> None:
     data = settings.lake_data
     if letters := sorted(_OF_PATTERNS.intersection(str(data))):
         raise WarehouseUnusableError(
-            f"REFINERY_LAKE_DATA, {data}, has {' and '.join(letters)} in it, which DuckLake takes for a pattern when it "
-            "deletes orphans, so that it would delete files of other folders: make the lake at a path without "
+            f"REFINERY_LAKE_DATA, {data}, has {' and '.join(letters)} in it, which DuckLake takes for a pattern when "
+            "it deletes orphans, so that it would delete files of other folders: make the lake at a path without "
             f"{' '.join(sorted(_OF_PATTERNS))}."
         )
     others: dict[str, Place] = {

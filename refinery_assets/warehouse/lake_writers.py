@@ -201,9 +201,7 @@ def _wait_for_all_others(holder: duckdb.DuckDBPyConnection, lake: Lake, wait_sec
         raise _still(f"publishing a month in the lake {lake}, or maintaining it,", wait_seconds) from error
 
 
-def _held_by_others(
-    holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, ledgers: bool
-) -> str:
+def _held_by_others(holder: duckdb.DuckDBPyConnection, lake: Lake, months: Sequence[Month], *, ledgers: bool) -> str:
     """Take all locks or none; what others who hold them are doing, in words, and nothing where they were taken."""
     numbers = {month.year * 12 + month.month: month for month in months}
     # Numbers of ours alone; a query that is handed on to PostgreSQL takes no parameters.
