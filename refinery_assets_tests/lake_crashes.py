@@ -5,9 +5,10 @@
 Three processes at a time refine and publish the months of one lake, whose catalog is in PostgreSQL, each in an order
 of its own, and then all of them once more. At random instants one of them is killed (SIGKILL), and another begins in
 its stead. After each kill, while the others still write, the lake is opened as a reader does; now and then it is
-maintained. Every row carries the number of the process and the turn that wrote it, so that old, new and mixed months
-can be told apart. In the end an undisturbed process must publish all, and after maintenance no file may be left that
-the catalog does not know.
+maintained, and loses all files that nothing refers to, those included that their writer has yet to publish. Every row
+carries the number of the process and the turn that wrote it, so that old, new and mixed months can be told apart. In
+the end an undisturbed process must publish all, and after maintenance no file may be left that the catalog does not
+know.
 
 Here: the harness. Not here: the processes (`lake_writer.py`), and kills of a whole run over a file (`crashes.py`).
 """
@@ -51,6 +52,8 @@ FIRST = Month(2023, 1)
 WRITERS = 3
 TURNS = 2
 _MAINTAINED_EVERY = 10
+# Longer than a file takes to be written and put in its place, and shorter than many take to be published.
+_GRACE = timedelta(seconds=1)
 _POLL_SECONDS = 0.02
 _WAIT_SECONDS = 120.0
 _TRYING_AGAIN = "Trying again"
@@ -145,7 +148,9 @@ class Harness:
             was_killed = self.end(victim, killed=True)
             self.look()
             if was_killed and self.found["killed"] % _MAINTAINED_EVERY == 0:
-                self._prove(maintain(replace(self.settings, lock_wait_seconds=_WAIT_SECONDS)))
+                done = maintain(replace(self.settings, lock_wait_seconds=_WAIT_SECONDS), grace=_GRACE)
+                self._prove(done)
+                self.found["deleted among writers"] += done.deleted + done.orphans
         for writer in list(self.writers):
             self.end(writer, killed=False)
         self.look()

@@ -46,7 +46,7 @@ def publish_one(connection: duckdb.DuckDBPyConnection, settings: Settings, month
         connection,
         settings.place,
         [month],
-        lambda: publish(connection, [month], settings, run),
+        lambda still_locked: publish(connection, [month], settings, run, still_locked),
         wait_seconds=_WAIT_SECONDS,
         warn=say,
     )[month]

@@ -23,4 +23,5 @@ def test_writers_killed_at_any_instant_leave_each_month_old_or_new_and_no_file_t
     assert found["looks"] >= 12
     # One of them after the last kill, when nobody wrote any more.
     assert found["maintained"] == 2
+    assert found["deleted among writers"] > 0
     assert found["files before the last maintenance"] > found["files left, all known"] > 0

@@ -20,7 +20,7 @@ from refinery_assets.warehouse.reaudit import reaudit
 from refinery_assets.warehouse.storage import WarehouseUnusableError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
-from refinery_assets_tests.postgresql import postgresql_server
+from refinery_assets_tests.postgresql import postgresql_server, run_psql
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -134,9 +134,37 @@ def test_a_restart_of_postgresql_in_a_transaction_ends_in_one_sentence_and_leave
         told = (
             f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. "
             "Published months are intact; the write in progress was rolled back, unless its commit had already "
-            "arrived. Check that PostgreSQL is up, then run again."
+            "arrived. Check that PostgreSQL is up, then run again. DuckDB says: "
         )
-        assert done.stdout.splitlines() == [told, told, told]
+        lines = done.stdout.splitlines()
+        assert [line.startswith(told) and len(line) > len(told) for line in lines] == [True, True, True], lines
         assert lost.query("SELECT * FROM hosts ORDER BY node_name") == before
         publish_in_lake(lost, JANUARY)
         assert maintain(settings).proved == [JANUARY]
+
+
+def test_what_postgresql_answers_is_told_as_its_answer_and_not_as_a_restart(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = make_lake_in(sandbox.settings, postgres.new_lake())
+    lake = settings.lake
+    assert lake is not None
+    name = lake.place.partition("dbname=")[2].partition(" ")[0]
+    full = 'could not extend file "base/16384/24576": No space left on device'
+    # The words and the code of a disk that is full, when the catalog takes a new file.
+    run_psql(
+        postgres.socket,
+        name,
+        "-c",
+        f"CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '{full}' "
+        "USING ERRCODE = '53100'; END$$; CREATE TRIGGER full_disk BEFORE INSERT ON ducklake_data_file "
+        "EXECUTE FUNCTION full_disk()",
+    )
+
+    with pytest.raises(WarehouseUnusableError) as told:
+        replace(sandbox, settings=settings).execute("INSERT INTO hosts FROM hosts LIMIT 1")
+
+    assert str(told.value) == (
+        f"PostgreSQL cannot do what is asked of it in the catalog of the lake {lake}, which holds what was published "
+        f"before: {full}. Mend that there (its log says more), then run again."
+    )

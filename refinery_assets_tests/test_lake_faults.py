@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +15,14 @@ from typer.testing import CliRunner
 from refinery_assets.cli import app
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.warehouse import lake_faults
+from refinery_assets.warehouse.export import export_months
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import Maintained
 from refinery_assets.warehouse.lake_snapshots import what_is_kept
 from refinery_assets.warehouse.lake_tables import LakeError, make_lake
-from refinery_assets.warehouse.storage import WarehouseUnusableError
-from refinery_assets_tests.lakes import Postgres
+from refinery_assets.warehouse.storage import WarehouseUnusableError, open_warehouse
+from refinery_assets_tests.installation import files_of_at_most
+from refinery_assets_tests.lakes import Postgres, publish_in_lake
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, Sandbox
 
 
@@ -77,6 +80,64 @@ def test_a_user_of_the_machine_who_may_not_write_the_data_is_told_whose_it_is() 
 
     assert f'what is published is unchanged: Cannot open file "{file}": Permission denied. Make, write' in str(said)
     assert lake_faults.may_not(lake, duckdb.IOException("IO Error: No space left on device")) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "is_of_others"),
+    [
+        ('Cannot open file "/mnt/.out.7-ab.partial": Permission denied', True),
+        ('Could not write file "/tmp/refinery-x/duckdb_temp_storage_DEFAULT-0.tmp": No space left on device', True),
+        ('Failed to create directory "/srv/lake2": Permission denied', True),
+        (
+            'Async write failed: {"exception_message":"Could not write file \\"/mnt/.out.partial\\": File too large"}',
+            True,
+        ),
+        ('Could not write all bytes to file "/srv/lake/main/audits/ducklake-01a2.parquet": wanted=9 wrote=1', False),
+        ('Failed to create directory "/srv/lake": Permission denied', False),
+        ('Cannot open file "/srv/c.sqlite-journal": Permission denied', False),
+        ('Unable to connect to Postgres at "host=db": root certificate file "/root.crt" does not exist', False),
+    ],
+)
+def test_a_file_that_is_not_the_lakes_is_named_and_the_lakes_data_is_not_blamed(
+    said: str, *, is_of_others: bool
+) -> None:
+    lake = Lake(Catalog.SQLITE, "/srv/c.sqlite", Path("/srv/lake"))
+
+    told = lake_faults.lies_elsewhere(lake, duckdb.IOException(f"IO Error: {said}"))
+
+    assert (told is not None) == is_of_others
+    if is_of_others:
+        path = re.search(r"/[^\"\\]+", said)
+        assert path is not None
+        assert str(told).startswith(
+            f"DuckDB cannot use {path[0]}, which is not the lake's, and the lake {lake} is unchan"
+        )
+
+
+@pytest.mark.lake
+@pytest.mark.slow
+def test_a_disk_that_is_full_where_duckdb_spills_or_an_export_goes_is_not_the_lakes_fault(
+    lake_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    settings = lake_sandbox.settings
+    publish_in_lake(lake_sandbox, JANUARY)
+    little = {"memory_limit": "24MiB", "threads": 1}
+
+    with (
+        pytest.raises(
+            WarehouseUnusableError, match=r"cannot use \S+duckdb_temp\S+, which is not the lake's, .* TMPDIR"
+        ),
+        open_warehouse(settings.place, read_only=True, wait_seconds=0.0, config=little) as connection,
+        files_of_at_most(100_000),
+    ):
+        connection.execute("CREATE TEMP TABLE spilt AS SELECT i, hash(i) AS h FROM range(2_000_000) t(i) ORDER BY h")
+
+    with (
+        pytest.raises(OSError, match=r"File too large: '\S+\.out\.\S+\.partial'"),
+        open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection,
+        files_of_at_most(1000),
+    ):
+        list(export_months(connection, [JANUARY], tmp_path / "out"))
 
 
 @pytest.mark.lake

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -29,13 +32,14 @@ from refinery_assets.warehouse.receipts import latest_receipts
 from refinery_assets.warehouse.snapshot import open_published
 from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
-from refinery_assets.warehouse.tables import utc_now
+from refinery_assets.warehouse.tables import LostRaceError, transaction, utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
 from refinery_assets_tests.postgresql import ADMIN, create_database, program
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
 
+_PARTS = 4
 _ROWS = "SELECT * FROM {} ORDER BY resource, host_id, ds"
 
 
@@ -106,6 +110,8 @@ def test_maintenance_deletes_orphans_alone_and_only_old_ones(lake_sandbox: Sandb
     long_ago = (utc_now() - timedelta(days=3)).timestamp()
     for file in data.rglob("*.p*"):
         os.utime(file, (long_ago, long_ago))
+    # To be found by its name and to be gone when it is looked at, as one is that its step has just put in its place.
+    orphan.with_name(".gone.parquet.1-abc.partial").symlink_to("nowhere")
 
     done = maintain(settings)
     assert (done.orphans, done.proved, done.broken) == (2, [JANUARY], [])
@@ -183,6 +189,82 @@ def test_maintenance_waits_for_publishers_and_says_for_which(sandbox: Sandbox, p
         assert run is not None
         assert describe_failure(instance, run)["problems"] == [str(held.value)]
     assert maintain(settings).proved == []
+
+
+def test_each_part_of_maintenance_waits_for_publishers_and_deletes_nothing_before(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_wait_seconds=0.0)
+    lake = settings.lake
+    assert lake is not None
+    about_to_be_published = folder(settings.lake_data) / "processed_data" / "rows.parquet"
+    unfinished = about_to_be_published.with_name(".x.parquet.1-abc.partial")
+    about_to_be_published.parent.mkdir(exist_ok=True)
+    long_ago = (utc_now() - timedelta(days=3)).timestamp()
+    for file in (about_to_be_published, unfinished):
+        file.write_bytes(b"PAR1")
+        os.utime(file, (long_ago, long_ago))
+
+    with open_warehouse(lake, read_only=False, wait_seconds=0.0) as publisher:
+
+        def maintain_with_a_publisher_before(part: int) -> int:
+            """Maintain, and have a publisher come before a part of it; gives how many parts were begun."""
+            begun = 0
+            with ExitStack() as publishing, pytest.MonkeyPatch.context() as patched:
+
+                def locked_late(*arguments: Any, **named: Any) -> Any:
+                    nonlocal begun
+                    begun += 1
+                    if begun == part:
+                        publishing.enter_context(locked(publisher, lake, [JANUARY], alone=False, wait_seconds=0.0))
+                    return locked(*arguments, **named)
+
+                patched.setattr(lake_maintenance, "locked", locked_late)
+                with pytest.raises(WarehouseHeldError, match="Another process is still publishing a month"):
+                    maintain(settings)
+            return begun
+
+        for part in range(1, _PARTS + 1):
+            assert maintain_with_a_publisher_before(part) == part
+            assert about_to_be_published.exists()
+            assert unfinished.exists()
+
+    assert maintain(settings).orphans == 2
+
+
+def test_maintenance_that_is_overtaken_by_somebody_who_accepts_a_month_can_be_repeated(
+    sandbox: Sandbox, postgres: Postgres
+) -> None:
+    settings = replace(make_lake_in(sandbox.settings, postgres.new_lake()), lock_retries=0)
+    lake = replace(sandbox, settings=settings)
+
+    def write_two_small_files() -> None:
+        for check in ("month_is_new", "sensors_alive"):
+            row = "('2024-01', $check, 'why', 'me', now(), 'd', NULL)"
+            lake.execute(f"INSERT INTO waivers VALUES {row}", {"check": check})
+
+    @contextmanager
+    def overtaken(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        with transaction(connection):
+            yield
+            lake.execute("UPDATE waivers SET withdrawn_at = now() WHERE withdrawn_at IS NULL")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lake_maintenance, "transaction", overtaken)
+        write_two_small_files()
+        with pytest.raises(LostRaceError, match="run it again"):
+            maintain(settings)
+        write_two_small_files()
+        run = sandbox.instance.get_run_by_id(
+            start_run(sandbox.instance, build_defs(settings), "lake_maintenance").run_id
+        )
+        assert run is not None
+        (problem,) = describe_failure(sandbox.instance, run)["problems"]
+        assert "Another writer has changed the lake at the same time" in problem
+
+    write_two_small_files()
+    assert maintain(settings).merged > 0
+    assert lake.query("SELECT count(*), count(withdrawn_at) FROM waivers") == [(6, 4)]
 
 
 def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_run(

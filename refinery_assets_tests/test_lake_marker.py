@@ -10,18 +10,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from refinery_assets.build import build_defs
+from refinery_assets.cli import app
 from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.runs import start_run
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import maintain
-from refinery_assets.warehouse.lake_marker import MARKER, refuse_shared_places
+from refinery_assets.warehouse.lake_marker import MARKER, mark, refuse_shared_places
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseUnusableError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
+from refinery_assets_tests.inventories import contract_with
 from refinery_assets_tests.lakes import publish_in_lake
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox, folder
 
@@ -167,6 +170,39 @@ def test_a_data_path_that_others_write_to_or_read_is_refused_before_anything_is_
     assert not Path(lake.place).exists()
 
 
+def test_an_inventory_of_the_contract_that_lies_in_the_data_path_is_not_deleted_as_an_orphan(
+    lake_sandbox: Sandbox,
+) -> None:
+    settings = lake_sandbox.settings
+    data = folder(settings.lake_data)
+    lake_sandbox.query(f"COPY hosts TO '{data}/hosts.parquet'")
+    contract = contract_with(data.parent, f'source = "{data.name}/hosts.parquet"')
+    files = _aged_files(data)
+
+    with pytest.raises(WarehouseUnusableError, match=r"holds the contract's inventory, .*/lake/hosts\.parquet, and"):
+        maintain(replace(settings, contract=contract))
+
+    assert _files(data) == files
+
+
+def test_an_export_into_the_data_path_is_wrong_usage(lake_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = lake_sandbox.settings
+    for name in ("feed", "telemetry", "reports", "alert_log", "lake_data"):
+        monkeypatch.setenv(f"REFINERY_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("REFINERY_WAREHOUSE", str(settings.lake))
+    data = folder(settings.lake_data)
+    files = _files(data)
+
+    for target in (data, data / "out"):
+        result = CliRunner().invoke(app, ["export", "--to", str(target)])
+        assert result.exit_code == 2
+        assert "lies within REFINERY_LAKE_DATA" in " ".join(result.stderr.split())
+    beside = CliRunner().invoke(app, ["export", "--to", str(data.with_name("lake2"))])
+
+    assert (beside.exit_code, "Nothing is published yet" in beside.stderr) == (1, True)
+    assert _files(data) == files
+
+
 def test_a_lake_whose_telemetry_was_put_into_its_data_path_is_not_cleaned(lake_sandbox: Sandbox) -> None:
     settings = lake_sandbox.settings
 
@@ -217,3 +253,33 @@ def test_prefixes_of_one_bucket_are_told_apart_as_folders_are(
     else:
         refuse_shared_places(settings)
     refuse_shared_places(other)
+
+
+@pytest.mark.parametrize("name", ["lake*", "lake?", "lake[12]"])
+def test_a_data_path_that_ducklake_takes_for_a_pattern_is_refused_before_anything_is_made_or_deleted(
+    sandbox: Sandbox, tmp_path: Path, name: str
+) -> None:
+    settings, lake = _with_catalog(replace(sandbox.settings, lake_data=tmp_path / name), "new")
+
+    with pytest.raises(
+        WarehouseUnusableError,
+        match=r"has \S in it, which DuckLake takes for a pattern .* at a path without \* \? \[\.",
+    ):
+        make_lake(settings, sandbox.settings.warehouse)
+    assert not Path(lake.place).exists()
+
+    # As it was made by an earlier version.
+    with open_lake(lake, read_only=False, wait_seconds=0.0, make=True) as connection:
+        mark(connection, lake)
+    others = tmp_path / "lake1" / "rows.parquet"
+    others.parent.mkdir()
+    others.write_bytes(b"PAR1")
+    assert _aged_files(others.parent) == {others}
+    with pytest.raises(WarehouseUnusableError, match="which DuckLake takes for a pattern"):
+        maintain(settings)
+    assert others.exists()
+
+
+def test_a_bucket_s_prefix_that_ducklake_takes_for_a_pattern_is_refused(sandbox: Sandbox) -> None:
+    with pytest.raises(WarehouseUnusableError, match=r"^REFINERY_LAKE_DATA, s3://refinery/lake\[1\], has \[ in it"):
+        refuse_shared_places(replace(sandbox.settings, lake_data=ObjectPrefix("refinery", "lake[1]")))

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
 
+from refinery_assets.checks.rules import Finding, Outcome, Verdict
+from refinery_assets.contract.lake import Catalog, Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
-from refinery_assets.warehouse import lake_snapshots
-from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn
+from refinery_assets.feed.files import FeedExtent
+from refinery_assets.warehouse import audits, lake_snapshots
+from refinery_assets.warehouse.gate import RunSoFar
+from refinery_assets.warehouse.lake_maintenance import maintain
+from refinery_assets.warehouse.lake_writers import MOST_ATTEMPTS, locked, publish_in_turn, record_abandoned_in_turn
+from refinery_assets.warehouse.ledger import RunLedger, StepRecord
+from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
-from refinery_assets.warehouse.tables import LostRaceError, transaction
+from refinery_assets.warehouse.tables import LostRaceError, transaction, utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in
-from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox
+from refinery_assets_tests.postgresql import run_psql
+from refinery_assets_tests.scenario import FEBRUARY, JANUARY, MARCH, GivenPublished, Sandbox, folder
 from refinery_assets_tests.together import begin_together
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -99,7 +113,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         patched.setattr("refinery_assets.warehouse.lake_writers._FIRST_PAUSE_SECONDS", 0.0)
         _touch(other)
         publish_in_turn(
-            connection, settings.place, [JANUARY], lambda: overtaken(2), wait_seconds=0.0, warn=sentences.append
+            connection, settings.place, [JANUARY], lambda _: overtaken(2), wait_seconds=0.0, warn=sentences.append
         )
 
         assert attempts == 3
@@ -113,7 +127,7 @@ def test_a_lost_race_is_repeated_and_told_and_given_up_in_the_end(settings: Sett
         patched.setattr("refinery_assets.warehouse.lake_writers.time", clock)
         with pytest.raises(LostRaceError, match="run it again"):
             publish_in_turn(
-                connection, settings.place, [JANUARY], lambda: overtaken(99), wait_seconds=0.0, warn=sentences.append
+                connection, settings.place, [JANUARY], lambda _: overtaken(99), wait_seconds=0.0, warn=sentences.append
             )
         assert attempts == MOST_ATTEMPTS
         # Longer and longer at the most, and drawn anew each time.
@@ -128,11 +142,13 @@ def test_a_step_that_loses_a_race_says_so_in_the_log_of_its_run_and_is_done_at_t
     lake = replace(sandbox, settings=settings)
     assert lake.refine(JANUARY, FEBRUARY).success
     before = lake.processed()
+    overtaken_at = []
 
     def overtaken_once(connection: duckdb.DuckDBPyConnection, run_id: str, months: Iterable[Month]) -> None:
         """At the end of the step's transaction, in which January was deleted and written."""
         monkeypatch.undo()
         lake.execute("DELETE FROM processed_data WHERE month(ds) = 2 AND day(ds) = 3")
+        overtaken_at.append(utc_now())
         lake_snapshots.sign(connection, run_id, months)
 
     monkeypatch.setattr(lake_snapshots, "sign", overtaken_once)
@@ -145,8 +161,8 @@ def test_a_step_that_loses_a_race_says_so_in_the_log_of_its_run_and_is_done_at_t
     assert again[0].endswith("(attempt 2 of 8).")
     # The other's rows are gone, the step's are there once, and so is its receipt.
     assert lake.processed() == [row for row in before if (row[0].month, row[0].day) != (2, 3)]
-    of_run = "SELECT count(*) FROM publications WHERE run_id = $run"
-    assert lake.query(of_run, {"run": outcome.run_id}) == [(1,)]
+    of_run = "SELECT published_at > $overtaken_at FROM publications WHERE run_id = $run"
+    assert lake.query(of_run, {"run": outcome.run_id, "overtaken_at": overtaken_at[0]}) == [(True,)]
 
 
 def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(settings: Settings) -> None:
@@ -177,3 +193,170 @@ def test_a_month_is_published_by_one_process_at_a_time_and_others_beside_it(sett
             pass
         with locked(other, lake, [FEBRUARY], alone=True, wait_seconds=0.0):
             pass
+
+
+def test_whoever_waits_to_be_alone_goes_before_those_that_publish_in_turns_and_come_later(settings: Settings) -> None:
+    lake = settings.lake
+    assert lake is not None
+    waiting = (
+        "SELECT waiting FROM postgres_query('latch', 'SELECT count(*) AS waiting FROM pg_locks "
+        "WHERE locktype = ''advisory'' AND mode = ''ExclusiveLock'' AND NOT granted')"
+    )
+    done: list[str] = []
+
+    def maintain(connection: duckdb.DuckDBPyConnection) -> None:
+        with locked(connection, lake, [], alone=True, wait_seconds=60.0):
+            done.append("alone")
+
+    with (
+        ThreadPoolExecutor() as pool,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as first,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as second,
+        open_warehouse(lake, read_only=False, wait_seconds=0.0) as third,
+    ):
+        with locked(first, lake, [JANUARY], alone=False, wait_seconds=0.0):
+            maintaining = pool.submit(maintain, third)
+            deadline = time.monotonic() + 30.0
+            while first.execute(waiting).fetchall() != [(1,)]:
+                assert time.monotonic() < deadline, "nobody waits in PostgreSQL's queue"
+                time.sleep(0.02)
+            with (
+                pytest.raises(WarehouseHeldError, match=r"still maintaining the lake .*, or publishing in it alone"),
+                locked(second, lake, [FEBRUARY], alone=False, wait_seconds=0.0),
+            ):
+                pass
+            assert done == []
+        with locked(second, lake, [FEBRUARY], alone=False, wait_seconds=60.0):
+            done.append("shared")
+        maintaining.result(timeout=60.0)
+
+    assert done == ["alone", "shared"]
+
+
+_OF_THE_DEAD = "SELECT month, asset, check_name FROM audits WHERE run_id = 'dead'"
+_FOUND_BY_IT = ("2024-01", "cpu_utilization", "rows_accounted_for")
+
+
+def _leave_the_ledger_of_a_dead_run(settings: Settings) -> RunLedger:
+    dead = RunLedger(settings.telemetry, "dead")
+    month, asset, check = _FOUND_BY_IT
+    verdict = Verdict(asset, check, Month.parse(month), Finding(Outcome.PASSED, "2 rows.", {}), "")
+    dead.write(StepRecord(asset, [verdict]))
+    two_days_ago = time.time() - 48 * 3600
+    os.utime(folder(settings.telemetry) / dead.folder, (two_days_ago, two_days_ago))
+    return dead
+
+
+def _end_sessions(settings: Settings, which: str) -> None:
+    """End sessions of PostgreSQL that have to do with the lake, as an administrator does, or an idle limit."""
+    found = re.search(r"dbname=(\w+) host=(\S+)", settings.lake.place if settings.lake else "")
+    assert found is not None
+    ended = run_psql(Path(found[2]), found[1], "-c", f"SELECT pg_terminate_backend(pid, 5000) FROM {which}")
+    assert set(ended.split()) == {"t"}
+
+
+def test_what_a_dead_run_found_is_recorded_once_by_workers_that_come_upon_it_together(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = _leave_the_ledger_of_a_dead_run(settings)
+    record_audits = audits.record_audits
+    opened, within = Barrier(3), Barrier(3)
+
+    def record_together(*arguments: Any, **named: Any) -> None:
+        # Whoever is the only one in here waits for the others in vain.
+        with suppress(BrokenBarrierError):
+            within.wait(0.5)
+        record_audits(*arguments, **named)
+
+    def take_over(number: int) -> None:
+        with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+            opened.wait(60.0)
+            record_abandoned_in_turn(connection, settings.place, RunLedger(settings.telemetry, f"run-{number}"))
+
+    monkeypatch.setattr(audits, "record_audits", record_together)
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(take_over, range(3))) == [None] * 3
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        assert connection.execute(_OF_THE_DEAD).fetchall() == [_FOUND_BY_IT]
+    assert dead.records() == []
+
+
+def test_a_connection_that_breaks_while_a_dead_run_is_recorded_takes_nothing_from_the_months_published_before(
+    sandbox: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = replace(sandbox, settings=replace(settings, lock_retries=0))
+    dead = _leave_the_ledger_of_a_dead_run(settings)
+    record_audits = audits.record_audits
+
+    def record_cut_off(*arguments: Any, **named: Any) -> None:
+        monkeypatch.undo()
+        record_audits(*arguments, **named)
+        _end_sessions(settings, "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+
+    monkeypatch.setattr(audits, "record_audits", record_cut_off)
+    outcome = lake.refine(JANUARY)
+
+    assert outcome.success, outcome.message
+    said = [entry.user_message for entry in lake.instance.all_logs(outcome.run_id)]
+    assert len([line for line in said if line.startswith("What the checks of runs that were killed said is not")]) == 1
+    assert lake.query("SELECT DISTINCT run_id FROM publications") == [(outcome.run_id,)]
+    assert lake.query(_OF_THE_DEAD) == []
+    assert len(dead.records()) == 1
+    assert lake.refine(FEBRUARY).success
+    assert lake.query(_OF_THE_DEAD) == [_FOUND_BY_IT]
+
+
+def test_a_month_is_not_committed_once_the_session_that_locks_it_has_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = lake_snapshots.sign
+
+    def sign_unlocked(connection: duckdb.DuckDBPyConnection, run_id: str, months: Iterable[Month]) -> None:
+        """At the end of the transaction, in which the month was written."""
+        monkeypatch.undo()
+        sign(connection, run_id, months)
+        here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        _end_sessions(settings, f"pg_locks WHERE locktype = 'advisory' AND objid > 1 AND database = {here}")
+
+    monkeypatch.setattr(lake_snapshots, "sign", sign_unlocked)
+    run = RunSoFar("unlocked", FeedExtent(JANUARY, MARCH), settings.today)
+    with (
+        pytest.raises(WarehouseHeldError, match="dropped the connection"),
+        open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection,
+    ):
+        publish_in_turn(
+            connection,
+            settings.place,
+            [JANUARY],
+            lambda still_locked: publish(connection, [JANUARY], settings, run, still_locked),
+            wait_seconds=0.0,
+            warn=pytest.fail,
+        )
+
+    with open_warehouse(settings.place, read_only=True, wait_seconds=0.0) as connection:
+        for table in ("processed_data", "publications", "audits"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
+        # The lake works on as before.
+        assert settings.lake is not None
+        with locked(connection, settings.lake, [JANUARY], alone=True, wait_seconds=0.0) as still_locked:
+            still_locked()
+
+
+def test_with_a_catalog_in_sqlite_maintenance_and_publishers_keep_each_other_out(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    lake = Lake(Catalog.SQLITE, str(tmp_path / "catalog.sqlite"))
+    settings = replace(make_lake_in(sandbox.settings, lake), lock_wait_seconds=0.0)
+    with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
+        with (
+            locked(connection, lake, [JANUARY], alone=False, wait_seconds=0.0),
+            pytest.raises(WarehouseHeldError, match=r"still publishing in the lake .*, or maintaining it, after 0 s"),
+        ):
+            maintain(settings)
+        with (
+            locked(connection, lake, [], alone=True, wait_seconds=0.0),
+            pytest.raises(WarehouseHeldError, match="still publishing in the lake"),
+        ):
+            publish_in_turn(connection, lake, [JANUARY], lambda _: None, wait_seconds=0.0, warn=pytest.fail)
+    assert maintain(settings).proved == []

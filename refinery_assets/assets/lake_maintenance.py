@@ -17,7 +17,7 @@ from refinery_assets.assets.resources import (
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.store import StoreError
 from refinery_assets.warehouse.lake_maintenance import maintain
-from refinery_assets.warehouse.tables import LakeNotReadyError
+from refinery_assets.warehouse.tables import LakeNotReadyError, LostRaceError
 
 LAKE_MAINTENANCE = "lake_maintenance"
 DAILY_LAKE_MAINTENANCE = "daily_lake_maintenance"
@@ -31,7 +31,7 @@ def build_lake_maintenance(settings: Settings) -> dg.JobDefinition:
     def maintain_lake(context: dg.OpExecutionContext) -> None:
         try:
             done = maintain(settings)
-        except WarehouseHeldError as error:
+        except (WarehouseHeldError, LostRaceError) as error:
             raise try_again_or_fail(error, context.retry_number, settings) from error
         except (WarehouseMissingError, WarehouseUnusableError, LakeNotReadyError, StoreError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -1,10 +1,12 @@
 """The asset `processed_data`: the published table, its gate, and the re-audit of what is published."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from refinery_assets.assets.checks import check_specs, column_schema, judged, refusal
 from refinery_assets.assets.month_events import MaterializedMonth, log_months, silent_outputs
@@ -20,24 +22,24 @@ from refinery_assets.assets.steps import conclude, is_forced, ledger_of, months_
 from refinery_assets.checks.rules import Outcome, Verdict, counted, listing, refusals
 from refinery_assets.contract import columns
 from refinery_assets.contract.families import HOST_INVENTORY, LEGACY_FEED, PROCESSED_DATA
+from refinery_assets.contract.lake import Lake
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.files import FeedExtent, feed_extent
-from refinery_assets.feed.store import telemetry_store
+from refinery_assets.feed.store import StoreError, telemetry_store
 from refinery_assets.operations.partitions import backfill_policy
 from refinery_assets.reports.figures import rounded
-from refinery_assets.warehouse.audits import record_abandoned
 from refinery_assets.warehouse.family_partitions import partitions_there
 from refinery_assets.warehouse.gate import RunSoFar
 from refinery_assets.warehouse.inventory import InventoryFacts
-from refinery_assets.warehouse.lake_writers import publish_in_turn
+from refinery_assets.warehouse.lake_writers import publish_in_turn, record_abandoned_in_turn
 from refinery_assets.warehouse.ledger import StepRecord
 from refinery_assets.warehouse.month_state import MonthResult, State, refuse_all
 from refinery_assets.warehouse.own_rules import publish_rules
 from refinery_assets.warehouse.publish import publish
 from refinery_assets.warehouse.read_copy import ReadCopyError, renew_read_copy
 from refinery_assets.warehouse.reaudit import Reaudit, reaudit
-from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError
+from refinery_assets.warehouse.tables import ForeignTableError, LostRaceError, utc_now
 
 
 def build_processed_data(settings: Settings, partitions: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -108,11 +110,14 @@ def _publish(
                 connection,
                 warehouse.place,
                 months,
-                lambda: publish(connection, months, settings, run),
+                # Judged once the months are locked, so that the times of a month's publications are in their order.
+                lambda still_locked: publish(
+                    connection, months, settings, replace(run, moment=utc_now()), still_locked
+                ),
                 wait_seconds=settings.lock_wait_seconds,
                 warn=context.log.warning,
             )
-            record_abandoned(connection, ledger_of(context, settings))
+            _record_abandoned(context, connection, warehouse.place, settings)
             return results
     except (WarehouseHeldError, LostRaceError) as error:
         raise try_again_or_fail(error, context.retry_number, settings) from error
@@ -124,6 +129,19 @@ def _publish(
     finally:
         # Of an object store, the partitions were copied to this machine.
         telemetry_store(settings.telemetry).release()
+
+
+def _record_abandoned(
+    context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection, place: Path | Lake, settings: Settings
+) -> None:
+    """Add what dead runs found to `audits`; a failure is only a warning, because the months are published."""
+    try:
+        record_abandoned_in_turn(connection, place, ledger_of(context, settings))
+    except (LostRaceError, ForeignTableError, StoreError, OSError, duckdb.Error) as error:
+        context.log.warning(
+            "What the checks of runs that were killed said is not in the table audits yet; the next run that publishes "
+            f"adds it. {error}"
+        )
 
 
 def _renew_read_copy(context: dg.AssetExecutionContext, warehouse: Warehouse, settings: Settings) -> None:

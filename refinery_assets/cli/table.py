@@ -80,6 +80,14 @@ def export(
     settings = settings_now()
     # One that is not the table as it is now: months of both in one folder would be a table that never was.
     folder = to or PROJECT_ROOT / "data" / ("export" if as_of is None else f"export-as-of-{as_of}")
+    if settings.lake is not None:
+        from refinery_assets.warehouse.lake_marker import lies_in
+
+        if lies_in(folder, settings.lake_data):
+            raise typer.BadParameter(
+                f"{folder} lies within REFINERY_LAKE_DATA, {settings.lake_data}, where maintenance would delete the "
+                "export; choose a folder outside of it."
+            )
     from refinery_assets.warehouse.export import export_months, exported_file, published_months
     from refinery_assets.warehouse.snapshot import open_published
 

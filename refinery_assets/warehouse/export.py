@@ -10,6 +10,7 @@ is the layout (Hive's) that DuckDB, Polars, pandas and Spark read without option
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,18 +51,28 @@ def export_months(
     Each file is written atomically: a reader meets the old one or the new one.
 
     Raises:
-        OSError: The folder cannot be written.
-        duckdb.Error: A file cannot be written; the month's old file stays.
+        OSError: The folder or a file cannot be written; the month's old file stays.
+        duckdb.Error: The table cannot be read; likewise.
     """
     for month in months:
+        file = exported_file(folder, month)
         # Beside the folder, because Polars takes all that it finds in it.
-        with atomic_path(exported_file(folder, month), beside=folder.resolve()) as temporary:
-            ((rows,),) = connection.execute(
-                """
-                COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end
-                    ORDER BY resource, host_id, ds)
-                TO $path (FORMAT parquet, COMPRESSION zstd)
-                """,
-                {"first": month.first_day, "end": month.next.first_day, "path": str(temporary)},
-            ).fetchall()
+        with atomic_path(file, beside=folder.resolve()) as temporary:
+            try:
+                ((rows,),) = connection.execute(
+                    """
+                    COPY (SELECT * FROM processed_data WHERE ds >= $first AND ds < $end
+                        ORDER BY resource, host_id, ds)
+                    TO $path (FORMAT parquet, COMPRESSION zstd)
+                    """,
+                    {"first": month.first_day, "end": month.next.first_day, "path": str(temporary)},
+                ).fetchall()
+            except duckdb.IOException as error:
+                _, is_of_file, rest = str(error).partition(str(temporary))
+                if not is_of_file:
+                    raise
+                # Whoever has the warehouse open takes an error of DuckDB's for one of the warehouse. DuckDB 2 has the
+                # message quoted in another one.
+                cause = rest.lstrip('\\": ').partition('"')[0]
+                raise OSError(errno.EIO, cause, str(temporary)) from error
         yield month, rows

@@ -53,7 +53,8 @@ class RunSoFar:
         extent: The first and the newest month of the feed.
         today: The day, in the refinery's time zone.
         force: Whether months are rewritten although nothing has changed.
-        moment: When the step began to judge, in UTC: all that it writes carries this time.
+        moment: When the step, or the attempt of it that counts, began to judge, in UTC: all that it writes carries
+            this time.
     """
 
     run_id: str

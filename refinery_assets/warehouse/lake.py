@@ -62,7 +62,8 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         WarehouseMissingError: There is no such catalog.
         WarehouseHeldError: Another process holds the catalog's file, or PostgreSQL went away in the middle.
         DataElsewhereError: The catalog names another data path.
-        WarehouseUnusableError: Catalog or data cannot be reached, or written.
+        WarehouseUnusableError: Catalog or data cannot be reached, or written; or a file of others that is used
+            meanwhile, such as what DuckDB spills.
     """
     packaged = _genuine_packages(_extensions(lake))
     checked = {"allow_unsigned_extensions": True} if packaged else {}
@@ -79,10 +80,14 @@ def open_lake(  # noqa: PLR0913 - how a lake is opened
         except duckdb.OutOfMemoryException as error:
             raise out_of_memory(lake, config) from error
         except duckdb.Error as error:
+            if elsewhere := faults.lies_elsewhere(lake, error):
+                raise elsewhere from error
             if denied := faults.may_not(lake, error):
                 raise denied from error
             if broken := faults.broke_off(lake, error):
                 raise broken from error
+            if refused := faults.refused_by_postgresql(lake, error):
+                raise refused from error
             _end_transaction(connection)
             if isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and (
                 damaged := damaged_files(connection, lake, NAME, error)
@@ -193,7 +198,7 @@ def _attach(
                 continue
             if "does not exist - and creating" in str(error):
                 raise faults.missing(lake) from error
-            if elsewhere := faults.keeps_data_elsewhere(lake, error):
-                raise elsewhere from error
+            if other := faults.keeps_data_elsewhere(lake, error):
+                raise other from error
             raise
     connection.execute(f"USE {NAME}")

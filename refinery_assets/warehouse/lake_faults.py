@@ -24,6 +24,8 @@ _HELD = ("lock on file", "Unique file handle conflict", "database is locked")
 _DENIED = re.compile(r"permission denied (?:for \w+ \S+|to create [^\n]+)|must be owner of [^\n]+")
 # The operating system says so of a user.
 _NOT_WRITABLE = re.compile(r'(?:Cannot open file|Failed to create directory) "[^"]+": Permission denied')
+# What DuckDB has failed to open, read or write; DuckDB 2 may have that message quoted in another one.
+_FILE = re.compile(r'(?:Cannot|Could not|Failed to) [a-z ]*(?:file|directory) \\?"(?P<path>[^"\\]+)')
 _NOT_CONNECTED = re.compile(r'Unable to connect to Postgres at ".*?": (?P<cause>.*)')
 _NOT_SIGNED_IN = re.compile(r"authentication failed|no password supplied|no pg_hba.conf entry|role .* does not exist")
 _NOT_REACHED = re.compile(
@@ -36,6 +38,8 @@ _BROKE_OFF = re.compile(
     r"server closed the connection|terminating connection|Failed to execute query \"(?:ROLLBACK|COMMIT)\"|"
     r"no connection to the server"
 )
+# As long as a connection stands, PostgreSQL answers on it; what ends one is FATAL.
+_ANSWERED = re.compile(r"\bERROR:  (?P<said>[^\n]+)")
 _LIBPQ_ASKS = re.compile(r"\s*Is the server running[^?]*\?")
 _OTHER_DATA = re.compile(r'does not match existing data path in the catalog "(?P<data>[^"]*?)/?"')
 
@@ -73,12 +77,39 @@ def broke_off(lake: Lake, error: duckdb.Error) -> WarehouseHeldError | None:
     """PostgreSQL went away in the middle; None where that is not what is wrong."""
     if not lake.takes_many_writers or _NOT_CONNECTED.search(first_line(error)):
         return None
-    if type(error) is not duckdb.Error and not _BROKE_OFF.search(str(error)):
+    if _ANSWERED.search(str(error)) or (type(error) is not duckdb.Error and not _BROKE_OFF.search(str(error))):
         return None
     return WarehouseHeldError(
         f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. Published months "
         "are intact; the write in progress was rolled back, unless its commit had already arrived. Check that "
-        "PostgreSQL is up, then run again."
+        f"PostgreSQL is up, then run again. DuckDB says: {_last_line(error)}"
+    )
+
+
+def refused_by_postgresql(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError | None:
+    """PostgreSQL answered that it cannot do something, as with a full disk; None where that is not what is wrong."""
+    answered = _ANSWERED.search(str(error)) if lake.takes_many_writers else None
+    if answered is None:
+        return None
+    return WarehouseUnusableError(
+        f"PostgreSQL cannot do what is asked of it in the catalog of the lake {lake}, which holds what was published "
+        f"before: {without_passwords(answered['said']).rstrip('.')}. Mend that there (its log says more), then run "
+        "again."
+    )
+
+
+def lies_elsewhere(lake: Lake, error: duckdb.Error) -> WarehouseUnusableError | None:
+    """A file cannot be opened, read or written that is not the lake's; None where that is not what is wrong."""
+    found = _FILE.search(str(error))
+    if found is None or f"{found['path']}/".startswith(f"{lake.data}/"):
+        return None
+    # The catalog's own, and what its kind of database keeps beside it.
+    if lake.file is not None and found["path"].startswith(str(lake.file)):
+        return None
+    return WarehouseUnusableError(
+        f"DuckDB cannot use {found['path']}, which is not the lake's, and the lake {lake} is unchanged. DuckDB says: "
+        f"{first_line(error).rstrip('.')}. Check the permissions and the free space there (what DuckDB has no memory "
+        "for goes to TMPDIR), then run again."
     )
 
 
@@ -136,6 +167,11 @@ def inventory_unreadable(file: Path, table: str, error: duckdb.Error) -> str:
             "make the file with STORAGE_VERSION 'v1.4.0'."
         )
     return f"The inventory {file} cannot be read. DuckDB says: {first_line(error)}"
+
+
+def _last_line(error: duckdb.Error) -> str:
+    """What DuckDB says at the end, behind a statement that may be as long as a publication."""
+    return without_passwords(str(error).strip().rpartition("\n")[2].strip())
 
 
 def first_line(error: duckdb.Error) -> str:

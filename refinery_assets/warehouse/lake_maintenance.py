@@ -8,6 +8,7 @@ a publisher is about to register. Here: the parts and their order. Not here: who
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from refinery_assets.warehouse.lake_marker import refuse_to_clean_others
 from refinery_assets.warehouse.lake_tables import LakeError
 from refinery_assets.warehouse.lake_writers import locked
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts, rows_of_months, table_digests
-from refinery_assets.warehouse.tables import ensure_table, utc_now
+from refinery_assets.warehouse.tables import ensure_table, transaction, utc_now
 
 GRACE = timedelta(days=2)
 """How long files stay that nothing refers to: a reader may still read them, or a run be about to publish them. A run is
@@ -96,6 +97,7 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
         LakeNotReadyError: The lake lacks a table.
         WarehouseMissingError: There is no lake.
         WarehouseHeldError: A run went on publishing for longer than is waited for.
+        LostRaceError: Somebody has changed rows of files that were about to be merged.
         WarehouseUnusableError: Catalog or data cannot be read or written, or the data path is not the lake's own.
         StoreError: The data's object store cannot be reached or used.
     """
@@ -109,7 +111,8 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
         # What the proof reads; a lake that init was interrupted in lacks it.
         for table in (PUBLICATIONS, PROCESSED_DATA, QUARANTINED_ROWS, SERIES_MONTHS):
             ensure_table(connection, table)
-        with locked(connection, lake, [], alone=True, wait_seconds=wait):
+        # Whoever accepts a month or edits the inventory takes no lock, and may be faster.
+        with locked(connection, lake, [], alone=True, wait_seconds=wait), transaction(connection):
             merged = connection.table_function("ducklake_merge_adjacent_files", [NAME]).fetchall()
         with locked(connection, lake, [], alone=True, wait_seconds=wait):
             expired = _call(connection, "expire_snapshots", moment - timedelta(days=settings.lake_keep_days))
@@ -163,7 +166,9 @@ def _remove_unfinished(lake: Lake, older_than: datetime) -> int:
         # An object is there whole or not at all.
         return removed
     for path in Path(lake.data / PROCESSED_DATA.name).rglob(".*.partial"):
-        if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
-            path.unlink()
-            removed += 1
+        # A family's step may just have put it in its place.
+        with suppress(FileNotFoundError):
+            if datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None) < older_than:
+                path.unlink()
+                removed += 1
     return removed

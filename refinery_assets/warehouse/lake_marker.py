@@ -28,24 +28,36 @@ MARKER = "refinery-lake.json"
 """Its name; DuckLake's cleaning looks at names that end in .parquet alone."""
 
 _KEY = "lake"
+# DuckLake looks for what it may delete by a pattern that begins with the data path.
+_OF_PATTERNS = frozenset("*?[")
 _ANOTHER = "set REFINERY_LAKE_DATA to a place of this lake's own that holds no Parquet files"
 
 
 def refuse_shared_places(settings: Settings) -> None:
-    """Refuse a data path that is, holds, or lies within the feed, the partitions or the reports.
+    """Refuse a data path that reads as a pattern, or is, holds or lies within what others read or write.
+
+    That is the feed, the partitions, the reports, and the file that the contract's inventory may be.
 
     Raises:
         WarehouseUnusableError: It does.
     """
     data = settings.lake_data
+    if letters := sorted(_OF_PATTERNS.intersection(str(data))):
+        raise WarehouseUnusableError(
+            f"REFINERY_LAKE_DATA, {data}, has {' and '.join(letters)} in it, which DuckLake takes for a pattern when "
+            "it deletes orphans, so that it would delete files of other folders: make the lake at a path without "
+            f"{' '.join(sorted(_OF_PATTERNS))}."
+        )
     others: dict[str, Place] = {
         "REFINERY_FEED": settings.feed,
         "REFINERY_TELEMETRY": settings.telemetry,
         "REFINERY_REPORTS": settings.reports,
     }
+    if settings.contract.inventory_file is not None:
+        others["the contract's inventory"] = settings.contract.inventory_file
     for variable, other in others.items():
         if _overlap(data, other):
-            how = "is" if _parts(data) == _parts(other) else "lies within" if _lies_in(data, other) else "holds"
+            how = "is" if _parts(data) == _parts(other) else "lies within" if lies_in(data, other) else "holds"
             raise WarehouseUnusableError(
                 f"REFINERY_LAKE_DATA, {data}, {how} {variable}, {other}, and maintenance would delete the Parquet "
                 f"files there that are not the lake's: {_ANOTHER}."
@@ -188,10 +200,11 @@ def _any_parquet(data: Place) -> str | None:
 
 
 def _overlap(one: Place, other: Place) -> bool:
-    return _lies_in(one, other) or _lies_in(other, one)
+    return lies_in(one, other) or lies_in(other, one)
 
 
-def _lies_in(inner: Place, outer: Place) -> bool:
+def lies_in(inner: Place, outer: Place) -> bool:
+    """Whether a place is another, or lies below it."""
     if type(inner) is not type(outer) and ObjectPrefix in (type(inner), type(outer)):
         return False
     parts = _parts(outer)

@@ -7,7 +7,7 @@ publish checks (`publish_checks.py`), and how the warehouse is opened (`assets/r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import duckdb
@@ -59,13 +59,24 @@ class _RefusedError(Exception):
 
 
 def publish(
-    connection: duckdb.DuckDBPyConnection, months: Sequence[Month], settings: Settings, run: RunSoFar
+    connection: duckdb.DuckDBPyConnection,
+    months: Sequence[Month],
+    settings: Settings,
+    run: RunSoFar,
+    before_commit: Callable[[], None] = lambda: None,
 ) -> dict[Month, MonthResult]:
     """Replace `months` of `processed_data` and `quarantined_rows` by what the partitions hold.
 
     The months that pass every check are written in one transaction, with their rows of `audits`, `publications`
     and `series_months`. A month whose inputs are those of its last publication, and of which the tables hold what
     the receipt says, is left as it is.
+
+    Args:
+        connection: The warehouse.
+        months: The months.
+        settings: The contract, the limits, and where the partitions are.
+        run: What is known of the run.
+        before_commit: Called at the end of the transaction; nothing is published when it raises.
 
     Raises:
         ForeignTableError: A table with one of the refinery's names has other columns.
@@ -85,6 +96,7 @@ def publish(
                 if open_months:
                     # The inventory may have other columns by now.
                     renew_views(connection, settings.contract)
+                before_commit()
         except _RefusedError as error:
             # Seldom: what the publish checks refuse, the earlier checks have mostly found. Then the others are
             # written once more, without the months that failed.

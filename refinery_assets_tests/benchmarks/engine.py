@@ -92,7 +92,7 @@ def _publish(
             connection,
             settings.place,
             months,
-            lambda: publish(connection, months, settings, run),
+            lambda still_locked: publish(connection, months, settings, run, still_locked),
             wait_seconds=_WAIT_SECONDS,
             warn=print,
         )
