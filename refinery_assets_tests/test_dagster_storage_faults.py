@@ -30,11 +30,12 @@ def test_a_package_that_is_not_installed_is_named_with_its_extra(home: Path, mon
     with pytest.raises(ExtraMissingError) as refused:
         open_instance(home)
 
-    assert describe(refused.value) == (
+    said, code = describe(refused.value)
+    assert said == (
         f"dagster_postgres is not installed, and {home}/dagster.yaml needs it; run pip install '.[postgres]' in a copy "
-        "of the project, or use another DAGSTER_HOME.",
-        EXIT_TROUBLE,
+        "of the project, or use another DAGSTER_HOME."
     )
+    assert code == EXIT_TROUBLE
 
 
 def test_an_address_that_is_not_set_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_celery_runs_again_what_they_left_while_others_publish_into_the_same_lak
     pytest.importorskip("dagster_celery", reason="the extra `celery` is not installed")
     pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
     if why_no_lake():
-        pytest.skip("the extra `lake` is not installed; with `postgres` and `celery` it needs an environment of its own")
+        pytest.skip("the extra `lake` is not installed; it takes an environment of its own, beside the other two")
 
     said = _try("celery", options=["--lake"])
 

@@ -1,7 +1,6 @@
 """Dagster's monitoring over the launchers of workers: they judge what they launched, and leave the rest alone."""
 
-from __future__ import annotations
-
+# Dagster reads the annotation of a context, so none is a text here.
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ Opened = Callable[[str], AbstractContextManager[dg.DagsterInstance]]
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     """Opens an instance with launcher and monitoring of `deploy`, its history in SQLite."""
+
     @contextmanager
     def open_it(engine: str) -> Iterator[dg.DagsterInstance]:
         pytest.importorskip(MODULES[engine], reason=f"the extra `{engine}` is not installed")
