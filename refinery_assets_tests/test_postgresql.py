@@ -130,8 +130,8 @@ def test_a_run_with_a_refused_month_leaves_the_events_that_it_leaves_in_sqlite(
             shown.append(shown_of(sandbox.instance, sandbox.settings))
 
     (sessions,) = run_sql(postgres, "postgres", "SELECT sessions FROM pg_stat_database WHERE datname = 'events'")[0]
-    # With a connection for each statement there would be eight hundred.
-    assert sessions < 400
+    # There are about seventy; with a connection for each statement there would be four hundred.
+    assert sessions < 150
     assert "Falling back" not in capfd.readouterr().err
     # A run whose worker died is to be started again with all steps, where Dagster does that at all.
     assert started_again == [None, "ALL_STEPS"]
@@ -278,7 +278,7 @@ def test_the_daemon_gives_events_a_second_to_come_to_light(instance: dg.DagsterI
 
 
 def test_nothing_is_stored_of_an_empty_batch_and_of_assets_that_failed_to_materialize(
-    instance: dg.DagsterInstance, postgres: Path, tmp_path: Path
+    events: Sequence[dg.EventLogEntry], instance: dg.DagsterInstance, postgres: Path, tmp_path: Path
 ) -> None:
     failed = DagsterEvent.build_asset_failed_to_materialize_event(
         "refine",
@@ -289,7 +289,7 @@ def test_nothing_is_stored_of_an_empty_batch_and_of_assets_that_failed_to_materi
             reason=AssetMaterializationFailureReason.FAILED_TO_MATERIALIZE,
         ),
     )
-    entry = dg.EventLogEntry(None, "debug", "", make_new_run_id(), 1.7e9, "judged", "refine", failed)
+    entry = events[0]._replace(dagster_event=failed)
 
     for batch in ([], [entry, entry]):
         instance.event_log_storage.store_event_batch(batch)

@@ -96,7 +96,7 @@ def _materialized(instance: dg.DagsterInstance, data: AssetBackfillData) -> Asse
         )
         for key, subset in unseen.partitions_subsets_by_asset_key.items()
     }
-    return data.materialized_subset | AssetGraphSubset(partitions_subsets_by_asset_key=found)
+    return data.materialized_subset | AssetGraphSubset(found, set())
 
 
 def _months(subset: AssetGraphSubset) -> list[str]:
