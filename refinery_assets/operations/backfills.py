@@ -96,7 +96,8 @@ def _materialized(instance: dg.DagsterInstance, data: AssetBackfillData) -> Asse
         )
         for key, subset in unseen.partitions_subsets_by_asset_key.items()
     }
-    return data.materialized_subset | AssetGraphSubset(found, set())
+    none = AssetGraphSubset.create_empty_subset()
+    return data.materialized_subset | none._replace(partitions_subsets_by_asset_key=found)
 
 
 def _months(subset: AssetGraphSubset) -> list[str]:
