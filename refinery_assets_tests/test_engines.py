@@ -63,7 +63,7 @@ def test_celery_runs_again_what_a_killed_process_and_a_killed_worker_left() -> N
     assert said.rstrip().endswith("all months are there, none twice")
 
 
-def test_celery_runs_again_what_they_left_while_others_publish_into_the_same_lake() -> None:
+def test_celery_publishes_into_a_lake_what_a_killed_process_and_a_killed_worker_left() -> None:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed here (Debian: apt-get install redis-server)")
     pytest.importorskip("dagster_celery", reason="the extra `celery` is not installed")
