@@ -53,7 +53,7 @@ Rows = list[tuple[Any, ...]]
 # In this trial nobody wants to wait for as long as at night.
 _SOONER = {
     "poll_interval_seconds: 60": "poll_interval_seconds: 5",
-    "max_runtime_seconds: 1800": "max_runtime_seconds: 120",
+    "max_runtime_seconds: 1800": "max_runtime_seconds: 90",
     "free_slots_after_run_end_seconds: 60": "free_slots_after_run_end_seconds: 5",
 }
 _BACKFILL = """

@@ -11,6 +11,7 @@ import dagster as dg
 from refinery_assets.assets.month_events import (
     JudgedMonth,
     MaterializedMonth,
+    RefusedMonth,
     log_months,
     monthly_check_spec,
     silent_outputs,
@@ -32,10 +33,13 @@ def judged(context: dg.AssetExecutionContext) -> Iterator[Any]:
     yield from silent_outputs(context)
     # Some are judged twice.
     months = [*context.partition_keys, "2024-02", *MONTHS_UNPLANNED, "2024-05"]
+    # Between two materializations comes an event of another kind.
+    *first, last = (MaterializedMonth(month, "digest", {}) for month in context.partition_keys)
+    log_months(context, "judged", first, [], [RefusedMonth("2024-05", {})])
     log_months(
         context,
         "judged",
-        [MaterializedMonth(month, "digest", {}) for month in context.partition_keys],
+        [last],
         [
             JudgedMonth("judged", name, month, at % 2 == 0, dg.AssetCheckSeverity.WARN, f"{at}", {})
             for at, month in enumerate(months)

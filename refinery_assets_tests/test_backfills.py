@@ -110,6 +110,22 @@ def test_a_backfill_whose_runs_succeeded_is_one_over_the_months_that_they_did_no
     assert backfill.asset_backfill_data.all_requested_partitions_marked_as_materialized_or_failed()
 
 
+def test_a_month_whose_event_came_to_light_late_is_not_called_left_out() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        failed_backfill(instance, runs_fail=False)
+        for asset in ASSETS:
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="2024-04"))
+
+        assert settle_backfills(instance, SETTINGS) == ["aaaaaaaa"]
+
+        backfill = instance.get_backfill("aaaaaaaa")
+    assert backfill is not None
+    assert backfill.asset_backfill_data is not None
+    assert backfill.description == "All months were materialized, some of them after Dagster had looked."
+    assert backfill.asset_backfill_data.target_subset.num_partitions_and_non_partitioned_assets == 4 * len(ASSETS)
+    assert backfill.asset_backfill_data.all_requested_partitions_marked_as_materialized_or_failed()
+
+
 def test_a_run_whose_worker_died_does_not_fail_a_backfill_when_the_one_started_in_its_stead_succeeded() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         failed_backfill(instance, runs_fail=True, run_tags={AUTO_RETRY_RUN_ID_TAG: "the next one"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -11,18 +12,34 @@ import pytest
 from refinery_assets.assets.command_runs import open_instance
 from refinery_assets.cli.errors import EXIT_TROUBLE, describe
 from refinery_assets.contract.settings import PROJECT_ROOT
+from refinery_assets.operations.extras import ExtraMissingError
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A Dagster home with its history in PostgreSQL."""
-    pytest.importorskip("dagster_postgres")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_bytes((PROJECT_ROOT / "deploy" / "postgres" / "dagster.yaml").read_bytes())
     return tmp_path
 
 
+def test_a_package_that_is_not_installed_is_named_with_its_extra(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dagster_postgres", None)
+    monkeypatch.delitem(sys.modules, "refinery_assets.operations.postgres_storage", raising=False)
+
+    with pytest.raises(ExtraMissingError) as refused:
+        open_instance(home)
+
+    said, code = describe(refused.value)
+    assert said == (
+        f"dagster_postgres is not installed, and {home}/dagster.yaml needs it; run pip install '.[postgres]' in a copy "
+        "of the project, or use another DAGSTER_HOME."
+    )
+    assert code == EXIT_TROUBLE
+
+
 def test_an_address_that_is_not_set_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dagster_postgres")
     monkeypatch.delenv("DAGSTER_PG_URL", raising=False)
 
     with pytest.raises(dg.DagsterInvalidConfigError) as refused:

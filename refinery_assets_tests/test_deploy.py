@@ -15,8 +15,11 @@ from unittest.mock import patch
 import dagster as dg
 import pytest
 import yaml
+from dagster._config import process_config
 from dagster._core.instance import InstanceRef
 from dagster._core.run_coordinator import QueuedRunCoordinator
+from dagster._core.storage.base_storage import DagsterStorage
+from dagster._serdes.config_class import class_from_code_pointer
 
 from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
@@ -26,9 +29,9 @@ from refinery_assets.operations.runs import LOCATION
 DEPLOY = PROJECT_ROOT / "deploy"
 LAUNCHERS = {
     "postgres": ("dagster._core.launcher", "DefaultRunLauncher"),
-    "celery": ("dagster_celery.launcher", "CeleryRunLauncher"),
-    "ray": ("dagster_ray", "RayRunLauncher"),
-    "kubernetes": ("dagster_k8s", "K8sRunLauncher"),
+    "celery": ("dagster_celery.launcher", "RefineryCeleryLauncher"),
+    "ray": ("dagster_ray", "RefineryRayLauncher"),
+    "kubernetes": ("dagster_k8s", "RefineryKubernetesLauncher"),
 }
 VARIABLES = {
     "DAGSTER_PG_URL": "postgresql+psycopg2://dagster:SECRET@localhost/dagster",
@@ -54,7 +57,7 @@ def test_dagster_loads_the_instance_and_its_launcher(
     module, launcher = LAUNCHERS[path.parent.name]
     pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
     pytest.importorskip(module, reason=f"the extra `{path.parent.name}` is not installed")
-    if launcher == "K8sRunLauncher":
+    if path.parent.name == "kubernetes":
         # It asks at once for the account that only a pod has.
         monkeypatch.setattr("kubernetes.config.load_incluster_config", lambda: None)
     shutil.copy(path, tmp_path)
@@ -65,13 +68,18 @@ def test_dagster_loads_the_instance_and_its_launcher(
         assert type(reference.run_launcher).__name__ == launcher
         assert isinstance(reference.run_coordinator, QueuedRunCoordinator)
         assert type(reference.compute_log_manager).__name__ == "NoOpComputeLogManager"
+        # Of the storage Dagster notes the names, and it loads the class when it connects.
+        storage = reference.storage_data
+        assert storage is not None
+        kind: Any = class_from_code_pointer(storage.module_name, storage.class_name)
+        assert issubclass(kind, DagsterStorage)
+        assert process_config(kind.config_type(), storage.config_dict).success
     settings: Any = reference.settings
     assert settings["run_monitoring"]["enabled"]
     assert 0 < settings["run_monitoring"]["max_runtime_seconds"] <= 4 * 3600
     # A month that was refused stays refused, however often it is run.
     assert settings["run_retries"] == {"enabled": True, "max_retries": 3, "retry_on_asset_or_op_failure": False}
-    assert reference.storage_data is not None
-    assert "env: DAGSTER_PG_URL" in reference.storage_data.config_yaml
+    assert "env: DAGSTER_PG_URL" in storage.config_yaml
 
 
 @pytest.mark.parametrize("path", instance_files(), ids=lambda path: path.parent.name)

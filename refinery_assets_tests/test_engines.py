@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 from refinery_assets.contract.settings import PROJECT_ROOT
 from refinery_assets_tests.engines import NO_WORKERS
+from refinery_assets_tests.lakes import why_no_lake
 from refinery_assets_tests.postgresql import program
 
 pytestmark = [pytest.mark.engine, pytest.mark.heavy, pytest.mark.slow]
@@ -20,7 +22,7 @@ _SECONDS = 1200
 _ALONE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
-def _try(engine: str, *before: str) -> str:
+def _try(engine: str, *before: str, options: Sequence[str] = ()) -> str:
     """Run the trial in a process group of its own; gives what it said."""
     program("initdb")
     command = [
@@ -29,6 +31,7 @@ def _try(engine: str, *before: str) -> str:
         "-m",
         "refinery_assets_tests.engines",
         engine,
+        *options,
         "--hosts",
         "100",
         "--months",
@@ -54,6 +57,21 @@ def test_celery_runs_again_what_a_killed_process_and_a_killed_worker_left() -> N
         pytest.skip("redis-server is not installed here (Debian: apt-get install redis-server)")
 
     said = _try("celery")
+
+    assert "killed the process of" in said
+    assert "killed the worker" in said
+    assert said.rstrip().endswith("all months are there, none twice")
+
+
+def test_celery_publishes_into_a_lake_what_a_killed_process_and_a_killed_worker_left() -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed here (Debian: apt-get install redis-server)")
+    pytest.importorskip("dagster_celery", reason="the extra `celery` is not installed")
+    pytest.importorskip("dagster_postgres", reason="the extra `postgres` is not installed")
+    if why_no_lake():
+        pytest.skip("the extra `lake` is not installed; it takes an environment of its own, beside the other two")
+
+    said = _try("celery", options=["--lake"])
 
     assert "killed the process of" in said
     assert "killed the worker" in said

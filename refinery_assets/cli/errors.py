@@ -70,6 +70,7 @@ def _known(error: Exception) -> int | None:
         "WaiverError": EXIT_USAGE,
         "DemoError": EXIT_USAGE,
         "UiError": EXIT_TROUBLE,
+        "ExtraMissingError": EXIT_TROUBLE,
     }
     return codes.get(type(error).__name__)
 

@@ -31,6 +31,9 @@ def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[s
     A run of ours succeeds only when each of its months is published or left out. Such a backfill is then one over the
     months that were not left out; its description names the others. One with assets of somebody else is left alone.
 
+    Dagster's daemon takes a month for failed, too, when its event comes to light late and out of order, as it may in
+    PostgreSQL.
+
     Returns:
         The ids of the backfills.
     """
@@ -40,19 +43,26 @@ def settle_backfills(instance: dg.DagsterInstance, settings: Settings) -> list[s
     ended_as_failed = BulkActionsFilter(statuses=[BulkActionStatus.COMPLETED_FAILED])
     for backfill in instance.get_backfills(filters=ended_as_failed, limit=_MOST_BACKFILLS):
         data = backfill.asset_backfill_data
-        if data is None or not data.target_subset.asset_keys <= ours or not data.materialized_subset.asset_keys:
+        if data is None or not data.target_subset.asset_keys <= ours:
             continue
         runs = instance.get_runs(dg.RunsFilter(tags={BACKFILL_ID_TAG: backfill.backfill_id}))
         # A worker that was killed leaves a failed run, and one that Dagster started in its stead.
         if not runs or any(not run.is_success and not will_run_again(run) for run in runs):
             continue
+        materialized = _materialized(instance, data)
+        if not materialized.asset_keys:
+            continue
+        left_out = _months(data.target_subset - materialized)
         instance.update_backfill(
             backfill._replace(
                 status=BulkActionStatus.COMPLETED_SUCCESS,
-                description=f"Left out, because the feed holds nothing of them yet: {listing(_left_out(data))}.",
+                description=f"Left out, because the feed holds nothing of them yet: {listing(left_out)}."
+                if left_out
+                else "All months were materialized, some of them after Dagster had looked.",
                 asset_backfill_data=data._replace(
-                    target_subset=data.materialized_subset,
-                    requested_subset=data.materialized_subset,
+                    target_subset=materialized,
+                    requested_subset=materialized,
+                    materialized_subset=materialized,
                     failed_and_downstream_subset=AssetGraphSubset.create_empty_subset(),
                 ),
             )
@@ -77,6 +87,18 @@ def months_asked_together(instance: dg.DagsterInstance, run: dg.DagsterRun, sett
     return sorted(map(Month.parse, keys))
 
 
-def _left_out(data: AssetBackfillData) -> list[str]:
-    without = data.target_subset - data.materialized_subset
-    return sorted({each.partition_key for each in without.iterate_asset_partitions() if each.partition_key})
+def _materialized(instance: dg.DagsterInstance, data: AssetBackfillData) -> AssetGraphSubset:
+    """What the daemon saw materialized, and what stands there nevertheless."""
+    unseen = data.target_subset - data.materialized_subset
+    found = {
+        key: subset.empty_subset().with_partition_keys(
+            sorted({*subset.get_partition_keys()} & instance.get_materialized_partitions(key))
+        )
+        for key, subset in unseen.partitions_subsets_by_asset_key.items()
+    }
+    none = AssetGraphSubset.create_empty_subset()
+    return data.materialized_subset | none._replace(partitions_subsets_by_asset_key=found)
+
+
+def _months(subset: AssetGraphSubset) -> list[str]:
+    return sorted({each.partition_key for each in subset.iterate_asset_partitions() if each.partition_key})

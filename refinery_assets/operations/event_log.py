@@ -38,7 +38,6 @@ class KeptOpenEventLog(StoresTogether, SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: dict[str, Engine] = {}
         self._begun: dict[str, Connection] = {}
-        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
         # A thread that has begun a transaction may go on in it; the others wait.
         self._db_lock = threading.RLock()  # type: ignore[assignment]  # the stock storage's never nests
@@ -79,12 +78,6 @@ class KeptOpenEventLog(StoresTogether, SqliteEventLogStorage):
         listen(self._engines[shard], "connect", _spare_the_disk)
         return self._engines[shard]
 
-    def has_table(self, table_name: str) -> bool:
-        """Whether the index has the table; looked up until it has, because none is ever dropped."""
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
-
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event, and notify those who follow the run."""
         super().store_event(event)
@@ -109,7 +102,7 @@ class KeptOpenEventLog(StoresTogether, SqliteEventLogStorage):
 
     def _store_in_both(self, run_file: Connection, index: Connection, events: Sequence[EventLogEntry]) -> None:
         run_file.execute(SqlEventLogStorageTable.insert(), [self._event_to_row(event) for event in events])
-        self._store_together(index, events)
+        self._note_together(index, self._insert_together(index, events))
 
     def dispose(self) -> None:
         """Close the files."""
