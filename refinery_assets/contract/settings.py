@@ -156,7 +156,7 @@ class Settings:
         telemetry: Root of the families' Parquet partitions, a folder or a prefix of a bucket (`REFINERY_TELEMETRY`).
         first_month: First month of the window (`REFINERY_FIRST_MONTH`).
         last_month: Last month of the window; None: the running month (`REFINERY_LAST_MONTH`).
-        behaviors: How many behaviours the inventory must hold (`REFINERY_BEHAVIORS`).
+        behaviors: How many behaviors the inventory must hold (`REFINERY_BEHAVIORS`).
         max_gap_days: Longest gap, in days, that is filled (`REFINERY_MAX_GAP_DAYS`).
         quarantine_tolerance: Largest share of quarantined rows per family and month
             (`REFINERY_QUARANTINE_TOLERANCE`).
