@@ -38,6 +38,7 @@ _BROKE_OFF = re.compile(
     r"server closed the connection|terminating connection|Failed to execute query \"(?:ROLLBACK|COMMIT)\"|"
     r"no connection to the server"
 )
+_ENDED = re.compile(r"FATAL:[^\n]+|server closed the connection[^\n]*|no connection to the server")
 # As long as a connection stands, PostgreSQL answers on it; what ends one is FATAL.
 _ANSWERED = re.compile(r"\bERROR:  (?P<said>[^\n]+)")
 _LIBPQ_ASKS = re.compile(r"\s*Is the server running[^?]*\?")
@@ -82,7 +83,7 @@ def broke_off(lake: Lake, error: duckdb.Error) -> WarehouseHeldError | None:
     return WarehouseHeldError(
         f"The catalog of the lake {lake} dropped the connection, as it does when PostgreSQL restarts. Published months "
         "are intact; the write in progress was rolled back, unless its commit had already arrived. Check that "
-        f"PostgreSQL is up, then run again. DuckDB says: {_last_line(error)}"
+        f"PostgreSQL is up, then run again. DuckDB says: {_last_words(error)}."
     )
 
 
@@ -169,9 +170,11 @@ def inventory_unreadable(file: Path, table: str, error: duckdb.Error) -> str:
     return f"The inventory {file} cannot be read. DuckDB says: {first_line(error)}"
 
 
-def _last_line(error: duckdb.Error) -> str:
-    """What DuckDB says at the end, behind a statement that may be as long as a publication."""
-    return without_passwords(str(error).strip().rpartition("\n")[2].strip())
+def _last_words(error: duckdb.Error) -> str:
+    """How a connection ended, without the statement before, which may be as long as a publication."""
+    said = str(error).strip()
+    found = _ENDED.search(said)
+    return without_passwords(found[0] if found else said.rpartition("\n")[2]).strip(" .:")
 
 
 def first_line(error: duckdb.Error) -> str:
