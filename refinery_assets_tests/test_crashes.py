@@ -19,6 +19,7 @@ from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, MARCH, GivenP
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_run_killed_half_way_leaves_its_month_old_or_new_and_the_next_run_heals(tmp_path: Path) -> None:
     harness = make_harness(tmp_path, 20, JANUARY, JANUARY)
     harness.write_feed()

@@ -153,6 +153,7 @@ def many_months(tmp_path: Path, dagster_home: Path) -> Installation:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_two_processes_that_run_a_month_each_at_once_both_succeed(installation: Installation) -> None:
     launched = installation.start("refinery", "run", "2024-02")
     assert launched.stdout is not None

@@ -266,6 +266,7 @@ def test_an_interrupted_demo_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_the_demo_writes_nothing_outside_its_folder(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "demo", tmp_path / "theirs"
     usual = [*(PROJECT_ROOT / "data").glob("*"), *Settings().reports.glob("*")]
@@ -324,6 +325,7 @@ def test_an_interrupted_sample_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_another_sample_takes_the_place_of_the_first_and_leaves_a_users_files_and_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

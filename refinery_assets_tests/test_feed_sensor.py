@@ -255,6 +255,7 @@ def fail_in_passing(watched: Watched) -> FinishedRun:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_months_whose_run_failed_in_passing_are_asked_for_again_after_a_pause(
     fleet: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_request_is_not_repeated_while_its_run_is_at_work(fleet: Watched) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_after_the_last_try_it_is_left_to_a_person_until_the_files_change(
     fleet: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def warehouse(installation: Installation) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(installation.settings.warehouse, read_only=True)
 
 
+@pytest.mark.heavy
 def test_prophet_takes_a_series_as_it_comes(warehouse: duckdb.DuckDBPyConnection) -> None:
     ((host,),) = warehouse.execute(
         "SELECT min(host_id) FROM series WHERE scenario = 'STEADY_GROWTH' AND variant = 'BREACH'"
@@ -102,6 +103,7 @@ def test_gradient_boosting_learns_from_the_features_as_they_come(
     assert model.score(features[~is_past], rows["y"][~is_past]) > 0.8
 
 
+@pytest.mark.heavy
 def test_the_walk_through_draws_a_panel_for_each_behaviour(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

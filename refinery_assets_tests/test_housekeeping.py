@@ -81,6 +81,7 @@ def test_a_run_that_lives_and_a_run_that_ended_are_left_alone(installation: Inst
         assert {run.status for run in sandbox.instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
 
 
+@pytest.mark.heavy
 def test_runs_that_later_ones_have_superseded_are_deleted_and_no_month_is_forgotten(
     installation: Installation, given_published: GivenPublished
 ) -> None:

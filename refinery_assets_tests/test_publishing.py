@@ -149,6 +149,7 @@ def test_one_month_rewritten_leaves_the_others_alone(sandbox: Sandbox, given_pub
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_ten_rewrites_leave_the_file_at_most_two_and_a_half_times_as_large(tmp_path: Path, sandbox: Sandbox) -> None:
     sample = make_sample(tmp_path / "larger", hosts=60, first=JANUARY, last=MARCH, seed=3)
     larger = Sandbox(replace(sandbox.settings, feed=sample.feed, warehouse=sample.warehouse), sandbox.instance)

@@ -200,5 +200,5 @@ def test_an_object_store_is_a_bucket_and_a_prefix() -> None:
 def test_an_object_store_without_its_library_is_refused_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
 
-    with pytest.raises(SettingError, match=r"REFINERY_FEED is 's3://exports', .* pip install 'refinery-assets\[s3\]'"):
+    with pytest.raises(SettingError, match=r"REFINERY_FEED is 's3://exports', .* pip install '\.\[s3\]'"):
         Settings.from_environment({"REFINERY_FEED": "s3://exports"})

@@ -37,6 +37,7 @@ print(ended)
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_new_home_may_be_opened_by_many_processes_at_once(tmp_path: Path) -> None:
     shutil.copy(PROJECT_ROOT / "data" / "dagster" / "dagster.yaml", tmp_path)
     opened = subprocess.run(

@@ -125,6 +125,7 @@ def test_a_port_in_use_is_refused_at_once_and_no_daemon_is_started(installation:
     ],
     ids=["SIGINT in the background", "make, SIGTERM in the background", "make, SIGINT"],
 )
+@pytest.mark.heavy
 def test_a_second_one_is_refused_and_a_signal_ends_the_first_with_all_it_started(
     installation: Installation,
     tmp_path: Path,

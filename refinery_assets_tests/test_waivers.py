@@ -280,6 +280,7 @@ def test_a_copied_month_is_refused_and_names_the_month_that_it_repeats(sandbox: 
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_a_month_that_comes_late_is_held_against_a_later_one_that_is_published(sandbox: Sandbox) -> None:
     repeat_the_month_before(sandbox, MARCH)
     assert sandbox.refine(MARCH).success
