@@ -31,12 +31,12 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from refinery_assets.contract.lake import MARKER
 from refinery_assets.contract.months import Month
 from refinery_assets.contract.packaged import FAMILIES
 from refinery_assets.contract.settings import PROJECT_ROOT, Settings
 from refinery_assets.sample.feed import make_sample
 from refinery_assets.warehouse.lake_maintenance import Maintained, maintain
-from refinery_assets.warehouse.lake_marker import MARKER
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.receipts import latest_receipts, table_digests
 from refinery_assets.warehouse.storage import open_warehouse

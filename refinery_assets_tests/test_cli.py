@@ -267,6 +267,12 @@ def test_an_export_says_what_it_wrote_and_names_a_file_that_is_in_its_way(
     assert written.stdout == f"2024-01: 2,480 rows in {file}\nWrote 2,480 rows of 1 month to {tmp_path / 'out'}.\n"
     as_json = parsed(refinery(installation, "export", "--to", str(tmp_path / "out"), "--json"))
     assert (as_json["rows"], as_json["months"]) == (2480, [{"month": "2024-01", "rows": 2480, "file": str(file)}])
+    assert as_json["others"] == []
+    earlier = tmp_path / "out" / "month=2023-12" / "processed_data.parquet"
+    earlier.parent.mkdir()
+    shutil.copy(file, earlier)
+    again = refinery(installation, "export", "--to", str(tmp_path / "out"))
+    assert f"Of an earlier export, {tmp_path / 'out'} still holds 2023-12: remove what" in again.stdout
     (tmp_path / "file").touch()
     result = refinery(installation, "export", "--to", str(tmp_path / "file"))
     assert result.exit_code == 4

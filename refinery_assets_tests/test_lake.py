@@ -140,21 +140,27 @@ def test_making_a_lake_again_changes_nothing_and_takes_a_changed_inventory_in(sa
     assert comments == [("one row per day, host and resource",)]
 
 
-def test_an_inventory_that_cannot_be_taken_in_leaves_no_table(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_an_inventory_that_cannot_be_taken_in_leaves_nothing_made(sandbox: Sandbox, tmp_path: Path) -> None:
     lake = Lake(Catalog.DUCKDB, str(tmp_path / "c.ducklake"))
     settings = replace(sandbox.settings, lake=lake, lake_data=tmp_path / "lake")
 
-    with pytest.raises(LakeError, match="no inventory for the lake: the warehouse has no table hosts"):
+    with pytest.raises(LakeError, match="no inventory for the new lake"):
         make_lake(settings)
     with pytest.raises(LakeError, match=r"nothing\.csv is not there"):
         make_lake(settings, tmp_path / "nothing.csv")
 
-    with open_warehouse(settings.place, read_only=False, wait_seconds=0.0) as connection:
-        assert (
-            connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'lake'").fetchall() == []
-        )
-        with pytest.raises(LakeNotReadyError, match="lacks the table audits; make it with: refinery lake init"):
-            ensure_table(connection, AUDITS)
+    assert not (tmp_path / "c.ducklake").exists()
+    assert not (tmp_path / "lake").exists()
+
+
+def test_a_table_that_the_lake_lacks_is_named_with_what_makes_it(lake_sandbox: Sandbox) -> None:
+    lake_sandbox.execute("DROP TABLE audits")
+
+    with (
+        open_warehouse(lake_sandbox.settings.place, read_only=False, wait_seconds=0.0) as connection,
+        pytest.raises(LakeNotReadyError, match="lacks the table audits; make it with: refinery lake init"),
+    ):
+        ensure_table(connection, AUDITS)
 
 
 def test_an_inventory_that_is_a_file_is_kept_in_the_lake_as_it_was_at_the_last_run(

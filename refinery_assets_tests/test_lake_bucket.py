@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.contract.lake import MARKER, Catalog, Lake
 from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import Settings
 from refinery_assets.feed.store import StoreError
@@ -18,7 +18,6 @@ from refinery_assets.warehouse.export import export_months, published_months
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_files import lake_store
 from refinery_assets.warehouse.lake_maintenance import maintain
-from refinery_assets.warehouse.lake_marker import MARKER
 from refinery_assets.warehouse.lake_snapshots import kept_publications
 from refinery_assets.warehouse.lake_tables import make_lake
 from refinery_assets.warehouse.month_state import State

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 
 from refinery_assets.build import build_defs
 from refinery_assets.cli import app
-from refinery_assets.contract.lake import Catalog, Lake
+from refinery_assets.contract.lake import MARKER, Catalog, Lake
 from refinery_assets.contract.places import ObjectPrefix
 from refinery_assets.contract.settings import Settings
 from refinery_assets.operations.runs import start_run
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_maintenance import maintain
-from refinery_assets.warehouse.lake_marker import MARKER, mark, refuse_shared_places
-from refinery_assets.warehouse.lake_tables import make_lake
+from refinery_assets.warehouse.lake_marker import mark, refuse_shared_places
+from refinery_assets.warehouse.lake_tables import LakeError, make_lake
 from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseUnusableError, open_warehouse
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.inventories import contract_with
@@ -142,11 +142,45 @@ def test_a_run_does_not_write_into_the_data_of_another_lake(lake_sandbox: Sandbo
     assert _files(data) == files
 
 
-def test_a_marker_that_cannot_be_understood_is_anothers(lake_sandbox: Sandbox) -> None:
+def test_a_marker_that_names_no_lake_is_not_taken_for_anothers(lake_sandbox: Sandbox) -> None:
     (folder(lake_sandbox.settings.lake_data) / MARKER).write_text("{")
 
-    with pytest.raises(WarehouseUnusableError, match="belongs to another lake"):
+    with pytest.raises(DataElsewhereError, match=r"names no lake, .* remove refinery-lake\.json alone and run"):
         maintain(lake_sandbox.settings)
+
+
+def test_init_marks_no_place_that_lacks_the_files_of_its_catalog(lake_sandbox: Sandbox) -> None:
+    settings = lake_sandbox.settings
+    publish_in_lake(lake_sandbox, JANUARY)
+    data = folder(settings.lake_data)
+    mounted = data.rename(data.with_name("mounted"))
+
+    with pytest.raises(DataElsewhereError, match=r"lists \d+ files, and .* holds none: see that the share is mounted"):
+        make_lake(settings)
+    assert not data.exists()
+    with pytest.raises(WarehouseUnusableError, match=r"not there, and neither is .*refinery-lake\.json\. See that"):
+        lake_sandbox.query("SELECT sum(y) FROM processed_data")
+    with pytest.raises(WarehouseUnusableError, match="see that the share is mounted on this machine"):
+        maintain(settings)
+
+    mounted.rename(data)
+    assert lake_sandbox.audit().success
+
+
+def test_nothing_is_made_where_there_is_no_inventory_to_take_in(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings, lake = _with_catalog(replace(sandbox.settings, lake_data=tmp_path / "lake"), "new")
+    lacking = tmp_path / "hosts.csv"
+    lacking.write_text("name\nweb-1\n")
+
+    for inventory, why in (
+        (None, "There is no inventory for the new lake"),
+        (tmp_path / "nosuch.csv", "is not there"),
+        (lacking, "cannot be taken in|lacks|node_name"),
+    ):
+        with pytest.raises(LakeError, match=why):
+            make_lake(settings, inventory)
+        assert not Path(lake.place).exists()
+        assert not (tmp_path / "lake").exists()
 
 
 @pytest.mark.parametrize(

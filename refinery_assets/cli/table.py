@@ -88,7 +88,7 @@ def export(
                 f"{folder} lies within REFINERY_LAKE_DATA, {settings.lake_data}, where maintenance would delete the "
                 "export; choose a folder outside of it."
             )
-    from refinery_assets.warehouse.export import export_months, exported_file, published_months
+    from refinery_assets.warehouse.export import export_months, exported_file, other_months, published_months
     from refinery_assets.warehouse.snapshot import open_published
 
     written: list[dict[str, Any]] = []
@@ -101,9 +101,18 @@ def export(
             if not as_json:
                 typer.echo(f"{month}: {counted(rows, 'row')} in {file}")
     total = sum(each["rows"] for each in written)
+    others = other_months(folder, [Month.parse(each["month"]) for each in written])
     if as_json:
-        print_json({"command": "export", "folder": str(folder), "rows": total, "months": written})
+        others_there = [str(month) for month in others]
+        print_json(
+            {"command": "export", "folder": str(folder), "rows": total, "months": written, "others": others_there}
+        )
     elif written:
+        if others:
+            typer.echo(
+                f"Of an earlier export, {folder} still holds {listing(others)}: remove what is not to be read with "
+                "these."
+            )
         typer.echo(f"Wrote {counted(total, 'row')} of {counted(len(written), 'month')} to {folder}.")
     if not written:
         fail(_why_nothing(published), EXIT_REFUSED)

@@ -18,6 +18,9 @@ from pathlib import Path
 from refinery_assets.contract.places import ObjectPrefix, Place
 
 PREFIX = "ducklake:"
+MARKER = "refinery-lake.json"
+"""The file by which a data path says whose it is; DuckLake's cleaning looks at names that end in .parquet alone."""
+
 EXPECTED = (
     "a DuckDB file on this machine, or ducklake: and its catalog, such as ducklake:postgres:dbname=refinery host=db"
 )

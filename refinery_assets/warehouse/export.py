@@ -43,6 +43,12 @@ def exported_file(folder: Path, month: Month) -> Path:
     return folder / f"month={month}" / _FILE
 
 
+def other_months(folder: Path, months: Sequence[Month]) -> list[Month]:
+    """The months that the folder holds besides these, in order."""
+    found = {Month.parse(path.parent.name.removeprefix("month=")) for path in folder.glob(f"month=????-??/{_FILE}")}
+    return sorted(found - set(months))
+
+
 def export_months(
     connection: duckdb.DuckDBPyConnection, months: Sequence[Month], folder: Path
 ) -> Iterator[tuple[Month, int]]:

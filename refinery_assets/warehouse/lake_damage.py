@@ -15,7 +15,7 @@ import duckdb
 
 from refinery_assets.checks.rules import counted, listing
 from refinery_assets.contract.columns import TABLES
-from refinery_assets.contract.lake import Lake, without_passwords
+from refinery_assets.contract.lake import MARKER, Lake, without_passwords
 from refinery_assets.contract.months import Month
 from refinery_assets.feed.store import StoreError, open_store
 
@@ -85,6 +85,11 @@ def what_to_do(lake: Lake, damaged: Sequence[DamagedFile]) -> str:
     what = listing(months) if known else f"The table {listing(tables)}"
     others = len(damaged) - 1
     files = f"{damaged[0].path} is" if not others else f"{damaged[0].path} and {counted(others, 'other file')} are"
+    if not open_store(lake.data, "REFINERY_LAKE_DATA").is_there(MARKER):
+        return without_passwords(
+            f"{what} cannot be read in the lake {lake}: {files} not there, and neither is {lake.data}/{MARKER}. See "
+            "that the share is mounted on this machine and that REFINERY_LAKE_DATA is right, then run again."
+        )
     drop = "; ".join(f"DROP TABLE {table}" for table in tables)
     # Any other table is the inventory's, which no run makes.
     init = "refinery lake init" + (" --inventory FILE" if set(tables) - {table.name for table in TABLES} else "")

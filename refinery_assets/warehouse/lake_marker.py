@@ -17,15 +17,13 @@ from typing import Any
 
 import duckdb
 
-from refinery_assets.contract.lake import Lake
+from refinery_assets.checks.rules import counted
+from refinery_assets.contract.lake import MARKER, Lake
 from refinery_assets.contract.places import ObjectPrefix, Place
 from refinery_assets.contract.settings import Settings
 from refinery_assets.warehouse.lake import open_lake
 from refinery_assets.warehouse.lake_files import CATALOG, lake_store
 from refinery_assets.warehouse.storage import DataElsewhereError, WarehouseMissingError, WarehouseUnusableError
-
-MARKER = "refinery-lake.json"
-"""Its name; DuckLake's cleaning looks at names that end in .parquet alone."""
 
 _KEY = "lake"
 # DuckLake looks for what it may delete by a pattern that begins with the data path.
@@ -64,11 +62,18 @@ def refuse_shared_places(settings: Settings) -> None:
             )
 
 
-def refuse_path_of_others(settings: Settings, lake: Lake) -> None:
-    """Refuse, for a catalog that is new or empty, a data path that is in use; nothing is made before that.
+def refuse_path_of_others(settings: Settings, lake: Lake) -> bool:
+    """Refuse a data path that is not this lake's; nothing is made before that.
+
+    A path that is in use is not for a catalog that is new or empty; one that holds nothing is not that of a catalog
+    that lists files.
+
+    Returns:
+        Whether the catalog is new or empty.
 
     Raises:
-        WarehouseUnusableError: The path is another lake's, holds Parquet files, or cannot be read.
+        DataElsewhereError: The path is another lake's, or the catalog's files are not there.
+        WarehouseUnusableError: The path holds Parquet files, or cannot be read.
         WarehouseHeldError: Another process holds the catalog's file.
         StoreError: The data's object store cannot be reached or used.
     """
@@ -76,18 +81,27 @@ def refuse_path_of_others(settings: Settings, lake: Lake) -> None:
     try:
         with open_lake(lake, read_only=True, wait_seconds=settings.lock_wait_seconds) as connection:
             # Of one that init was interrupted in, too, as little is known as of one that is not there.
-            ((is_empty,),) = connection.execute(f"SELECT count(*) = 0 FROM {CATALOG}.ducklake_data_file").fetchall()  # noqa: S608
+            ((is_empty, listed),) = connection.execute(
+                f"SELECT count(*) = 0, count(*) FILTER (end_snapshot IS NULL) FROM {CATALOG}.ducklake_data_file"  # noqa: S608
+            ).fetchall()
             own = _identity(connection)
     except WarehouseMissingError:
-        is_empty, own = True, None
+        is_empty, listed, own = True, 0, None
     marked = _read(lake.data)
     if marked is not None and marked != own:
-        raise _of_another(lake)
+        raise _not_its_own(lake, marked)
+    if listed and marked is None and _any_parquet(lake.data) is None:
+        raise DataElsewhereError(
+            f"The catalog of the lake {lake} lists {counted(listed, 'file')}, and {lake.data} (REFINERY_LAKE_DATA) "
+            "holds none: see that the share is mounted on this machine, then run refinery lake init again. Nothing was "
+            "made."
+        )
     if is_empty and (file := _any_parquet(lake.data)) is not None:
         raise WarehouseUnusableError(
             f"The lake {lake} is new, and REFINERY_LAKE_DATA, {lake.data}, already holds Parquet files, such as "
             f"{file}, which maintenance would delete: {_ANOTHER}."
         )
+    return bool(is_empty)
 
 
 def mark(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
@@ -107,7 +121,7 @@ def mark(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
                 "there, and run refinery lake init again."
             ) from error
     elif marked != own:
-        raise _of_another(lake)
+        raise _not_its_own(lake, marked)
 
 
 def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Settings, lake: Lake) -> None:
@@ -122,11 +136,11 @@ def refuse_to_clean_others(connection: duckdb.DuckDBPyConnection, settings: Sett
     if marked is None:
         raise WarehouseUnusableError(
             f"{lake.data}/{MARKER} is not there, so that nothing says that REFINERY_LAKE_DATA is the lake's own, and "
-            "nothing was deleted: see to it that no other lake and nothing else of yours lies there, run refinery lake "
-            "init, which writes it, and then this again."
+            "nothing was deleted: see that the share is mounted on this machine. If it is, see to it that no other "
+            "lake and nothing else of yours lies there, run refinery lake init, which writes it, and then this again."
         )
     if marked != _identity(connection):
-        raise _of_another(lake)
+        raise _not_its_own(lake, marked)
 
 
 def refuse_to_write_elsewhere(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
@@ -145,14 +159,21 @@ def refuse_to_write_elsewhere(connection: duckdb.DuckDBPyConnection, lake: Lake)
             "earlier version made, run refinery lake init), then run again."
         )
     if marked != _identity(connection):
-        raise _of_another(lake)
+        raise _not_its_own(lake, marked)
 
 
-def _of_another(lake: Lake) -> DataElsewhereError:
+def _not_its_own(lake: Lake, marked: str) -> DataElsewhereError:
+    if not marked:
+        return DataElsewhereError(
+            f"{lake.data}/{MARKER} (REFINERY_LAKE_DATA) names no lake, as after a full disk, and nothing was made or "
+            f"deleted: if the files there are those of the lake {lake}, remove {MARKER} alone and run refinery lake "
+            "init, which writes it anew."
+        )
     return DataElsewhereError(
         f"REFINERY_LAKE_DATA, {lake.data}, belongs to another lake than {lake}, as {MARKER} there says, and nothing "
-        f"was made or deleted: {_ANOTHER}, and run refinery lake init with an empty catalog. If that other lake is "
-        "gone, empty the place instead."
+        "was made or deleted: see that REFINERY_LAKE_DATA and REFINERY_WAREHOUSE are of one lake. If the catalog of "
+        "the data was lost, restore it (docs/many-machines.md, Backup and moving); a new lake wants a place without "
+        "Parquet files."
     )
 
 

@@ -57,6 +57,9 @@ class Made:
     replaced: int | None = None
 
 
+_TAKE_IN = "Take one in with: refinery lake init --inventory FILE, a CSV, Parquet or DuckDB file."
+
+
 def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
     """Make the lake, or what it lacks.
 
@@ -79,7 +82,12 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
             f"The contract's inventory is the file {settings.contract.inventory_file}, which every run reads; leave "
             "out --inventory."
         )
-    refuse_path_of_others(settings, settings.lake)
+    is_new = refuse_path_of_others(settings, settings.lake)
+    # Before a catalog is made, which names its data path for good.
+    if inventory is not None:
+        _try_inventory(settings.contract, inventory)
+    elif is_new and settings.contract.inventory_file is None:
+        raise LakeError(f"There is no inventory for the new lake. {_TAKE_IN}")
     _prepare(settings.lake_data)
     with open_lake(settings.lake, read_only=False, wait_seconds=settings.lock_wait_seconds, make=True) as connection:
         mark(connection, settings.lake)
@@ -105,15 +113,30 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
 
 def _no_inventory(error: InventoryError, contract: Contract, file: Path | None) -> LakeError:
     if file is None:
-        told = (
-            f"There is no inventory for the lake: {error.problem}. Take one in with: refinery lake init --inventory "
-            "FILE, a CSV, Parquet or DuckDB file."
-        )
+        told = f"There is no inventory for the lake: {error.problem}. {_TAKE_IN}"
     else:
         # The table is by now what the file holds.
         problem = error.problem.removeprefix(f"the table {contract.inventory.source.strip()} ")
         told = f"The inventory {file} cannot be taken in: it {problem}." if problem != error.problem else str(error)
     return LakeError(f"{told} {error.there}".rstrip())
+
+
+def _try_inventory(contract: Contract, file: Path) -> None:
+    """Take the inventory in where nothing is kept.
+
+    Raises:
+        LakeError: It cannot be taken in.
+    """
+    with duckdb.connect() as scratch:
+        _name_other(scratch, contract, file)
+        if "." in contract.inventory.source:
+            # In a schema, which is the lake's.
+            return
+        _take_in(scratch, contract)
+        try:
+            name_fleet(scratch, contract)
+        except InventoryError as error:
+            raise _no_inventory(error, contract, file) from error
 
 
 def _prepare(data: Place) -> None:
