@@ -169,6 +169,15 @@ def test_no_run_is_judged_by_its_process_in_a_storage_that_machines_share(instan
     assert instance.run_monitoring_max_runtime_seconds > 0
 
 
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg2", "postgresql", "postgres"])
+def test_a_url_that_names_no_client_is_taken_for_the_one_that_is_installed(scheme: str) -> None:
+    from refinery_assets.operations.postgres_storage import with_client  # noqa: PLC0415 - an extra
+
+    assert with_client(f"{scheme}://dagster:x@db/dagster?sslmode=require") == (
+        "postgresql+psycopg2://dagster:x@db/dagster?sslmode=require"
+    )
+
+
 def test_what_is_handed_to_a_worker_and_shown_in_the_ui_names_the_variable_and_not_the_password(
     instance: dg.DagsterInstance,
 ) -> None:

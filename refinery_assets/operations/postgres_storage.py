@@ -7,6 +7,7 @@ that. Here: storing events, and connections that are kept. Not here: the rows of
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +115,13 @@ class RefineryPostgresStorage(DagsterPostgresStorage):
     ) -> RefineryPostgresStorage:
         """As Dagster opens the storage that its `dagster.yaml` names."""
         return cls(
-            pg_url_from_config(config_value),
+            with_client(pg_url_from_config(config_value)),
             config_value.get("should_autocreate_tables", True),
             inst_data,
             get_token_provider_from_config(config_value),
         )
+
+
+def with_client(url: str) -> str:
+    """The URL with the client that is installed, where it names none: SQLAlchemy 2.1 would take another one."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)

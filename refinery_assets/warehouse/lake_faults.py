@@ -174,7 +174,7 @@ def _last_words(error: duckdb.Error) -> str:
     """How a connection ended, without the statement before, which may be as long as a publication."""
     said = str(error).strip()
     found = _ENDED.search(said)
-    return without_passwords(found[0] if found else said.rpartition("\n")[2]).strip(" .:")
+    return without_passwords(found[0] if found else said.rpartition("\n")[2]).strip(' .:"')
 
 
 def first_line(error: duckdb.Error) -> str:
