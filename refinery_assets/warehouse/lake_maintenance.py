@@ -27,6 +27,7 @@ from refinery_assets.warehouse.lake_writers import locked
 from refinery_assets.warehouse.receipts import Receipt, latest_receipts, rows_of_months, table_digests
 from refinery_assets.warehouse.tables import ensure_table, transaction, utc_now
 
+_MOST_LOOKS = 10
 GRACE = timedelta(days=2)
 """How long files stay that nothing refers to: a reader may still read them, or a run be about to publish them. A run is
 ended after half a day."""
@@ -119,10 +120,26 @@ def maintain(settings: Settings, *, grace: timedelta = GRACE, now: datetime | No
         with locked(connection, lake, [], alone=True, wait_seconds=wait):
             deleted = _call(connection, "cleanup_old_files", moment - grace)
         with locked(connection, lake, [], alone=True, wait_seconds=wait):
-            orphans = _call(connection, "delete_orphaned_files", moment - grace)
+            orphans = _delete_orphans(connection, moment - grace)
             orphans += _remove_unfinished(lake, moment - grace)
         proved, broken = prove(connection)
     return Maintained(sum(files for _, _, files, _ in merged), expired, deleted, orphans, proved, broken)
+
+
+def _delete_orphans(connection: duckdb.DuckDBPyConnection, older_than: datetime) -> int:
+    """Have DuckLake delete orphans; gives how many.
+
+    It opens every file that it sees, and fails where a family's step has renamed an unfinished one in between; then it
+    looks again.
+    """
+    looks = 1
+    while True:
+        try:
+            return _call(connection, "delete_orphaned_files", older_than)
+        except duckdb.IOException as error:
+            if looks == _MOST_LOOKS or ".partial" not in str(error):
+                raise
+            looks += 1
 
 
 def prove(connection: duckdb.DuckDBPyConnection) -> tuple[list[Month], list[Month]]:
