@@ -76,8 +76,17 @@ def restart(socket: Path) -> None:
 
 def create_database(socket: Path, name: str) -> None:
     """Make an empty database; without a Python client, which not every environment of the tests has."""
-    command = [program("createdb"), "-h", str(socket), "-U", ADMIN, name]
-    subprocess.run(command, cwd=socket, check=True, capture_output=True, timeout=_SECONDS)
+    run_tool(socket, "createdb", name)
+
+
+def run_tool(socket: Path, name: str, *options: str) -> str:
+    """Run one of PostgreSQL's own programs that connect; gives what it says.
+
+    Raises:
+        subprocess.CalledProcessError: It fails; `stderr` says why.
+    """
+    command = [program(name), "-h", str(socket), "-U", ADMIN, *options]
+    return subprocess.run(command, cwd=socket, check=True, capture_output=True, text=True, timeout=_SECONDS).stdout
 
 
 def run_psql(socket: Path, database: str, *options: str, user: str = ADMIN, password: str = "") -> str:

@@ -382,7 +382,8 @@ def test_a_limit_of_memory_that_is_too_low_for_a_lake_is_named_with_its_setting(
 
     with (
         pytest.raises(
-            WarehouseUnusableError, match=r"ran out of memory with 20MiB .* \(REFINERY_MEMORY_MIB\); the warehouse"
+            WarehouseUnusableError,
+            match=r"ran out of memory with 20MiB of memory \(REFINERY_MEMORY_MIB\); the warehouse",
         ),
         open_warehouse(lake_sandbox.settings.place, read_only=True, wait_seconds=0.0, config=config) as connection,
     ):

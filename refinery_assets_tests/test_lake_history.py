@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -34,7 +33,7 @@ from refinery_assets.warehouse.status import read_status
 from refinery_assets.warehouse.storage import WarehouseHeldError, open_warehouse
 from refinery_assets.warehouse.tables import LostRaceError, transaction, utc_now
 from refinery_assets_tests.lakes import Postgres, make_lake_in, publish_in_lake
-from refinery_assets_tests.postgresql import ADMIN, create_database, program
+from refinery_assets_tests.postgresql import create_database, run_tool
 from refinery_assets_tests.scenario import CPU, FEBRUARY, JANUARY, Rows, Sandbox, folder
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -275,7 +274,7 @@ def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_
     assert lake.refine(JANUARY).success
     name = re.search(r"dbname=(\w+)", settings.lake.place if settings.lake else "")
     assert name is not None
-    _postgres_tool(postgres, "pg_dump", "-Fc", "-f", str(postgres.socket / "lake.dump"), name[1])
+    run_tool(postgres.socket, "pg_dump", "-Fc", "-f", str(postgres.socket / "lake.dump"), name[1])
     assert lake.refine(FEBRUARY).success
     expected = lake.published()
     # What maintenance would take for orphans of long ago.
@@ -284,9 +283,9 @@ def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_
     for file in data.rglob("*.parquet"):
         os.utime(file, (long_ago, long_ago))
 
-    _postgres_tool(postgres, "dropdb", name[1])
+    run_tool(postgres.socket, "dropdb", name[1])
     create_database(postgres.socket, name[1])
-    _postgres_tool(postgres, "pg_restore", "-d", name[1], str(postgres.socket / "lake.dump"))
+    run_tool(postgres.socket, "pg_restore", "-d", name[1], str(postgres.socket / "lake.dump"))
 
     assert lake.audit().success
     assert lake.query("SELECT month FROM publications") == [("2024-01",)]
@@ -296,8 +295,3 @@ def test_a_catalog_restored_from_a_dump_gets_what_was_published_after_it_by_one_
     done = maintain(settings)
     assert (done.proved, done.broken) == ([JANUARY, FEBRUARY], [])
     assert lake.published() == expected
-
-
-def _postgres_tool(postgres: Postgres, name: str, *options: str) -> None:
-    command = [program(name), "-h", str(postgres.socket), "-U", ADMIN, *options]
-    subprocess.run(command, cwd=postgres.socket, check=True, capture_output=True, timeout=60)

@@ -28,7 +28,7 @@ from refinery_assets.warehouse.storage import WarehouseUnusableError
 from refinery_assets.warehouse.tables import utc_now
 from refinery_assets_tests.installation import Installation, install
 from refinery_assets_tests.lakes import Postgres, publish_in_lake
-from refinery_assets_tests.postgresql import ADMIN, create_database, demand_passwords, program, run_psql
+from refinery_assets_tests.postgresql import ADMIN, create_database, demand_passwords, run_psql, run_tool
 from refinery_assets_tests.scenario import FEBRUARY, JANUARY, Sandbox
 
 pytestmark = [pytest.mark.lake, pytest.mark.slow]
@@ -350,8 +350,7 @@ def test_no_password_is_left_by_runs_that_succeed_and_that_fail(
         assert code not in {0, 2}, said
         assert "password authentication failed" in said or "does not let this role" in said
         told.append(said)
-    command = [program("pg_dump"), "-h", str(roles.socket), "-U", "admin", "refinery"]
-    told.append(subprocess.run(command, cwd=roles.socket, check=True, capture_output=True, text=True).stdout)
+    told.append(run_tool(roles.socket, "pg_dump", "refinery"))
     assert "ducklake_snapshot" in told[-1]
 
     assert [text for text in told if _PASSWORD in text] == []

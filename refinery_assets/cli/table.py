@@ -101,12 +101,9 @@ def export(
             if not as_json:
                 typer.echo(f"{month}: {counted(rows, 'row')} in {file}")
     total = sum(each["rows"] for each in written)
-    others = other_months(folder, [Month.parse(each["month"]) for each in written])
+    others = [str(month) for month in other_months(folder, months)]
     if as_json:
-        others_there = [str(month) for month in others]
-        print_json(
-            {"command": "export", "folder": str(folder), "rows": total, "months": written, "others": others_there}
-        )
+        print_json({"command": "export", "folder": str(folder), "rows": total, "months": written, "others": others})
     elif written:
         if others:
             typer.echo(

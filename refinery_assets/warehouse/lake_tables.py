@@ -34,6 +34,7 @@ _PARTITIONED_BY = {
 }
 _FILES = {".csv", ".parquet"}
 _DATABASES = {".duckdb", ".db"}
+_TAKE_IN = "Take one in with: refinery lake init --inventory FILE, a CSV, Parquet or DuckDB file."
 
 
 class LakeError(Exception):
@@ -55,9 +56,6 @@ class Made:
     hosts: int
     taken_in: int | None = None
     replaced: int | None = None
-
-
-_TAKE_IN = "Take one in with: refinery lake init --inventory FILE, a CSV, Parquet or DuckDB file."
 
 
 def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
@@ -82,12 +80,12 @@ def make_lake(settings: Settings, inventory: Path | None = None) -> Made:
             f"The contract's inventory is the file {settings.contract.inventory_file}, which every run reads; leave "
             "out --inventory."
         )
-    is_new = refuse_path_of_others(settings, settings.lake)
-    # Before a catalog is made, which names its data path for good.
-    if inventory is not None:
-        _try_inventory(settings.contract, inventory)
-    elif is_new and settings.contract.inventory_file is None:
-        raise LakeError(f"There is no inventory for the new lake. {_TAKE_IN}")
+    if refuse_path_of_others(settings, settings.lake):
+        # Before a catalog is made, which names its data path for good.
+        if inventory is not None:
+            _try_inventory(settings.contract, inventory)
+        elif settings.contract.inventory_file is None:
+            raise LakeError(f"There is no inventory for the new lake. {_TAKE_IN}")
     _prepare(settings.lake_data)
     with open_lake(settings.lake, read_only=False, wait_seconds=settings.lock_wait_seconds, make=True) as connection:
         mark(connection, settings.lake)

@@ -150,11 +150,7 @@ def locked(  # noqa: PLR0913 - what there is to lock
         if alone:
             _wait_for_all_others(holder, lake, wait_seconds)
         else:
-            deadline = time.monotonic() + wait_seconds
-            while held := _held_by_others(holder, lake, months, ledgers=ledgers):
-                if time.monotonic() >= deadline:
-                    raise _still(held, wait_seconds)
-                time.sleep(_POLL_SECONDS)
+            _wait(lambda: _held_by_others(holder, lake, months, ledgers=ledgers), wait_seconds)
         yield lambda: _must_be_alive(holder)
     finally:
         # Before it is closed, which would abort the process where PostgreSQL is gone.
@@ -166,18 +162,31 @@ def locked(  # noqa: PLR0913 - what there is to lock
 @contextmanager
 def _file_locked(lake: Lake, file: Path, wait_seconds: float) -> Iterator[None]:
     """Have a catalog in SQLite to oneself, which otherwise lets several processes in."""
-    deadline = time.monotonic() + wait_seconds
     # A file beside it, for SQLite locks its own.
     with file.with_name(f"{file.name}.lock").open("w") as lock:
-        while True:
+
+        def held_by_another() -> str:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise _still(f"publishing in the lake {lake}, or maintaining it,", wait_seconds) from None
-            time.sleep(_POLL_SECONDS)
+                return f"publishing in the lake {lake}, or maintaining it,"
+            return ""
+
+        _wait(held_by_another, wait_seconds)
         yield
+
+
+def _wait(held_by_others: Callable[[], str], wait_seconds: float) -> None:
+    """Ask for locks until they are taken; what is asked says what others are doing, and nothing once they are.
+
+    Raises:
+        WarehouseHeldError: They are not to be had in time.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while held := held_by_others():
+        if time.monotonic() >= deadline:
+            raise _still(held, wait_seconds)
+        time.sleep(_POLL_SECONDS)
 
 
 def _wait_for_all_others(holder: duckdb.DuckDBPyConnection, lake: Lake, wait_seconds: float) -> None:

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,7 +38,7 @@ def main() -> None:
     options.add_argument("--bucket", action="store_true")
     chosen = options.parse_args()
     months = [Month(1800 + number // 12, number % 12 + 1) for number in range(chosen.months)]
-    with TemporaryDirectory() as folder, _bucket(Path(folder)) if chosen.bucket else _folder(Path(folder)) as feed:
+    with TemporaryDirectory() as folder, _bucket(Path(folder)) if chosen.bucket else nullcontext(Path(folder)) as feed:
         settings = replace(Settings(), feed=feed)
         names = [file.name for file in feed_files(settings, months)]
         with ThreadPoolExecutor(_WRITERS) as pool:
@@ -55,11 +55,6 @@ def main() -> None:
                 f"{len(names)} files, {what}: {seconds:.2f} s, months asked for {len(changes.changed)}, "
                 f"characters remembered {len(str(seen))}"
             )
-
-
-@contextmanager
-def _folder(folder: Path) -> Iterator[Place]:
-    yield folder
 
 
 @contextmanager
